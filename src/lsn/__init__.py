@@ -1,0 +1,27 @@
+"""LSN: action recognition in video with 2D CNNs that carry a memory from frame to frame."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lsn.inference.predictor import Prediction, Predictor
+    from lsn.models.factory import create_model, list_models
+
+__version__ = "0.1.0"
+__all__ = ["Prediction", "Predictor", "create_model", "list_models"]
+
+_HOMES = {
+    "Prediction": "lsn.inference.predictor",
+    "Predictor": "lsn.inference.predictor",
+    "create_model": "lsn.models.factory",
+    "list_models": "lsn.models.factory",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports the public names when they are first used, so that `import lsn` does not import torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lsn' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,44 @@
+"""The errors that LSN raises.
+
+Every message says what is wrong, where, what was expected and what to do about it. The command line
+prints it as one line and exits with 2; `--debug` shows the traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LSNError(Exception):
+    """Base of all errors that a user of LSN can cause and mend."""
+
+
+class ConfigError(LSNError):
+    """A recipe, a flag or an argument has a wrong name or value."""
+
+
+class DataError(LSNError):
+    """A manifest or a data set is missing, malformed or inconsistent."""
+
+
+class VideoError(LSNError):
+    """A video cannot be opened, decoded or written."""
+
+
+class ModelError(LSNError):
+    """A model cannot be built or used as asked."""
+
+
+class WeightsError(LSNError):
+    """Weights cannot be found, read, or do not fit the model."""
+
+
+def did_you_mean(name: str, options: Iterable[str]) -> str:
+    """Ends an error message: the nearest option if one is near, else all of them.
+
+    Returns `did you mean 'x'?` when an option resembles the name, else `choose from: a, b, c`.
+    """
+    names = sorted(options)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"did you mean {near[0]!r}?" if near else f"choose from: {', '.join(names)}"

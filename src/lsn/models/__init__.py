@@ -1,0 +1,20 @@
+"""Networks: a 2D CNN of timm with a memory from frame to frame."""
+
+from lsn.models.ats import AccumulatedTemporaryState
+from lsn.models.conv_lstm import ConvLSTMCell
+from lsn.models.factory import create_model, list_models
+from lsn.models.memory import ConvLSTM, HOConvLSTM, MemoryState
+from lsn.models.recognizer import Recognizer
+from lsn.models.shift import temporal_shift
+
+__all__ = [
+    "AccumulatedTemporaryState",
+    "ConvLSTM",
+    "ConvLSTMCell",
+    "HOConvLSTM",
+    "MemoryState",
+    "Recognizer",
+    "create_model",
+    "list_models",
+    "temporal_shift",
+]

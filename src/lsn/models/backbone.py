@@ -1,0 +1,150 @@
+"""A CNN of timm, cut into the stages that memory blocks follow.
+
+timm's CNNs tell their stages (`feature_info`) and run their children in order. That is checked when the CNN is cut,
+so an architecture for which it does not hold is refused and never computed wrongly.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from lsn.errors import ModelError, WeightsError, did_you_mean
+
+MAX_STAGES = 4
+_HEAD_STARTS = ("global_pool", "head", "head_drop", "fc", "classifier")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A run of the CNN's modules, up to a feature map that a memory block may follow."""
+
+    name: str
+    """Name of the last module, as in timm."""
+    modules: tuple[str, ...]
+    """Names of the modules, in order."""
+    num_channels: int
+    """Channels of the feature map."""
+    reduction: int
+    """Side of the image over side of the feature map."""
+
+
+def build_cnn(
+    name: str, *, num_classes: int, dropout: float, pretrained: bool = False, weights: str | None = None
+) -> nn.Module:
+    """Builds timm's CNN `name`, with ImageNet weights of the hub or of a local .safetensors file.
+
+    Raises:
+        ModelError: timm has no such CNN.
+        WeightsError: the weights cannot be had or do not fit.
+    """
+    if not timm.is_model(name.split(".")[0]):
+        raise ModelError(f"timm has no CNN {name!r}; {_nearest_cnn(name)}")
+    try:
+        cnn = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, drop_rate=dropout)
+    except (RuntimeError, OSError, ValueError, KeyError, TypeError) as error:
+        if pretrained:
+            raise WeightsError(
+                f"the ImageNet weights of {name} cannot be had from the hub ({_one_line(error)}); "
+                "give a local .safetensors file with backbone_weights"
+            ) from error
+        raise ModelError(f"{name}: {_one_line(error)}") from error
+    if weights is not None:
+        _load_cnn_weights(cnn, name, Path(weights))
+    return cnn
+
+
+def _load_cnn_weights(cnn: Any, name: str, path: Path) -> None:
+    """Loads everything but the classifier; nothing may be missing or left over."""
+    if path.suffix != ".safetensors":
+        raise WeightsError(f"{path}: expected a .safetensors file; pickled weights can run code and are not read")
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file; backbone_weights must be a local .safetensors file")
+    classifier = cnn.pretrained_cfg["classifier"]
+    try:
+        tensors = {key: t for key, t in load_file(path).items() if not key.startswith(f"{classifier}.")}
+        keys = cnn.load_state_dict(tensors, strict=False)
+    except (RuntimeError, SafetensorError) as error:
+        raise WeightsError(f"{path}: these are not weights of timm's {name}: {_one_line(error)}") from error
+    odd = [f"no {key}" for key in keys.missing_keys if not key.startswith(f"{classifier}.")]
+    odd += [f"unknown {key}" for key in keys.unexpected_keys]
+    if odd:
+        raise WeightsError(f"{path}: these are not weights of timm's {name}: {', '.join(odd[:3])} ({len(odd)} in all)")
+
+
+@torch.no_grad()
+def cut_stages(cnn: Any) -> tuple[tuple[Stage, ...], tuple[str, ...]]:
+    """Finds the last four stages of a timm CNN, and the modules between the last stage and the head.
+
+    Raises:
+        ModelError: the CNN does not tell its stages, or is more than its children run in order.
+    """
+    name = type(cnn).__name__
+    info = getattr(cnn, "feature_info", [])
+    info = list(getattr(info, "info", info))
+    order = _module_order(cnn, [entry["module"] for entry in info])
+    if not info or any(entry["module"] not in order for entry in info):
+        raise ModelError(f"{name} does not tell its stages (feature_info); choose a staged CNN, for example resnet50")
+    stages, start = [], 0
+    for entry in info[-MAX_STAGES:]:
+        end = order.index(entry["module"]) + 1
+        stages.append(Stage(entry["module"], tuple(order[start:end]), entry["num_chs"], entry["reduction"]))
+        start = end
+    tail = tuple(order[start:])
+    _check_is_sequential(cnn, stages, tail)
+    return tuple(stages), tail
+
+
+def run_modules(cnn: nn.Module, names: tuple[str, ...], x_NCHW: Tensor) -> Tensor:
+    """Runs modules of the CNN one after the other."""
+    for name in names:
+        x_NCHW = cnn.get_submodule(name)(x_NCHW)
+    return x_NCHW
+
+
+def _module_order(cnn: nn.Module, stage_names: list[str]) -> list[str]:
+    """Names of the modules before the head; a child that holds several stages is opened."""
+    order: list[str] = []
+    for name, child in cnn.named_children():
+        if name in _HEAD_STARTS:
+            break
+        inside = any(stage.startswith(f"{name}.") for stage in stage_names)
+        order += [f"{name}.{sub}" for sub, _ in child.named_children()] if inside else [name]
+    return order
+
+
+def _check_is_sequential(cnn: Any, stages: list[Stage], tail: tuple[str, ...]) -> None:
+    was_training = cnn.training
+    cnn.eval()
+    image_NCHW = x_NCHW = torch.linspace(-1, 1, 3 * 64 * 64).reshape(1, 3, 64, 64)
+    try:
+        maps_fit = True
+        for stage in stages:
+            x_NCHW = run_modules(cnn, stage.modules, x_NCHW)
+            maps_fit &= x_NCHW.ndim == 4 and x_NCHW.shape[1] == stage.num_channels
+        same = maps_fit and torch.equal(run_modules(cnn, tail, x_NCHW), cnn.forward_features(image_NCHW))
+    except (RuntimeError, TypeError, ValueError, AssertionError):  # what modules raise when they are fed out of order
+        same = False
+    cnn.train(was_training)
+    if not same:
+        raise ModelError(
+            f"{type(cnn).__name__} is not a plain sequence of stages, so no memory can be put between them; "
+            "choose a staged CNN such as resnet50 (`lsn models` lists those that are tested)"
+        )
+
+
+def _nearest_cnn(name: str) -> str:
+    hint = did_you_mean(name, timm.list_models())
+    return hint if hint.startswith("did") else "`lsn models` lists the CNNs that are tested"
+
+
+def _one_line(error: Exception) -> str:
+    return re.sub(r"\s+", " ", str(error)).strip()[:200] or type(error).__name__

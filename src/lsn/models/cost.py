@@ -1,0 +1,131 @@
+"""What a model costs, stage by stage: parameters, multiply-adds, activations, state.
+
+Counted on the meta device, so nothing is computed; the multiply-adds are those of PyTorch's own flop counter.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from lsn.errors import ModelError
+from lsn.models.memory import ConvLSTM
+from lsn.models.recognizer import Recognizer
+
+BYTES_A_NUMBER = 4  # float32
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """Cost of one stage of the network for one clip."""
+
+    name: str
+    """Name of the stage: as in timm for the CNN, `memory 0` and so on for the blocks, `head` for the classifier."""
+    parameters: int
+    """Numbers that are learned."""
+    macs: int
+    """Multiply-adds of the convolutions and the classifier, for the whole clip."""
+    activation_bytes: int
+    """Outputs of all layers for the whole clip in float32: what training keeps, about."""
+    state_bytes: int
+    """What is carried from frame to frame, in float32."""
+    output_shape: tuple[int, ...]
+    """Channels, height and width of a frame's output; classes for the head."""
+
+
+@dataclass(frozen=True)
+class ModelCost:
+    """Cost of the network for one clip."""
+
+    stages: tuple[StageCost, ...]
+
+    @property
+    def parameters(self) -> int:
+        """Numbers that are learned."""
+        return sum(stage.parameters for stage in self.stages)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds for the whole clip."""
+        return sum(stage.macs for stage in self.stages)
+
+    @property
+    def activation_bytes(self) -> int:
+        """Outputs of all layers for the whole clip, in float32."""
+        return sum(stage.activation_bytes for stage in self.stages)
+
+    @property
+    def state_bytes(self) -> int:
+        """What is carried from frame to frame, in float32."""
+        return sum(stage.state_bytes for stage in self.stages)
+
+
+def model_cost(model: Recognizer, *, height: int = 224, width: int = 224, num_frames: int | None = None) -> ModelCost:
+    """Counts the cost of `model` for one clip of `num_frames` frames (its own number by default).
+
+    Raises:
+        ModelError: a size is under 1.
+    """
+    num_frames = model.num_frames if num_frames is None else num_frames
+    for name, value in (("num_frames", num_frames), ("height", height), ("width", width)):
+        if value < 1:
+            raise ModelError(f"{name} is {value}; it must be at least 1")
+    meta = copy.deepcopy(model).to("meta").eval()
+    x_BTCHW = torch.empty(1, num_frames, 3, height, width, device="meta")
+    costs = []
+    for number, stage in enumerate(meta.stages):
+        modules = [meta.cnn.get_submodule(name) for name in stage.modules]
+        cost, x_BTCHW = _measure(stage.name, modules, partial(meta.run_stage, stage.modules), x_BTCHW)
+        costs.append(cost)
+        if str(number) in meta.memory:
+            block = meta.memory[str(number)]
+            cost, x_BTCHW = _measure(f"memory {number}", [block], partial(_run_memory, block), x_BTCHW)
+            costs.append(cost)
+    cost, _ = _measure("head", _head_modules(meta), partial(_run_head, meta), x_BTCHW)
+    return ModelCost((*costs, cost))
+
+
+def _run_memory(block: nn.Module, x_BTCHW: Tensor) -> Tensor:
+    return block(x_BTCHW)[0]
+
+
+def _run_head(model: Recognizer, x_BTCHW: Tensor) -> Tensor:
+    return model.forward_head(model.run_stage(model.tail, x_BTCHW))
+
+
+def _head_modules(model: Recognizer) -> list[nn.Module]:
+    """The children of the CNN that hold no stage."""
+    counted = {module.split(".")[0] for stage in model.stages for module in stage.modules}
+    return [child for name, child in model.cnn.named_children() if name not in counted]
+
+
+@torch.no_grad()
+def _measure(
+    name: str, modules: list[nn.Module], run: Callable[[Tensor], Tensor], x_BTCHW: Tensor
+) -> tuple[StageCost, Tensor]:
+    outputs: list[int] = []
+    leaves = [leaf for module in modules for leaf in module.modules() if not list(leaf.children())]
+    hooks = [leaf.register_forward_hook(lambda _m, _i, y: outputs.append(y.numel())) for leaf in leaves]
+    with FlopCounterMode(display=False) as counter:
+        y_BTCHW = run(x_BTCHW)
+    for hook in hooks:
+        hook.remove()
+    state_bytes = 0
+    if len(modules) == 1 and isinstance(block := modules[0], ConvLSTM):
+        state = block.init_state(1, *x_BTCHW.shape[-2:], like=x_BTCHW)
+        state_bytes = sum(tensor.numel() for tensor in state) * BYTES_A_NUMBER
+    cost = StageCost(
+        name=name,
+        parameters=sum(parameter.numel() for module in modules for parameter in module.parameters()),
+        macs=counter.get_total_flops() // 2,  # the counter counts a multiply-add as two
+        activation_bytes=sum(outputs) * BYTES_A_NUMBER,
+        state_bytes=state_bytes,
+        output_shape=tuple(y_BTCHW.shape[2:]),
+    )
+    return cost, y_BTCHW

@@ -1,0 +1,134 @@
+"""Models by name: what stands before the CNN's name says what is added to it."""
+
+from __future__ import annotations
+
+import fnmatch
+from typing import Any
+
+from lsn.errors import ModelError, did_you_mean
+from lsn.models.backbone import Stage, build_cnn, cut_stages
+from lsn.models.memory import ConvLSTM, HOConvLSTM
+from lsn.models.recognizer import Recognizer
+
+FAMILIES: dict[str, dict[str, str]] = {
+    "tsn": {"memory": "none", "shift": "none"},
+    "tsm": {"memory": "none", "shift": "bidirectional"},
+    "convlstm": {"memory": "convlstm", "shift": "none"},
+    "lsn": {"memory": "ho_convlstm", "shift": "none"},
+    "lsn_ss": {"memory": "ho_convlstm", "shift": "bidirectional"},
+}
+"""What each name stands for."""
+
+TESTED_CNNS = (
+    "resnet10t",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "mobilenetv3_small_100",
+    "mobilenetv3_large_100",
+    "efficientnet_b0",
+    "tf_efficientnet_lite0",
+    "convnext_atto",
+    "convnext_tiny",
+    "regnety_002",
+    "regnety_004",
+)
+"""CNNs that the tests run; any other CNN of timm that tells its stages works too."""
+
+_CONVLSTM_OPTIONS = ("reduction", "kernel_size")
+_HO_CONVLSTM_OPTIONS = ("reduction", "order", "steps", "rank", "kernel_size")
+_OVERRIDES = ("memory", "shift", "memory_stages", "dropout", *_HO_CONVLSTM_OPTIONS)
+_MEMORIES = ("none", "convlstm", "ho_convlstm")
+_SHIFTS = ("none", "bidirectional", "causal")
+
+
+def list_models(filter: str = "") -> list[str]:
+    """Names of the tested models; `filter` is a part of the name or a pattern such as `lsn_*50`."""
+    names = [f"{family}_{cnn}" for family in FAMILIES for cnn in TESTED_CNNS]
+    pattern = filter if any(sign in filter for sign in "*?[") else f"*{filter}*"
+    return [name for name in names if fnmatch.fnmatchcase(name, pattern)]
+
+
+def create_model(
+    name: str,
+    *,
+    num_classes: int = 174,
+    num_frames: int = 16,
+    pretrained: bool = False,
+    backbone_weights: str | None = None,
+    **overrides: Any,
+) -> Recognizer:
+    """Builds a model by name: `tsn_`, `tsm_`, `convlstm_`, `lsn_` or `lsn_ss_` before the name of a CNN of timm.
+
+    Args:
+        name: for example `lsn_resnet50`.
+        num_classes: classes of the classifier.
+        num_frames: frames of the clips; kept with the weights.
+        pretrained: start the CNN from timm's ImageNet weights.
+        backbone_weights: start the CNN from this .safetensors file.
+        overrides: memory, shift, memory_stages, dropout, reduction, order, steps, rank, kernel_size.
+
+    Raises:
+        ModelError: an unknown name or option, or a value out of range.
+        WeightsError: the weights cannot be had or do not fit.
+    """
+    family, cnn_name = _split_name(name)
+    for key in overrides:
+        if key not in _OVERRIDES:
+            raise ModelError(f"create_model has no option {key!r}; {did_you_mean(key, _OVERRIDES)}")
+    for key, value in (("num_classes", num_classes), ("num_frames", num_frames)):
+        if value < 1:
+            raise ModelError(f"{key} is {value}; it must be at least 1")
+    memory = _choice("memory", overrides.get("memory", FAMILIES[family]["memory"]), _MEMORIES)
+    shift = _choice("shift", overrides.get("shift", FAMILIES[family]["shift"]), _SHIFTS)
+    cnn = build_cnn(
+        cnn_name,
+        num_classes=num_classes,
+        dropout=overrides.get("dropout", 0.5),
+        pretrained=pretrained,
+        weights=backbone_weights,
+    )
+    stages, tail = cut_stages(cnn)
+    model = Recognizer(
+        cnn,
+        stages=stages,
+        tail=tail,
+        memory=_memory_blocks(stages, memory, overrides),
+        shift=None if shift == "none" else shift,  # type: ignore[arg-type]
+        name=name,
+        num_frames=num_frames,
+        arguments={"name": name, "num_classes": num_classes, "num_frames": num_frames, **overrides},
+    )
+    if pretrained or backbone_weights:
+        model.mark_trained(f"cnn.{name}" for name, _ in cnn.named_parameters())
+        model.reset_classifier(num_classes)
+    return model
+
+
+def _memory_blocks(stages: tuple[Stage, ...], memory: str, overrides: dict[str, Any]) -> dict[int, ConvLSTM]:
+    if memory == "none":
+        return {}
+    chosen = overrides.get("memory_stages", tuple(range(len(stages))))
+    for number in chosen:
+        if number not in range(len(stages)):
+            raise ModelError(f"memory_stages has {number}; the CNN's stages are 0 to {len(stages) - 1}")
+    block, names = (ConvLSTM, _CONVLSTM_OPTIONS) if memory == "convlstm" else (HOConvLSTM, _HO_CONVLSTM_OPTIONS)
+    options = {key: overrides[key] for key in names if key in overrides}
+    return {number: block(stages[number].num_channels, **options) for number in chosen}
+
+
+def _split_name(name: str) -> tuple[str, str]:
+    for family in sorted(FAMILIES, key=len, reverse=True):  # lsn_ss_ before lsn_
+        if name.startswith(f"{family}_"):
+            return family, name.removeprefix(f"{family}_")
+    raise ModelError(
+        f"{name!r} is not a model; names start with {', '.join(f'{f}_' for f in FAMILIES)}, "
+        "followed by a CNN of timm: lsn_resnet50"
+    )
+
+
+def _choice(name: str, value: str, options: tuple[str, ...]) -> str:
+    if value not in options:
+        raise ModelError(f"{name} is {value!r}; {did_you_mean(str(value), options)}")
+    return value

@@ -1,0 +1,145 @@
+"""Memory blocks: a ConvLSTM or a high-order ConvLSTM between two 1x1 convolutions, added to what it reads.
+
+Source: LSN (DOI 10.1007/978-981-19-5194-7_24), figure 1. The paper fixes neither the bottleneck's width, the order,
+the rank nor the norms; the choices are marked below and described in docs/model.md.
+
+Shapes: B clips, T frames, N = B * T, C channels, D hidden channels, G = 4 D gates, S past states, H height, W width.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lsn.errors import ModelError
+from lsn.models.ats import AccumulatedTemporaryState
+from lsn.models.conv_lstm import ConvLSTMCell
+
+Memory = Literal["none", "convlstm", "ho_convlstm"]
+MIN_HIDDEN_CHANNELS = 16  # our choice: a narrow stage still gets a memory worth having
+MIN_RANK = 8  # our choice
+
+
+class MemoryState(NamedTuple):
+    """What a memory block carries from frame to frame."""
+
+    history_BSDHW: Tensor
+    """The last S hidden states, oldest first."""
+    cell_BDHW: Tensor
+    """The cell."""
+
+
+class ConvLSTM(nn.Module):
+    """Residual ConvLSTM block for the feature maps of a 2D CNN; freshly made, it is the identity.
+
+    `block(x_BTCHW, state=None) -> (y_BTCHW, state)`: a clip in one call, or frame by frame with the state handed on,
+    gives the same numbers (in eval mode).
+
+    Args:
+        channels: channels C of the feature map.
+        reduction: C over hidden channels D; D is never under 16.
+        kernel_size: side of the recurrent kernels, odd.
+
+    Raises:
+        ModelError: an argument is out of range.
+    """
+
+    def __init__(self, channels: int, *, reduction: int = 16, kernel_size: int = 3) -> None:
+        super().__init__()
+        _require_positive(channels=channels, reduction=reduction, kernel_size=kernel_size)
+        if kernel_size % 2 == 0:
+            raise ModelError(f"kernel_size is {kernel_size}; it must be odd, so that maps keep their size")
+        hidden = max(MIN_HIDDEN_CHANNELS, channels // reduction)
+        self.hidden_channels, self.steps = hidden, 1
+        self.reduce = nn.Sequential(nn.Conv2d(channels, hidden, 1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU(True))
+        self.input_gates = nn.Conv2d(hidden, 4 * hidden, kernel_size, padding=kernel_size // 2)
+        self.cell = ConvLSTMCell(hidden, hidden, kernel_size=kernel_size)
+        self.expand = nn.Sequential(nn.Conv2d(hidden, channels, 1, bias=False), nn.BatchNorm2d(channels))
+        self._init_parameters()
+
+    @torch.no_grad()
+    def _init_parameters(self) -> None:
+        assert self.input_gates.bias is not None
+        self.input_gates.bias.zero_()
+        self.input_gates.bias[self.hidden_channels : 2 * self.hidden_channels] = 1.0  # the forget gate: remember
+        self.expand.get_submodule("1").get_parameter(
+            "weight"
+        ).zero_()  # the identity at the start: a pretrained CNN stays pretrained
+
+    def recall(self, history: list[Tensor]) -> Tensor:
+        """What the cell sees of the past (BDHW or BRHW), from the hidden states (BDHW, oldest first)."""
+        return history[-1]
+
+    def init_state(self, batch_size: int, height: int, width: int, *, like: Tensor) -> MemoryState:
+        """The state before the first frame: zeros, on the device of `like`, at least in float32."""
+        shape = (batch_size, self.hidden_channels, height, width)
+        dtype = torch.promote_types(like.dtype, torch.float32)
+        history_BSDHW = like.new_zeros((batch_size, self.steps, *shape[1:]), dtype=dtype)
+        return MemoryState(history_BSDHW, like.new_zeros(shape, dtype=dtype))
+
+    def forward(self, x_BTCHW: Tensor, state: MemoryState | None = None) -> tuple[Tensor, MemoryState]:
+        """Reads the frames in order; returns the frames with the memory added, and the state after the last."""
+        B, T, _, H, W = x_BTCHW.shape
+        x_NCHW = x_BTCHW.flatten(0, 1)
+        # What does not depend on the past runs once, over all frames.
+        gates_BTGHW = self.input_gates(self.reduce(x_NCHW)).unflatten(0, (B, T))
+        history_BSDHW, cell_BDHW = state if state is not None else self.init_state(B, H, W, like=x_BTCHW)
+        history = list(history_BSDHW.unbind(1))
+        hidden = []
+        for gates_BGHW in gates_BTGHW.unbind(1):
+            hidden_BDHW, cell_BDHW = self.cell(gates_BGHW, self.recall(history), cell_BDHW)
+            history = [*history[1:], hidden_BDHW]
+            hidden.append(hidden_BDHW)
+        y_NCHW = x_NCHW + self.expand(torch.stack(hidden, dim=1).flatten(0, 1))
+        return y_NCHW.unflatten(0, (B, T)), MemoryState(torch.stack(history, dim=1), cell_BDHW)
+
+
+class HOConvLSTM(ConvLSTM):
+    """Residual high-order ConvLSTM block: the cell sees the accumulated temporary state of the last S hidden states.
+
+    Used like `ConvLSTM`, in anyone's network.
+
+    Args:
+        channels: channels C of the feature map.
+        reduction: C over hidden channels D; D is never under 16.
+        order: windows N of past hidden states.
+        steps: past hidden states S that the windows cover, at least `order`.
+        rank: channels R of the accumulated state; by default max(8, D // 4).
+        kernel_size: side of the recurrent kernels, odd.
+
+    Raises:
+        ModelError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        reduction: int = 16,
+        order: int = 3,
+        steps: int = 3,
+        rank: int | None = None,
+        kernel_size: int = 3,
+    ) -> None:
+        super().__init__(channels, reduction=reduction, kernel_size=kernel_size)
+        rank = max(MIN_RANK, self.hidden_channels // 4) if rank is None else rank
+        _require_positive(order=order, steps=steps, rank=rank)
+        if steps < order:
+            raise ModelError(f"steps is {steps} and order {order}; {order} windows need at least {order} past states")
+        self.steps = steps
+        self.accumulate = AccumulatedTemporaryState(
+            self.hidden_channels, order=order, steps=steps, rank=rank, kernel_size=kernel_size
+        )
+        self.cell = ConvLSTMCell(rank, self.hidden_channels, kernel_size=kernel_size)
+
+    def recall(self, history: list[Tensor]) -> Tensor:
+        """The accumulated temporary state A_N (BRHW) of the hidden states (BDHW, oldest first)."""
+        return self.accumulate(history)
+
+
+def _require_positive(**arguments: int) -> None:
+    for name, value in arguments.items():
+        if value < 1:
+            raise ModelError(f"{name} is {value}; it must be at least 1")

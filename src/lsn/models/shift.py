@@ -1,0 +1,81 @@
+"""Temporal shift: channels that look one frame back or ahead, at no cost.
+
+Source: Lin, Gan, Han, "TSM: Temporal Shift Module for Efficient Video Understanding", ICCV 2019, sections 3-4.
+The paper of LSN writes "SS" without defining it; we read it as this short-term shift.
+
+Shapes: N = B * T frames folded into the batch, B clips, T frames, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from lsn.errors import ModelError
+
+Direction = Literal["bidirectional", "causal"]
+SHIFTED_FRACTION = 8  # one channel in eight a direction, as in TSM
+
+
+def temporal_shift(x_BTCHW: Tensor, direction: Direction) -> Tensor:
+    """Moves channels along time, with zeros where there is no neighbour.
+
+    bidirectional: the first eighth of the channels comes from frame t+1, the next eighth from t-1.
+    causal: the first eighth comes from t-1, so that no frame sees its future.
+    """
+    fold = x_BTCHW.shape[2] // SHIFTED_FRACTION
+    y_BTCHW = torch.zeros_like(x_BTCHW)
+    if direction == "causal":
+        y_BTCHW[:, 1:, :fold] = x_BTCHW[:, :-1, :fold]
+        y_BTCHW[:, :, fold:] = x_BTCHW[:, :, fold:]
+    else:
+        y_BTCHW[:, :-1, :fold] = x_BTCHW[:, 1:, :fold]
+        y_BTCHW[:, 1:, fold : 2 * fold] = x_BTCHW[:, :-1, fold : 2 * fold]
+        y_BTCHW[:, :, 2 * fold :] = x_BTCHW[:, :, 2 * fold :]
+    return y_BTCHW
+
+
+@dataclass
+class ResidualShift:
+    """A forward pre-hook that shifts what enters the first convolution of each residual block.
+
+    A hook and not a wrapper, so that the CNN keeps timm's parameter names with and without the shift.
+    `num_frames` is the clip length of the call in progress; `Recognizer` sets it before each stage.
+    """
+
+    direction: Direction
+    num_frames: int = 1
+
+    def __call__(self, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Replaces the input of `module` (NCHW) by its shifted frames."""
+        x_NCHW, *rest = inputs
+        x_BTCHW = x_NCHW.unflatten(0, (-1, self.num_frames))
+        return (temporal_shift(x_BTCHW, self.direction).flatten(0, 1), *rest)
+
+
+def install_shift(cnn: nn.Module, direction: Direction) -> ResidualShift:
+    """Puts one shared `ResidualShift` in front of the first convolution of every residual block.
+
+    Raises:
+        ModelError: the CNN has no residual block that is known here.
+    """
+    shift = ResidualShift(direction)
+    convs = [conv for module in cnn.modules() if (conv := _first_residual_conv(module)) is not None]
+    if not convs:
+        raise ModelError(f"{type(cnn).__name__} has no residual blocks to shift; use shift='none' or a residual CNN")
+    for conv in convs:
+        conv.register_forward_pre_hook(shift)
+    return shift
+
+
+def _first_residual_conv(module: nn.Module) -> nn.Module | None:
+    """The convolution that opens the residual branch of one of timm's blocks, None for other modules."""
+    children = dict(module.named_children())
+    if "drop_path" not in children and "drop_block" not in children:  # what marks timm's residual blocks
+        return None
+    if getattr(module, "has_skip", True) is False:  # an inverted residual that changes size has no shortcut
+        return None
+    return next((child for name, child in children.items() if name.startswith("conv")), None)

@@ -1,0 +1,76 @@
+import json
+import pickle
+
+import pytest
+import torch
+
+import lsn
+from lsn.config import InputConfig
+from lsn.errors import WeightsError
+from lsn.models.weights import load_weights, save_weights
+
+INPUT = InputConfig(size=64, short_side=72, sampling="dense", frame_stride=2)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    torch.manual_seed(0)
+    model = lsn.create_model("lsn_resnet10t", num_classes=2, num_frames=4, memory_stages=(2, 3), order=2)
+    save_weights(tmp_path / "w", model, labels=["open", "close"], input=INPUT, metrics={"top1": 0.5})
+    return tmp_path / "w"
+
+
+def test_a_folder_gives_back_model_labels_input_and_metrics(folder) -> None:
+    first, second = load_weights(folder), load_weights(folder)
+    assert (first.labels, first.input, first.metrics) == (("open", "close"), INPUT, {"top1": 0.5})
+    assert set(first.model.memory) == {"2", "3"}
+    assert first.model.num_frames == 4
+    assert not first.model.training
+    assert first.model.new_parameter_names() == set()
+    clip = torch.randn(1, 4, 3, 64, 64)
+    with torch.inference_mode():
+        assert torch.equal(first.model(clip), second.model(clip))
+
+
+def edit(folder, **changes) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda f: edit(f, format_version=99), "format version 99.*reads version 1"),
+        (lambda f: edit(f, format="other"), "not the description of LSN weights"),
+        (lambda f: edit(f, model={"name": "lsn_resnet18", "num_classes": 2}), "does not fit the model"),
+        (lambda f: edit(f, model={"name": "lsn_nothing"}), "timm has no CNN"),
+        (lambda f: edit(f, input={"sise": 3}), "did you mean 'size'"),
+        (lambda f: edit(f, labels=["one"]), "1 labels for a model of 2 classes"),
+        (lambda f: (f / "config.json").write_text("{"), "not readable JSON"),
+        (lambda f: (f / "config.json").unlink(), "holds no weights"),
+        (lambda f: (f / "model.safetensors").unlink(), "model.safetensors is missing"),
+        (lambda f: (f / "model.safetensors").write_bytes(b"short"), "does not fit the model"),
+    ],
+)
+def test_a_damaged_folder_is_named_with_the_way_out(folder, damage, said: str) -> None:
+    damage(folder)
+    with pytest.raises(WeightsError, match=said):
+        load_weights(folder)
+
+
+def test_a_pickle_is_refused_and_never_run(tmp_path) -> None:
+    class Trap:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "ran"), "w"))
+
+    path = tmp_path / "model.pth"
+    path.write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(WeightsError, match="can run code and are not read"):
+        load_weights(path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_labels_must_match_the_classes(tmp_path) -> None:
+    model = lsn.create_model("tsn_resnet10t", num_classes=2)
+    with pytest.raises(WeightsError, match="3 labels for a model of 2 classes"):
+        save_weights(tmp_path, model, labels=["a", "b", "c"], input=INPUT, metrics={})
