@@ -34,7 +34,7 @@ class ModelConfig:
     backbone_weights: str | None = None
     """Start the CNN from this local .safetensors file instead."""
     initial_weights: str | None = None
-    """Start the whole network from this weights folder; the classifier is replaced if the labels differ."""
+    """Start the whole network from this weights folder; labels that its classifier does not know start fresh."""
     memory: Literal["none", "convlstm", "ho_convlstm"] | None = None
     """Overrides the memory that the name stands for."""
     shift: Literal["none", "bidirectional", "causal"] | None = None
@@ -171,9 +171,9 @@ class TrainingConfig:
     epochs: int = 50
     """Passes over the training clips."""
     batch_size: int = 8
-    """Clips a step and process."""
+    """Clips a forward pass and process."""
     accumulate: int = 1
-    """Steps whose gradients are added before the weights move."""
+    """Forward passes whose gradients are added before the weights move; together they are one step."""
     precision: Literal["float32", "bf16", "fp16"] = "float32"
     """Automatic mixed precision, or none."""
     label_smoothing: float = 0.0
@@ -181,7 +181,7 @@ class TrainingConfig:
     ema_decay: float = 0.0
     """Decay of the moving average of the weights, which is then what is evaluated and saved; 0 is off."""
     batch_norm: Literal["train", "sync", "partial", "frozen"] = "train"
-    """Statistics by process; over all processes; only the first norm and the new ones learn; none learns."""
+    """Statistics by process; over all processes; only the first norm and those of new layers learn; only the latter."""
     grad_checkpointing: bool = False
     """Recompute the CNN's activations in the backward pass instead of keeping them."""
     seed: int = 0

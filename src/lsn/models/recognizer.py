@@ -94,7 +94,7 @@ class Recognizer(nn.Module):
         Raises:
             ModelError: the clip is not B x T x 3 x H x W with at least one frame.
         """
-        if clip_BTCHW.ndim != 5 or clip_BTCHW.shape[2] != 3 or 0 in clip_BTCHW.shape:
+        if clip_BTCHW.ndim != 5 or clip_BTCHW.shape[2] != 3 or 0 in clip_BTCHW.shape[1:]:
             raise ModelError(f"expected clips of shape B x T x 3 x H x W, got {tuple(clip_BTCHW.shape)}")
         x_BTCHW = clip_BTCHW
         for number, stage in enumerate(self.stages):

@@ -1,0 +1,155 @@
+"""The commands of `lsn` put together, and what happens when one fails.
+
+Heavy modules are imported inside the commands, so that help and typing mistakes answer at once.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts.exceptions import UnknownCommandError, UnknownOptionError, UnusedCliTokensError
+
+from lsn import __version__
+from lsn.cli.console import error_line
+from lsn.cli.data import data
+from lsn.cli.demo import demo
+from lsn.cli.evaluate import evaluate
+from lsn.cli.models import cost, models
+from lsn.cli.predict import predict
+from lsn.cli.recipes import recipes
+from lsn.cli.report import report
+from lsn.cli.train import train
+from lsn.errors import LSNError, did_you_mean
+
+EXIT_BUG, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
+
+_START = Group("Start", sort_key=1)
+_WORK = Group("Train and use", sort_key=2)
+_LOOK = Group("Look", sort_key=3)
+
+_COMMANDS: tuple[tuple[App | Callable[..., int | None], Group, str], ...] = (
+    (demo, _START, "lsn demo"),
+    (recipes, _START, "lsn recipes copy default my.yaml"),
+    (data, _START, "lsn data check videos/train.csv videos/val.csv"),
+    (train, _WORK, "lsn train default data.train=videos --out runs/mine"),
+    (evaluate, _WORK, "lsn evaluate runs/mine videos/test.csv --clips 2 --crops 3"),
+    (predict, _WORK, "lsn predict runs/mine clip.mp4 --annotate seen.mp4"),
+    (report, _WORK, "lsn report runs/mine"),
+    (models, _LOOK, "lsn models resnet50"),
+    (cost, _LOOK, "lsn cost lsn_resnet50 --num-frames 16"),
+)
+"""Every command with its place in the help and an example."""
+
+
+def _build() -> App:
+    app = App(
+        name="lsn",
+        version=__version__,
+        help="Recognise actions in video with CNNs that carry a memory from frame to frame.",
+        help_format="plaintext",
+        help_epilogue="Example: lsn demo\nEvery command has --help, and --debug for the traceback of an error.",
+        default_parameter=Parameter(negative=(), show_default=_shown_default),
+        result_action="return_value",
+        suppress_keyboard_interrupt=False,
+    )
+    for position, (command, group, example) in enumerate(_COMMANDS):
+        if not isinstance(command, App):
+            function, command = command, App(name=command.__name__)
+            command.default(function)
+        command.group, command.sort_key, command.help_epilogue = (group,), position, f"Example: {example}"
+        app.command(command)
+    return app
+
+
+def _shown_default(value: object) -> str | None:
+    """A default as help shows it; that a flag is off, or an option not given, needs no mention."""
+    return None if value is None or value is False else str(value)
+
+
+app = _build()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        arguments: what follows `lsn`; by default what the process was given.
+
+    Returns:
+        The exit code: 0, 2 for an error that the user can mend, 130 after Ctrl-C, 1 for a bug.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    tokens = [token for token in given if token != "--debug"]
+    debug = len(tokens) < len(given)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that knows no block characters still gets the text
+        sys.stdout.reconfigure(errors="replace")
+    with _logging_to_stderr(debug):
+        try:
+            status = app(tokens, exit_on_error=False, print_error=False, verbose=False)
+            sys.stdout.flush()
+            return status or 0
+        except BrokenPipeError:  # whoever read the output has left; nothing more to say, not at exit either
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return EXIT_BUG
+        except KeyboardInterrupt:
+            error_line("interrupted", style="yellow")
+            return EXIT_INTERRUPTED
+        except (LSNError, CycloptsError, OSError) as error:
+            if debug:
+                traceback.print_exc()
+            error_line(_describe(error))
+            return EXIT_USER_ERROR
+        except Exception as error:
+            return _report_bug(error)
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    if not isinstance(error, CycloptsError):
+        return str(error)
+    text = str(error)
+    if isinstance(error, UnknownCommandError | UnusedCliTokensError) and error.unused_tokens:
+        name, names = error.unused_tokens[0], [name for name in error.app or () if not name.startswith("-")]
+        text = f"unexpected {name!r}; {did_you_mean(name, names)}" if names else f"unexpected {name!r}."
+    elif isinstance(error, UnknownOptionError) and error.command_chain == ("train",):
+        text += " Settings of the recipe are given as section.key=value, without dashes."
+    return f"{text} See `{' '.join(('lsn', *(error.command_chain or ())))} --help`."
+
+
+def _report_bug(error: Exception) -> int:
+    """Shows what the user could not have caused, whole: a run of hours must not fail without its traceback."""
+    if type(error).__name__ == "OutOfMemoryError":
+        error_line(
+            "the GPU's memory is full; lower training.batch_size (and raise training.accumulate), set "
+            "training.grad_checkpointing=true or training.precision=bf16, or lower evaluation.batch_size"
+        )
+        return EXIT_USER_ERROR
+    traceback.print_exc()
+    error_line(f"this is a bug in LSN, not a mistake of yours: {type(error).__name__} in lsn {__version__}")
+    return EXIT_BUG
+
+
+class _StderrHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        error_line(f"{record.levelname.lower()}: {record.getMessage()}", style="yellow")
+
+
+@contextmanager
+def _logging_to_stderr(debug: bool) -> Iterator[None]:
+    logger, handler = logging.getLogger("lsn"), _StderrHandler(logging.DEBUG if debug else logging.WARNING)
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(handler.level)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)

@@ -1,0 +1,117 @@
+"""`lsn evaluate`: how good weights are on a data set."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from lsn.cli.console import is_main_process, output
+from lsn.cli.progress import counting_progress
+from lsn.cli.train import print_metrics
+from lsn.cli.views import Average, Crops, chosen_views, run_config
+from lsn.config import RunConfig
+from lsn.errors import ConfigError
+
+if TYPE_CHECKING:
+    from lsn.data import Manifest
+
+
+def evaluate(
+    weights: Path,
+    data: str | None = None,
+    /,
+    *,
+    clips: int | None = None,
+    crops: Crops | None = None,
+    average: Average | None = None,
+    out: Path | None = None,
+    reader: Literal["pyav", "torchcodec"] = "pyav",
+    on_unreadable: Literal["raise", "skip"] = "raise",
+    root: str | None = None,
+    labels: str | None = None,
+    workers: int = 2,
+    device: str = "auto",
+) -> None:
+    """Measure the accuracy of weights on a data set.
+
+    Parameters
+    ----------
+    weights
+        Folder of weights, such as a run's.
+    data
+        Manifest or folder of class folders; by default what the run validated on.
+    clips
+        Clips a video; by default as the run validated.
+    crops
+        Crops a clip, 1 or 3; by default as the run validated.
+    average
+        What is averaged over the views; by default as the run validated.
+    out
+        Write evaluation.json, predictions.csv and report.html into this folder.
+    reader
+        Decoder of video files.
+    on_unreadable
+        Stop at a clip that cannot be read, or leave it out and count it.
+    root
+        Folder that the paths of the manifest start from; by default its own.
+    labels
+        File with the names behind the numbers of a TSN list; by default the weights' own.
+    workers
+        Processes that read clips; 0 reads in this one.
+    device
+        cpu, cuda, cuda:1 or mps; auto takes a GPU if there is one.
+    """
+    from lsn.inference import EvaluationProtocol
+    from lsn.inference import evaluate as run_evaluation
+    from lsn.models.weights import load_weights
+    from lsn.report import write_report
+    from lsn.training.distributed import join_world
+
+    config = run_config(weights)
+    loaded = load_weights(weights)
+    views = chosen_views(config, clips=clips, crops=crops, average=average)
+    protocol = EvaluationProtocol.of(loaded.model, loaded.input, views)
+    manifest = _manifest(data, weights, config, loaded.labels, root=root, labels=labels)
+    console = output()
+    console.print(f"{loaded.model.name} on {len(manifest)} videos of {manifest.source}: {protocol.describe()}")
+    with join_world(device) as world, counting_progress("evaluating") as progress:
+        result = run_evaluation(
+            loaded.model,
+            manifest,
+            protocol,
+            device=world.device,
+            reader=reader,
+            on_unreadable=on_unreadable,
+            num_workers=workers,
+            progress=progress,
+        )
+    print_metrics(asdict(result.metrics))
+    for path, error in result.unreadable:
+        console.print(f"left out: {path}: {error}")
+    if out is not None and is_main_process():
+        result.save(out)
+        console.print(f"\nEvery video  {out / 'predictions.csv'}\nReport       {write_report(out)}")
+
+
+def _manifest(
+    data: str | None,
+    weights: Path,
+    config: RunConfig | None,
+    names: tuple[str, ...],
+    *,
+    root: str | None,
+    labels: str | None,
+) -> Manifest:
+    """What is evaluated on, with the labels in the order of the weights."""
+    from lsn.data import check_manifest, load_splits, raise_on_errors, read_manifest
+
+    if data is not None:
+        manifest = read_manifest(data, root=root, labels=labels or names)
+    elif config is not None:
+        _, manifest = load_splits(config.data, config.training.seed)
+    else:
+        raise ConfigError(f"{weights}: no recipe.yaml tells what it was validated on; add a manifest or folder")
+    manifest = replace(manifest, labels=names)
+    raise_on_errors(check_manifest(manifest))
+    return manifest

@@ -1,0 +1,20 @@
+"""`lsn report`: the page of a run, written again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lsn.cli.console import output
+
+
+def report(run: Path, /) -> None:
+    """Write report.html of a run again.
+
+    Parameters
+    ----------
+    run
+        Folder of a run, as `lsn train` leaves it.
+    """
+    from lsn.report import write_report
+
+    output().print(f"Report: {write_report(run)}")

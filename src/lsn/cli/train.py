@@ -1,0 +1,81 @@
+"""`lsn train`: from a recipe to a run folder with weights and a report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lsn.cli.console import columns, error_line, is_main_process, output, percent
+from lsn.cli.progress import duration, training_progress
+from lsn.config import RunConfig, load_config
+from lsn.recipes import find_recipe
+
+if TYPE_CHECKING:
+    from lsn.training import TrainingResult
+
+
+def train(recipe: str, /, *overrides: str, out: Path | None = None, resume: bool = False) -> None:
+    """Train a model by a recipe.
+
+    Writes weights, evaluation and report.html into one folder. Under torchrun it trains with several processes:
+    torchrun --nproc-per-node 2 -m lsn train ...
+
+    Parameters
+    ----------
+    recipe
+        A name of `lsn recipes`, or your own YAML file.
+    overrides
+        Changes to the recipe, such as data.train=videos/train.csv training.epochs=10.
+    out
+        Folder of the run; by default runs/ and the recipe's name.
+    resume
+        Go on with the run in that folder where it was stopped.
+    """
+    path = find_recipe(recipe)
+    config = load_config(path, overrides)
+    folder = out or Path("runs", path.stem)
+    result = train_and_report(config, folder, resume=resume)
+    if is_main_process():
+        print_metrics(json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))["metrics"])
+        output().print(
+            f"\nBest after epoch {result.best_epoch} of {config.training.epochs}; {duration(result.seconds)} in all."
+            f"\nWeights  {folder}\nReport   {folder / 'report.html'}"
+            f"\nTry it   lsn predict {folder} VIDEO"
+        )
+
+
+def train_and_report(config: RunConfig, folder: Path, *, resume: bool = False) -> TrainingResult:
+    """Trains with progress shown, then writes the report; after Ctrl-C says how to go on."""
+    from lsn.report import write_report
+    from lsn.training import train as run_training
+
+    try:
+        with training_progress() as progress:
+            result = run_training(config, folder, resume=resume, progress=progress)
+    except KeyboardInterrupt:
+        if is_main_process() and (folder / "checkpoint.pt").is_file():
+            error_line(f"{folder} can be gone on with: the same command with --resume", style="yellow")
+        raise
+    if is_main_process():
+        write_report(folder)
+    return result
+
+
+def print_metrics(metrics: Mapping[str, Any]) -> None:
+    """Prints what an evaluation measured, as a table."""
+    numbers = ("Videos", "Top-1", "Top-5", "Mean class", "Calibration error", "Loss")
+    table = columns(*numbers, right=numbers)
+    table.add_row(
+        str(metrics["num_videos"]),
+        percent(metrics["top1"]),
+        percent(metrics["top5"]),
+        percent(metrics["mean_class_accuracy"]),
+        percent(metrics["calibration_error"]),
+        f"{metrics['loss']:.3f}",
+    )
+    console = output()
+    console.print(table)
+    if without := metrics["classes_without_samples"]:
+        console.print(f"{len(without)} classes have no video and are left out of the mean: {', '.join(without)}")

@@ -1,0 +1,60 @@
+"""Which device computes, and networks put to work on it without a trace left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from lsn.errors import ConfigError
+
+
+def resolve_device(name: str | torch.device) -> torch.device:
+    """The device that a name stands for; "auto" is a GPU if there is one.
+
+    Raises:
+        ConfigError: there is no such device, or it cannot be used.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        message = f"device {str(name)!r} cannot be used ({reason}); use cpu, cuda, cuda:1, mps or auto"
+        raise ConfigError(message) from None
+    return device
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Puts a network in eval mode, without gradients; afterwards every module is in the mode it was in.
+
+    `model.train()` afterwards would not do: it would also wake norms that training keeps frozen.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def forward_views(
+    forward: Callable[[Tensor], Tensor], views_NTCHW: Tensor, *, device: torch.device, batch_size: int
+) -> Tensor:
+    """Runs a network over views, at most `batch_size` in a pass, and returns its scores as float32 on the CPU."""
+    parts = (_channels_last(part.to(device)) for part in views_NTCHW.split(batch_size))
+    return torch.cat([forward(part).float().cpu() for part in parts])
+
+
+def _channels_last(views_NTCHW: Tensor) -> Tensor:
+    """The same values, each frame stored with its channels innermost, as convolutions are fastest with."""
+    num_frames = views_NTCHW.shape[1]
+    frames = views_NTCHW.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    return frames.unflatten(0, (-1, num_frames))

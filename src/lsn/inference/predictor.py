@@ -1,0 +1,164 @@
+"""One trained model, ready to say what happens in a video.
+
+Shapes: V views, T frames, K classes.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lsn.config import EvaluationConfig
+from lsn.errors import ConfigError, ModelError
+from lsn.inference.device import eval_mode, forward_views, resolve_device
+from lsn.inference.metrics import rank_classes
+from lsn.inference.protocol import EvaluationProtocol
+from lsn.inference.source import Video, open_source
+from lsn.models.weights import LoadedModel, load_weights
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a model says about one video. Arrays are NumPy's."""
+
+    video: str
+    """Name of the video."""
+    labels: tuple[str, ...]
+    """Names of the K classes in label order."""
+    probabilities: np.ndarray
+    """float32, (K,): the answer, in label order; sums to 1."""
+    frame_log_evidence_TK: np.ndarray
+    """float32: log-probabilities that each frame speaks for by itself, in the order of time."""
+    frame_pts_seconds: np.ndarray
+    """float64, (T,): when each of these frames is shown, on the clock of the file."""
+    timings_ms: dict[str, float]
+    """Milliseconds spent on `decode`, `transform` and `model`."""
+
+    @property
+    def label(self) -> str:
+        """The likeliest label."""
+        return self.top(1)[0][0]
+
+    @property
+    def frame_evidence_TK(self) -> np.ndarray:
+        """float32: the softmax of each frame's own scores.
+
+        In a causal model a frame knows the frames before it, in others some after it too. The frames of several
+        clips stand in the order of time; crops are averaged.
+        """
+        return np.exp(self.frame_log_evidence_TK)
+
+    def top(self, k: int = 5) -> list[tuple[str, float]]:
+        """The k likeliest labels (all, if there are fewer) with their probabilities, the likeliest first.
+
+        Raises:
+            ConfigError: k is under 1.
+        """
+        if k < 1:
+            raise ConfigError(f"the top {k} labels; ask for at least 1")
+        ranked = rank_classes(torch.from_numpy(self.probabilities)[None])[0, :k].tolist()
+        return [(self.labels[index], float(self.probabilities[index])) for index in ranked]
+
+    def running_TK(self) -> np.ndarray:
+        """float32: the answer after each frame, from the evidence up to and with it; every row sums to 1.
+
+        It is the cumulative mean of the frames' scores, as the model itself takes the mean over all of them, so the
+        last row is the answer (with `average: probabilities`, only close to it).
+        """
+        total_TK = np.cumsum(self.frame_log_evidence_TK, axis=0, dtype=np.float64)
+        mean_TK = torch.from_numpy(total_TK / np.arange(1, len(total_TK) + 1)[:, None])
+        return mean_TK.softmax(dim=1).float().numpy()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain data, for JSON."""
+        return {
+            "video": self.video,
+            "label": self.label,
+            "top5": [{"label": label, "probability": probability} for label, probability in self.top(5)],
+            "labels": list(self.labels),
+            "probabilities": self.probabilities.tolist(),
+            "frame_pts_seconds": self.frame_pts_seconds.tolist(),
+            "frame_evidence": self.frame_evidence_TK.tolist(),
+            "timings_ms": dict(self.timings_ms),
+        }
+
+
+class Predictor:
+    """Says what happens in videos. Make it once and call it often: everything is loaded at the start.
+
+    Args:
+        weights: a weights folder (a run folder is one), or a loaded model, which is then moved to the device.
+        device: "cpu", "cuda", "cuda:1", "mps" or "auto", which takes a GPU if there is one.
+        evaluation: views of a video and their average; by default one clip with one crop.
+        reader: decoder of video files.
+
+    Raises:
+        WeightsError: there is no such folder, or it holds no weights of this version.
+        ConfigError: there is no such device.
+    """
+
+    def __init__(
+        self,
+        weights: str | Path | LoadedModel,
+        *,
+        device: str | torch.device = "auto",
+        evaluation: EvaluationConfig | None = None,
+        reader: Literal["pyav", "torchcodec"] = "pyav",
+    ) -> None:
+        self.device = resolve_device(device)
+        loaded = weights if isinstance(weights, LoadedModel) else load_weights(weights)
+        self.model = loaded.model
+        self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.labels = loaded.labels
+        self.protocol = EvaluationProtocol.of(self.model, loaded.input, evaluation or EvaluationConfig())
+        self.reader: Literal["pyav", "torchcodec"] = reader
+
+    def __call__(self, video: Video, *, fps: float | None = None) -> Prediction:
+        """Predicts one video.
+
+        Args:
+            video: a video file, a folder of frames, the content of a video file, or uint8 RGB frames THWC.
+            fps: frames a second, for what does not tell its times: needed for an array; folders have 30 by default.
+
+        Raises:
+            VideoError: the video cannot be read, or is not what it should be.
+            ModelError: the model's scores are not finite.
+        """
+        start = time.perf_counter()
+        with open_source(video, fps=fps, reader=self.reader) as reader:
+            name = reader.info.name
+            batch = self.protocol.read(reader)
+        decoded = time.perf_counter()
+        views_VTCHW = self.protocol.transform(batch)
+        transformed = time.perf_counter()
+        with eval_mode(self.model):
+            logits_VTK = forward_views(
+                self.model.forward_frames, views_VTCHW, device=self.device, batch_size=self.protocol.batch_size
+            )
+        answered = time.perf_counter()  # the scores are on the CPU, so the device has finished
+        if not logits_VTK.isfinite().all():
+            raise ModelError(f"{name}: the model's scores are not finite; its weights are damaged")
+        pts_seconds, order = batch.pts_seconds.sort(stable=True)
+        return Prediction(
+            video=name,
+            labels=self.labels,
+            probabilities=self.protocol.combine(logits_VTK.mean(dim=1)[None])[0].exp().numpy(),
+            frame_log_evidence_TK=self._frame_answers(logits_VTK)[order].numpy(),
+            frame_pts_seconds=pts_seconds.numpy(),
+            timings_ms={
+                "decode": 1000 * (decoded - start),
+                "transform": 1000 * (transformed - decoded),
+                "model": 1000 * (answered - transformed),
+            },
+        )
+
+    def _frame_answers(self, logits_VTK: Tensor) -> Tensor:
+        """Log-probabilities of every frame of every clip, averaged over the crops."""
+        per_crop = logits_VTK.unflatten(0, (self.protocol.num_clips, self.protocol.num_crops))
+        return self.protocol.combine(per_crop.transpose(1, 2).flatten(0, 1))

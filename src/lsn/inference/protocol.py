@@ -1,0 +1,108 @@
+"""What a model sees of a video when it is evaluated or used, and how the answers are put together.
+
+Shapes: V views (clips x crops, the crops of a clip side by side), T frames a clip, C = 3 channels, K classes.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from lsn.config import EvaluationConfig, InputConfig
+from lsn.models import Recognizer
+from lsn.video import FrameBatch, VideoReader
+from lsn.video.sampling import dense_indices_test, segment_indices_test
+from lsn.video.transforms import TestTransform
+
+
+@dataclass(frozen=True)
+class EvaluationProtocol:
+    """Views of a video and their average: the one object behind validation, test and prediction."""
+
+    num_frames: int
+    """Frames T a clip."""
+    size: int
+    """Side of the square that the network sees, in pixels."""
+    short_side: int
+    """The frames' short side is brought to this before cropping."""
+    sampling: Literal["segments", "dense"]
+    """One frame a segment over the whole video, or neighbours `frame_stride` apart."""
+    frame_stride: int
+    """Distance of neighbours under dense sampling, in frames."""
+    num_clips: int
+    """Clips a video, which differ in their frames."""
+    num_crops: Literal[1, 3]
+    """Crops a clip."""
+    average: Literal["logits", "probabilities"]
+    """What is averaged over the views."""
+    mean: tuple[float, float, float]
+    """Of the network's input channels, for values in 0..1."""
+    std: tuple[float, float, float]
+    """Likewise."""
+    batch_size: int
+    """Views a forward pass, at most; it does not change the result."""
+
+    @classmethod
+    def of(cls, model: Recognizer, input: InputConfig, evaluation: EvaluationConfig) -> EvaluationProtocol:
+        """The protocol of a model with its preprocessing and the chosen views."""
+        return cls(
+            num_frames=model.num_frames,
+            size=input.size,
+            short_side=input.short_side,
+            sampling=input.sampling,
+            frame_stride=input.frame_stride,
+            num_clips=evaluation.num_clips,
+            num_crops=evaluation.num_crops,
+            average=evaluation.average,
+            mean=model.mean,
+            std=model.std,
+            batch_size=evaluation.batch_size,
+        )
+
+    @property
+    def num_views(self) -> int:
+        """Views V of a video."""
+        return self.num_clips * self.num_crops
+
+    def __call__(self, reader: VideoReader, label: int, rng: random.Random) -> tuple[Tensor, int]:
+        """The views of a video and its label, as `lsn.data.ClipDataset` asks for them; nothing is random."""
+        return self.transform(self.read(reader)), label
+
+    def read(self, reader: VideoReader) -> FrameBatch:
+        """Decodes the frames of all clips, one clip after the other."""
+        return reader.frames_at([index for clip in range(self.num_clips) for index in self._indices(reader, clip)])
+
+    def transform(self, batch: FrameBatch) -> Tensor:
+        """Float32 views (V, T, 3, size, size) of the frames that `read` gave."""
+        transform = TestTransform(
+            size=self.size, short_side=self.short_side, num_crops=self.num_crops, mean=self.mean, std=self.std
+        )
+        crops = transform(batch.frames_THWC.permute(0, 3, 1, 2))
+        return crops.unflatten(1, (self.num_clips, self.num_frames)).transpose(0, 1).flatten(0, 1)
+
+    def combine(self, logits_NVK: Tensor) -> Tensor:
+        """The answer of each of N videos from the logits of its views, as log-probabilities NK.
+
+        They are the log of the softmax of the mean logits, or of the mean of the views' softmax. Logarithms keep
+        what a float32 probability loses near zero, which the loss and the ranking need.
+        """
+        if self.average == "logits":
+            return logits_NVK.mean(dim=1).log_softmax(dim=-1)
+        return logits_NVK.log_softmax(dim=-1).logsumexp(dim=1) - math.log(logits_NVK.shape[1])
+
+    def describe(self) -> str:
+        """One line for people, such as `16x2x3 frames x clips x crops, 224 px of 256, segments, mean of logits`."""
+        sampling = self.sampling if self.sampling == "segments" else f"dense, stride {self.frame_stride}"
+        mean = "" if self.num_views == 1 else f", mean of {self.average}"
+        shape = f"{self.num_frames}x{self.num_clips}x{self.num_crops} frames x clips x crops"
+        return f"{shape}, {self.size} px of {self.short_side}, {sampling}{mean}"
+
+    def _indices(self, reader: VideoReader, clip: int) -> list[int]:
+        total, frames = reader.num_frames, self.num_frames
+        if self.sampling == "segments":
+            return segment_indices_test(total, frames, clip=clip, num_clips=self.num_clips)
+        return dense_indices_test(total, frames, self.frame_stride, clip=clip, num_clips=self.num_clips)

@@ -1,0 +1,159 @@
+"""What an evaluation found, and the two files that keep it: `evaluation.json` and `predictions.csv`."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lsn.config import from_mapping, to_mapping
+from lsn.data import Clip
+from lsn.errors import ConfigError, DataError
+from lsn.files import atomic_path, write_text
+from lsn.inference.metrics import Metrics
+from lsn.inference.protocol import EvaluationProtocol
+
+SUMMARY_NAME, ROWS_NAME = "evaluation.json", "predictions.csv"
+
+# What says which part of a file was seen, by the names that manifests use; an empty cell is None.
+_WINDOW_COLUMNS: dict[str, Callable[[str], Any]] = {
+    "start_seconds": float,
+    "end_seconds": float,
+    "first_frame": int,
+    "last_frame": int,
+    "frame_pattern": str,
+    "num_frames": int,
+}
+_COLUMNS = ("path", "label", "predicted", "confidence", "label_probability", "correct", "top5", *_WINDOW_COLUMNS)
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionRow:
+    """What was predicted for one video."""
+
+    clip: Clip
+    """The video, or the part of one; `lsn.data.open_clip` opens it."""
+    predicted: str
+    """The likeliest label."""
+    confidence: float
+    """Its probability."""
+    label_probability: float
+    """The probability of the true label."""
+    top5: tuple[str, ...]
+    """The five likeliest labels (all, if there are fewer), the likeliest first."""
+
+    @property
+    def path(self) -> str:
+        """File or folder of the video."""
+        return self.clip.path
+
+    @property
+    def label(self) -> str:
+        """The true label."""
+        return self.clip.label
+
+    @property
+    def correct(self) -> bool:
+        """Whether the likeliest label is the true one."""
+        return self.predicted == self.clip.label
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationResult:
+    """What `evaluate` found."""
+
+    protocol: EvaluationProtocol
+    """What was seen of each video."""
+    labels: tuple[str, ...]
+    """Names of the K classes in label order."""
+    metrics: Metrics
+    """The figures."""
+    confusion: Tensor
+    """Counts of videos, int64 (K, K): row the true class, column the predicted one."""
+    rows: tuple[PredictionRow, ...]
+    """One for each video that could be read, in the order of the manifest."""
+    unreadable: tuple[tuple[str, str], ...]
+    """Path and error of each video that could not."""
+
+    def save(self, folder: str | Path) -> None:
+        """Writes `evaluation.json` and `predictions.csv`; each appears whole or not at all."""
+        folder = Path(folder)
+        with (
+            atomic_path(folder / ROWS_NAME) as partial,
+            # Names of files need not be valid Unicode; this writes them back byte by byte.
+            partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+        ):
+            writer = csv.DictWriter(file, _COLUMNS)
+            writer.writeheader()
+            writer.writerows(map(_to_cells, self.rows))
+        summary = {
+            "protocol": {**to_mapping(self.protocol), "description": self.protocol.describe()},
+            "labels": list(self.labels),
+            "metrics": asdict(self.metrics),
+            "confusion": self.confusion.tolist(),
+            "unreadable": [{"path": path, "error": error} for path, error in self.unreadable],
+        }
+        write_text(folder / SUMMARY_NAME, json.dumps(summary) + "\n")
+
+
+def load_evaluation(folder: str | Path) -> EvaluationResult:
+    """Reads what `EvaluationResult.save` wrote; probabilities come back with six digits.
+
+    Raises:
+        DataError: a file is missing or damaged.
+    """
+    folder = Path(folder)
+    path = folder / SUMMARY_NAME
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        protocol = {name: value for name, value in summary["protocol"].items() if name != "description"}
+        labels = tuple(summary["labels"])
+        result = EvaluationResult(
+            protocol=from_mapping(EvaluationProtocol, protocol, where=f"{path}: protocol"),
+            labels=labels,
+            metrics=from_mapping(Metrics, summary["metrics"], where=f"{path}: metrics"),
+            confusion=torch.tensor(summary["confusion"], dtype=torch.int64).view(len(labels), len(labels)),
+            rows=_read_rows(path := folder / ROWS_NAME),
+            unreadable=tuple((entry["path"], entry["error"]) for entry in summary["unreadable"]),
+        )
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; `lsn evaluate` writes {SUMMARY_NAME} and {ROWS_NAME}") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ConfigError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise DataError(f"{path}: not a whole evaluation ({reason}); evaluate again") from error
+    return result
+
+
+def _read_rows(path: Path) -> tuple[PredictionRow, ...]:
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        return tuple(map(_from_cells, csv.DictReader(file)))
+
+
+def _to_cells(row: PredictionRow) -> dict[str, Any]:
+    return {
+        "path": row.path,
+        "label": row.label,
+        "predicted": row.predicted,
+        "confidence": f"{row.confidence:.6g}",
+        "label_probability": f"{row.label_probability:.6g}",
+        "correct": int(row.correct),
+        "top5": json.dumps(row.top5, ensure_ascii=False),
+        **{name: getattr(row.clip, name) for name in _WINDOW_COLUMNS},
+    }
+
+
+def _from_cells(cells: Mapping[str, str]) -> PredictionRow:
+    window: dict[str, Any] = {name: read(cells[name]) for name, read in _WINDOW_COLUMNS.items() if cells[name]}
+    return PredictionRow(
+        clip=Clip(path=cells["path"], label=cells["label"], **window),
+        predicted=cells["predicted"],
+        confidence=float(cells["confidence"]),
+        label_probability=float(cells["label_probability"]),
+        top5=tuple(json.loads(cells["top5"])),
+    )

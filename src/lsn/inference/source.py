@@ -1,0 +1,45 @@
+"""The kinds of video that prediction takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from torch import Tensor
+
+from lsn.errors import VideoError
+from lsn.video import VideoReader, array_reader, open_video
+
+Video = str | Path | bytes | np.ndarray | Tensor
+"""A video file, a folder of frames, the content of a video file, or uint8 RGB frames THWC."""
+
+
+def open_source(
+    video: Video, *, fps: float | None = None, reader: Literal["pyav", "torchcodec"] = "pyav"
+) -> VideoReader:
+    """Opens any kind of video.
+
+    Args:
+        video: what to open.
+        fps: frames a second, for what does not tell its times: needed for an array; folders have 30 by default.
+        reader: decoder of video files.
+
+    Raises:
+        VideoError: it cannot be opened, is no video, has no rate, or has times of its own and was given a rate.
+    """
+    if isinstance(video, np.ndarray | Tensor):
+        if fps is None:
+            raise VideoError("an array of frames has no times; give its rate, such as fps=30")
+        return array_reader(video.cpu() if isinstance(video, Tensor) else video, fps)
+    if not isinstance(video, str | Path | bytes):
+        raise VideoError(
+            f"a {type(video).__name__} is not a video; give a path, the bytes of a file, or uint8 frames of shape "
+            "(frames, height, width, 3)"
+        )
+    if fps is None:
+        return open_video(video, reader=reader)
+    if isinstance(video, bytes) or Path(video).is_file():
+        what = "the bytes of a file" if isinstance(video, bytes) else str(video)
+        raise VideoError(f"{what}: fps={fps} given, but video files know their own times; leave it out")
+    return open_video(video, reader=reader, frames_fps=fps)

@@ -1,0 +1,134 @@
+"""The head of a report: the figures that count, and what was run."""
+
+from __future__ import annotations
+
+import math
+import platform
+from datetime import datetime
+
+import torch
+
+import lsn
+from lsn.config import RunConfig
+from lsn.inference import EvaluationResult
+from lsn.report.html import Content, Markup, count, join, percent, tag, whole_percent
+from lsn.report.run import Run
+
+
+def summary(run: Run) -> Markup:
+    """The line that stays in sight: name of the network and its figures."""
+    if run.evaluation is None:
+        figures: Content = "not evaluated yet"
+    else:
+        metrics = run.evaluation.metrics
+        figures = [
+            tag("span", "top-1 ", tag("b", percent(metrics.top1))),
+            tag("span", "top-5 ", tag("b", percent(metrics.top5)), class_="minor"),
+            tag("span", "videos ", tag("b", f"{metrics.num_videos:,}")),
+        ]
+    return join([tag("h1", run.model_name), tag("div", figures, class_="figures")])
+
+
+def headline(evaluation: EvaluationResult) -> Markup:
+    """A tile for each figure of the evaluation of the best weights."""
+    metrics, num_classes, num_unreadable = evaluation.metrics, len(evaluation.labels), len(evaluation.unreadable)
+    low, high = wilson_interval(metrics.top1, metrics.num_videos)
+    num_seen = num_classes - len(metrics.classes_without_samples)
+    over = count(num_classes, "class", "classes")
+    if num_seen < num_classes:
+        over = f"the {num_seen} of {num_classes} classes that have videos"
+    tiles = [
+        ("Top-1 accuracy", percent(metrics.top1), f"95% interval {whole_percent(low)} to {whole_percent(high)}"),
+        ("Top-5 accuracy", percent(metrics.top5), "the true class is among the five best"),
+        (
+            "Mean class accuracy",
+            percent(metrics.mean_class_accuracy),
+            f"over {over}; guessing gives {percent(1 / num_classes)}",
+        ),
+        ("Calibration error", percent(metrics.calibration_error), "between confidence and accuracy"),
+        (
+            "Videos",
+            f"{metrics.num_videos:,}",
+            f"{num_unreadable:,} unreadable and left out" if num_unreadable else "all were readable",
+        ),
+    ]
+    return tag("div", (_tile(*tile, first=index == 0) for index, tile in enumerate(tiles)), class_="tiles")
+
+
+def _tile(name: str, value: str, remark: str, *, first: bool) -> Markup:
+    parts = (tag("div", name, class_="name"), tag("div", value, class_="value"), tag("small", remark))
+    return tag("div", parts, class_="tile first" if first else "tile")
+
+
+def wilson_interval(share: float, number: int) -> tuple[float, float]:
+    """The 95% interval of a share that was measured on so many videos.
+
+    Source:
+        Wilson, Probable inference, the law of succession, and statistical inference, 1927.
+    """
+    if number == 0:
+        return 0.0, 1.0
+    z = 1.96
+    middle = share + z * z / (2 * number)
+    reach = z * math.sqrt(share * (1 - share) / number + z * z / (4 * number * number))
+    scale = 1 + z * z / number
+    return max(0.0, (middle - reach) / scale), min(1.0, (middle + reach) / scale)
+
+
+def what_was_run(run: Run) -> Markup:
+    """Model, data, recipe, protocol, versions and dates as a list of facts."""
+    protocol = "" if run.evaluation is None else run.evaluation.protocol.describe()
+    facts = [*_config_facts(run.config), ("Protocol", protocol), *_time_facts(run), _version_fact(run)]
+    entries = (tag("div", tag("dt", name), tag("dd", value)) for name, value in facts if value)
+    return tag("div", tag("dl", entries, class_="facts"), class_="card")
+
+
+def _config_facts(config: RunConfig | None) -> list[tuple[str, str]]:
+    if config is None:
+        return []
+    model, data, input, optim, training = config.model, config.data, config.input, config.optim, config.training
+    overrides = ", ".join(f"{name} {value}" for name, value in model.overrides().items())
+    start = (
+        model.initial_weights
+        or model.backbone_weights
+        or ("ImageNet weights of timm" if model.pretrained else "random weights")
+    )
+    sampling = f"every {input.frame_stride}th frame" if input.sampling == "dense" else "one frame a segment"
+    batch = f"batches of {training.batch_size}" + (f" × {training.accumulate} steps" if training.accumulate > 1 else "")
+    return [
+        ("Model", f"{model.name} ({overrides})"),
+        ("Started from", start),
+        ("Input", f"{model.num_frames} frames, {sampling}, {input.size} × {input.size} pixels"),
+        ("Training data", data.train),
+        ("Validation data", data.val or f"{whole_percent(data.val_fraction)} of the training data"),
+        ("Optimiser", f"{optim.optimizer}, learning rate {optim.learning_rate:g}, {optim.schedule} schedule"),
+        ("Training", f"{count(training.epochs, 'epoch')}, {batch}, {training.precision}, seed {training.seed}"),
+    ]
+
+
+def _time_facts(run: Run) -> list[tuple[str, str]]:
+    """When the run was written last, how long it trained in all, and which epoch was the best."""
+    path = run.folder / "metrics.jsonl"
+    if not path.is_file():
+        return []
+    date = datetime.fromtimestamp(path.stat().st_mtime).astimezone()
+    seconds = max((record["seconds"] for record in (*run.train, *run.val) if "seconds" in record), default=None)
+    epoch = run.weights.get("metrics", {}).get("epoch")
+    return [
+        ("Date", f"{date:%d %B %Y, %H:%M %Z}"),
+        ("Duration", "" if seconds is None else _duration(seconds)),
+        ("Best weights", "" if epoch is None else f"after epoch {epoch}, by top-1 on the validation data"),
+    ]
+
+
+def _version_fact(run: Run) -> tuple[str, str]:
+    trained = run.weights.get("lsn_version")
+    here = f"report by LSN {lsn.__version__}, PyTorch {torch.__version__}, Python {platform.python_version()}"
+    return "Versions", f"weights by LSN {trained}; {here}" if trained else here
+
+
+def _duration(seconds: float) -> str:
+    minutes, hours = seconds / 60, seconds / 3600
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    return f"{minutes:.0f} minutes" if minutes < 90 else f"{hours:.1f} hours"

@@ -1,0 +1,105 @@
+"""What a run folder tells: everything that is there, and a remark for each thing that is not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lsn.config import RunConfig, load_config
+from lsn.errors import ConfigError, DataError, LSNError
+from lsn.inference import EvaluationResult, load_evaluation
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder, read. What is missing is empty or None and told in `remarks`."""
+
+    folder: Path
+    config: RunConfig | None = None
+    recipe: str = ""
+    """Text of recipe.yaml."""
+    weights: dict[str, Any] = field(default_factory=dict)
+    """Content of config.json."""
+    train: Sequence[dict[str, Any]] = ()
+    """Lines of metrics.jsonl about training."""
+    val: Sequence[dict[str, Any]] = ()
+    """Lines of metrics.jsonl about validation."""
+    evaluation: EvaluationResult | None = None
+    """Of the best weights."""
+    unreadable: Sequence[tuple[str, str, str]] = ()
+    """What each clip was left out of ("training", "evaluation"), its path and the error."""
+    remarks: Sequence[str] = ()
+
+    @property
+    def model_name(self) -> str:
+        """Name of the network, or of the folder if nothing tells it."""
+        if self.config is not None:
+            return self.config.model.name
+        return str(self.weights.get("model", {}).get("name", self.folder.name))
+
+
+def read_run(folder: Path) -> Run:
+    """Reads a run folder.
+
+    Raises:
+        LSNError: there is no such folder, or nothing of a run is in it.
+    """
+    if not folder.is_dir():
+        raise LSNError(f"{folder}: no such run folder; expected the folder that `lsn train` wrote")
+    remarks: list[str] = []
+    config, evaluation = None, None
+    try:
+        config = load_config(folder / "recipe.yaml")
+    except ConfigError as error:
+        remarks.append(f"The recipe is not known: {error}")
+    try:
+        evaluation = load_evaluation(folder)
+    except DataError as error:
+        remarks.append(f"The best weights have no evaluation: {error}")
+    records = _read_records(folder / "metrics.jsonl", remarks)
+    if config is None and evaluation is None and not records:
+        raise LSNError(f"{folder}: nothing of a run is in it; expected recipe.yaml, metrics.jsonl or evaluation.json")
+    left_out = [("training", str(r.get("path")), str(r.get("error"))) for r in records if r.get("kind") == "unreadable"]
+    return Run(
+        folder=folder,
+        config=config,
+        recipe=_read_text(folder / "recipe.yaml"),
+        weights=_read_json(folder / "config.json", remarks),
+        train=[record for record in records if record.get("kind") == "train"],
+        val=[record for record in records if record.get("kind") == "val"],
+        evaluation=evaluation,
+        unreadable=left_out + [("evaluation", *entry) for entry in (evaluation.unreadable if evaluation else ())],
+        remarks=remarks,
+    )
+
+
+def _read_text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
+def _read_json(path: Path, remarks: list[str]) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        remarks.append(f"The weights are not described: {path.name} is not in the run folder.")
+    except (OSError, ValueError, TypeError) as error:
+        remarks.append(f"The weights are not described: {path.name} is not readable ({error}).")
+    return {}
+
+
+def _read_records(path: Path, remarks: list[str]) -> list[dict[str, Any]]:
+    """The lines of `metrics.jsonl`; a line cut off by a crash is left out and said."""
+    if not path.is_file():
+        remarks.append(f"The course of training is not known: {path.name} is not in the run folder.")
+    records, broken = [], 0
+    for line in _read_text(path).splitlines():
+        try:
+            records.append(dict(json.loads(line)))
+        except (ValueError, TypeError):
+            broken += 1
+    if broken:
+        remarks.append(f"{path.name}: {broken} of {broken + len(records)} lines are not readable and left out.")
+    return records

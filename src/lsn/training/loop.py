@@ -1,0 +1,262 @@
+"""Training, from top to bottom."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from lsn.config import RunConfig
+from lsn.data import Batch, make_loader
+from lsn.inference import evaluate
+from lsn.models.weights import save_weights
+from lsn.training.batch_norm import enter_training
+from lsn.training.checkpoint import Best, Position, Tally
+from lsn.training.distributed import join_world
+from lsn.training.optim import set_learning_rate
+from lsn.training.plan import Step, plan_epoch
+from lsn.training.setup import Run, describe, prepare
+from lsn.training.step import take_step
+from lsn.training.tracking import Progress, StepReport
+
+logger = logging.getLogger(__name__)
+
+LINES_PER_EPOCH = 20
+"""Lines of metrics an epoch, at most one a step."""
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a run ended."""
+
+    out: Path
+    """The run's folder, which is a weights folder of the best weights."""
+    best_top1: float
+    """Top-1 accuracy on the validation set, 0 to 1."""
+    best_epoch: int
+    """Epochs done when it was reached."""
+    seconds: float
+    """Time spent, over all parts of a resumed run."""
+
+
+def train(
+    config: RunConfig, out: str | Path, *, resume: bool = False, progress: Progress | None = None
+) -> TrainingResult:
+    """Trains a network and leaves the run's folder behind.
+
+    The folder holds `recipe.yaml`, the best weights (`config.json`, `model.safetensors`) with their evaluation on the
+    validation set (`evaluation.json`, `predictions.csv`), `metrics.jsonl`, and `checkpoint.pt` to resume from. Under
+    torchrun every process calls this; the first one writes. A run that was stopped anywhere and resumed ends with the
+    same weights as one that was not, bit by bit on a CPU.
+
+    Args:
+        config: The experiment.
+        out: The run's folder; it must not hold a run, unless `resume`.
+        resume: Go on with the run in `out`.
+        progress: Told of every step and validation.
+
+    Raises:
+        ConfigError: the settings contradict each other, the folder, or the run that is resumed.
+        DataError: the manifests are not sound.
+        VideoError: a clip cannot be read, and `data.on_unreadable` is raise.
+        LSNError: the loss is no longer a number.
+    """
+    settings = config.training
+    with join_world(settings.device) as world:
+        run = prepare(config, Path(out), world, resume=resume)
+        position, clock = run.position, _Clock(run.position)
+        if world.is_main:
+            lines = describe(run, resumed=resume)
+            logger.info("\n".join(lines))
+            if progress is not None:
+                progress.on_start(lines)
+
+        for epoch in range(position.epoch, settings.epochs):
+            # Deal out the clips of this epoch, and begin to read where the run stands.
+            plan = plan_epoch(
+                len(run.train_set),
+                seed=settings.seed,
+                epoch=epoch,
+                batch_size=settings.batch_size,
+                accumulate=settings.accumulate,
+                num_processes=world.size,
+            )[position.step_in_epoch :]
+            batches = _read(run, plan, epoch)
+            enter_training(run.model, run.frozen_norms)
+
+            for step in plan:
+                # Move the weights.
+                rate = config.optim.learning_rate * run.schedule.factor(position.step)
+                set_learning_rate(run.optimizer, rate)
+                tally = _learn(run, step, list(islice(batches, len(step.shares))))
+                position.step += 1
+                position.step_in_epoch += 1
+                if run.ema is not None:
+                    run.ema.update(run.model, step=position.step)
+
+                # Tell how it goes.
+                tally.seconds = clock.lap()
+                position.tally.add(tally)
+                if world.is_main:
+                    _report(run, rate, clock, progress)
+
+                # Be ready to be stopped.
+                is_last = position.step_in_epoch == run.steps_per_epoch
+                if settings.checkpoint_every and position.step % settings.checkpoint_every == 0 and not is_last:
+                    run.save()
+
+            # Validate, and keep the weights if they are the best so far.
+            if (epoch + 1) % settings.evaluate_every == 0 or epoch + 1 == settings.epochs:
+                run.save()  # a long validation may be stopped too
+                _validate(run, epoch + 1, progress)
+                clock.lap()
+            position.epoch, position.step_in_epoch = epoch + 1, 0
+            run.save()
+
+        if run.tracker is not None:
+            run.tracker.close()
+        assert position.best is not None  # the last epoch is always validated
+        return TrainingResult(run.out, position.best.top1, position.best.epoch, position.seconds)
+
+
+def _read(run: Run, plan: Sequence[Step], epoch: int) -> Iterator[Batch]:
+    """What this process reads, one batch a forward pass; where it has no share, an empty one."""
+    shares = [share for step in plan for share in step.of(run.world.rank)]
+    run.dataset.set_epoch(epoch)
+    loader = make_loader(
+        run.dataset,
+        indices=[index for share in shares for index in share],
+        batch_size=[len(share) for share in shares if share],
+        num_workers=run.config.data.num_workers,
+    )
+    batches = iter(loader)
+    nothing = torch.zeros(0, dtype=torch.long)
+    for share in shares:
+        yield next(batches) if share else Batch(None, nothing, nothing, [])
+
+
+def _learn(run: Run, step: Step, batches: Sequence[Batch]) -> Tally:
+    """One update of the weights; clips that could not be read are counted and listed."""
+    config, position = run.config, run.position
+    # What is random in the network follows from the seed, the step and the process, so no state need be kept.
+    torch.manual_seed(random.Random(f"step/{config.training.seed}/{position.step}/{run.world.rank}").getrandbits(63))
+    shape_TCHW = (config.model.num_frames, 3, config.input.size, config.input.size)
+    tally = take_step(
+        run.learner,
+        [
+            (torch.zeros(0, *shape_TCHW) if batch.views_BVTCHW is None else batch.views_BVTCHW[:, 0], batch.labels_B)
+            for batch in batches
+        ],
+        where=f"step {position.step + 1} (epoch {position.epoch + 1})",
+        num_clips=step.num_clips,
+        world=run.world,
+        optimizer=run.optimizer,
+        scaler=run.scaler,
+        precision=config.training.precision,
+        label_smoothing=config.training.label_smoothing,
+        clip_grad_norm=config.optim.clip_grad_norm,
+    )
+    tally.unreadable = step.num_clips - tally.clips
+    if tally.unreadable:
+        for index, error in run.world.gather([failure for batch in batches for failure in batch.unreadable]):
+            if run.tracker is not None:
+                path, epoch = run.train_set.clips[index].path, (position.step + 1) / run.steps_per_epoch
+                run.tracker.log_unreadable(path, error, epoch=epoch, step=position.step + 1)
+    return tally
+
+
+def _report(run: Run, rate: float, clock: _Clock, progress: Progress | None) -> None:
+    """Tells of a step, and writes a line of metrics when one is due."""
+    position, tally = run.position, run.position.tally
+    if not tally.clips:
+        return
+    report = StepReport(
+        step=position.step,
+        num_steps=run.num_steps,
+        epoch=position.step / run.steps_per_epoch,
+        num_epochs=run.config.training.epochs,
+        loss=tally.loss / tally.clips,
+        top1=tally.correct / tally.clips,
+        learning_rate=rate,
+        clips_per_second=tally.clips / tally.seconds,
+        seconds_left=clock.seconds_a_step() * (run.num_steps - position.step),
+    )
+    if progress is not None:
+        progress.on_step(report)
+    lines_before, lines = (
+        LINES_PER_EPOCH * steps // run.steps_per_epoch for steps in (position.step_in_epoch - 1, position.step_in_epoch)
+    )
+    if run.tracker is not None and lines > lines_before:
+        run.tracker.log(
+            "train",
+            epoch=report.epoch,
+            step=report.step,
+            loss=report.loss,
+            top1=report.top1,
+            learning_rate=report.learning_rate,
+            clips_per_second=report.clips_per_second,
+            unreadable=int(tally.unreadable),
+        )
+        position.tally = Tally()
+
+
+def _validate(run: Run, epoch: int, progress: Progress | None) -> None:
+    """Evaluates on the validation set; the best weights so far are kept with their evaluation."""
+    model, position = run.evaluated_model, run.position
+    run.world.share_buffers(model)
+    result = evaluate(
+        model,
+        run.val_set,
+        run.protocol,
+        device=run.world.device,
+        reader=run.config.data.reader,
+        on_unreadable=run.config.data.on_unreadable,
+        num_workers=run.config.data.num_workers,
+        progress=progress.on_evaluation if progress is not None and run.world.is_main else None,
+    )
+    metrics = result.metrics
+    best = position.best
+    is_best = best is None or (metrics.top1, -metrics.loss) > (best.top1, -best.loss)
+    if is_best:
+        position.best = Best(top1=metrics.top1, loss=metrics.loss, epoch=epoch)
+    if run.tracker is None:
+        return
+    numbers = asdict(metrics)
+    if is_best:
+        save_weights(
+            run.out,
+            model,
+            labels=run.train_set.labels,
+            input=run.config.input,
+            metrics=numbers | {"epoch": epoch, "views": run.protocol.describe()},
+        )
+        result.save(run.out)
+    run.tracker.log("val", epoch=epoch, step=position.step, **numbers, unreadable=len(result.unreadable))
+    if progress is not None:
+        progress.on_evaluated(epoch, metrics, is_best)
+
+
+class _Clock:
+    """Adds the time that passes to a position, lap by lap."""
+
+    def __init__(self, position: Position) -> None:
+        self.position = position
+        self.last = time.monotonic()
+        self.step_before, self.seconds_before = position.step, position.seconds
+
+    def lap(self) -> float:
+        """Seconds since the lap before."""
+        now = time.monotonic()
+        seconds, self.last = now - self.last, now
+        self.position.seconds += seconds
+        return seconds
+
+    def seconds_a_step(self) -> float:
+        """Mean time of a step of this process, its share of the validations included."""
+        return (self.position.seconds - self.seconds_before) / (self.position.step - self.step_before)

@@ -1,0 +1,28 @@
+"""Settings of the machine that a run trains on."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+_M_TRIM_THRESHOLD = -1  # the numbers of malloc.h
+_M_MMAP_THRESHOLD = -3
+_KEEP_BYTES = 1 << 30
+
+
+def tune_allocator() -> bool:
+    """Lets glibc's malloc keep large freed blocks instead of handing them back to the kernel.
+
+    A training step on the CPU frees and asks for the same large tensors again and again; by default each one
+    is mapped and cleared anew, page by page. Other C libraries are left as they are.
+
+    Returns:
+        Whether the thresholds were set.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    libc = ctypes.CDLL(None)
+    if not (hasattr(libc, "gnu_get_libc_version") and hasattr(libc, "mallopt")):
+        return False
+    accepted = [libc.mallopt(option, _KEEP_BYTES) for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD)]
+    return all(accepted)

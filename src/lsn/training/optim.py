@@ -1,0 +1,106 @@
+"""Optimisers, parameter groups and the learning rate of every step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from lsn.errors import ConfigError
+
+
+def parameter_groups(
+    model: nn.Module, *, new_names: Collection[str], new_layer_factor: float, weight_decay: float
+) -> list[dict[str, Any]]:
+    """Sorts the parameters that learn by learning rate and decay.
+
+    Vectors and scalars (biases, the scales of norms and layers) are not decayed.
+
+    Args:
+        model: The network; its parameters without `requires_grad` are left out.
+        new_names: Names of the parameters that did not start from trained weights.
+        new_layer_factor: Factor on the learning rate of those.
+        weight_decay: Decay of matrices and kernels.
+
+    Returns:
+        Groups with `params`, `weight_decay` and `rate_factor`, in a fixed order, none empty.
+    """
+    groups: dict[tuple[bool, bool], dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        is_new, decays = name in new_names, parameter.ndim > 1
+        fresh = {
+            "params": [],
+            "weight_decay": weight_decay if decays else 0.0,
+            "rate_factor": new_layer_factor if is_new else 1.0,
+        }
+        groups.setdefault((is_new, decays), fresh)["params"].append(parameter)
+    return list(groups.values())
+
+
+def create_optimizer(
+    groups: list[dict[str, Any]], *, name: Literal["sgd", "adamw"], learning_rate: float, momentum: float
+) -> torch.optim.Optimizer:
+    """SGD with Nesterov momentum, or AdamW with `momentum` as its first beta, over `parameter_groups`."""
+    if name == "sgd":
+        return torch.optim.SGD(groups, lr=learning_rate, momentum=momentum, nesterov=momentum > 0)
+    return torch.optim.AdamW(groups, lr=learning_rate, betas=(momentum, 0.999))
+
+
+class Schedule:
+    """The factor on the learning rate at each step.
+
+    Warm-up rises in a straight line from a hundredth; then the cosine falls to zero at the end of the run, or
+    the step schedule multiplies by `step_factor` at each of `step_epochs`.
+
+    Args:
+        kind: "cosine" or "step".
+        epochs: Length of the run.
+        steps_per_epoch: Updates of the weights an epoch.
+        warmup_epochs: Length of the warm-up.
+        step_epochs: Epochs, fractions allowed, at which the step schedule drops.
+        step_factor: What it multiplies by.
+
+    Raises:
+        ConfigError: the warm-up is as long as the run.
+    """
+
+    def __init__(
+        self,
+        kind: Literal["cosine", "step"],
+        *,
+        epochs: int,
+        steps_per_epoch: int,
+        warmup_epochs: float = 0.0,
+        step_epochs: Collection[float] = (),
+        step_factor: float = 0.1,
+    ) -> None:
+        if warmup_epochs >= epochs:
+            raise ConfigError(
+                f"optim.warmup_epochs is {warmup_epochs}, but the run has {epochs} epochs (training.epochs) "
+                "and would never reach its learning rate; make the warm-up shorter or the run longer"
+            )
+        self.kind = kind
+        self.num_steps = epochs * steps_per_epoch
+        self.warmup_steps = round(warmup_epochs * steps_per_epoch)
+        self.drop_steps = [round(epoch * steps_per_epoch) for epoch in step_epochs]
+        self.step_factor = step_factor
+
+    def factor(self, step: int) -> float:
+        """The factor for the update after `step` updates."""
+        if step < self.warmup_steps:
+            return 0.01 + 0.99 * step / self.warmup_steps
+        if self.kind == "step":
+            return self.step_factor ** sum(step >= drop for drop in self.drop_steps)
+        done = (step - self.warmup_steps) / (self.num_steps - self.warmup_steps)
+        return 0.5 * (1 + math.cos(math.pi * done))
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    """Sets the rate of every group, times its `rate_factor`."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate * group["rate_factor"]

@@ -1,0 +1,235 @@
+"""All parts of a run, made from its configuration or restored from its checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from timm.utils import ModelEmaV3
+from torch import nn
+
+from lsn.config import OptimConfig, RunConfig, to_yaml
+from lsn.data import ClipDataset, Manifest, load_splits
+from lsn.files import write_text
+from lsn.inference import EvaluationProtocol
+from lsn.models import Recognizer
+from lsn.training.batch_norm import freeze_batch_norm, synchronize_batch_norm
+from lsn.training.checkpoint import (
+    Position,
+    load_checkpoint,
+    refuse_to_overwrite,
+    save_checkpoint,
+)
+from lsn.training.distributed import World
+from lsn.training.machine import tune_allocator
+from lsn.training.optim import Schedule, create_optimizer, parameter_groups
+from lsn.training.plan import count_steps
+from lsn.training.start import start_model
+from lsn.training.tracking import Tracker
+from lsn.training.views import TrainingViews
+from lsn.video.transforms import TrainTransform
+
+
+@dataclass
+class Run:
+    """The parts of a run; what they do with each other is in `loop`."""
+
+    config: RunConfig
+    out: Path
+    world: World
+    train_set: Manifest
+    val_set: Manifest
+    dataset: ClipDataset
+    protocol: EvaluationProtocol
+    model: Recognizer
+    learner: nn.Module
+    """The model as it is trained: under several processes, wrapped to average gradients."""
+    frozen_norms: list[nn.Module]
+    optimizer: torch.optim.Optimizer
+    schedule: Schedule
+    scaler: torch.amp.GradScaler
+    ema: ModelEmaV3 | None
+    steps_per_epoch: int
+    position: Position
+    tracker: Tracker | None = None
+    """In the main process only."""
+
+    @property
+    def evaluated_model(self) -> Recognizer:
+        """The network that is validated and saved: the moving average if there is one."""
+        return self.model if self.ema is None else self.ema.module
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of the whole run."""
+        return self.config.training.epochs * self.steps_per_epoch
+
+    def save(self) -> None:
+        """Writes the checkpoint, in the main process."""
+        if not self.world.is_main:
+            return
+        new_names = self.model.new_parameter_names()
+        save_checkpoint(
+            self.out,
+            config=self.config,
+            num_processes=self.world.size,
+            train_set=self.train_set,
+            position=self.position,
+            trained_names=[name for name, _ in self.model.named_parameters() if name not in new_names],
+            states={name: part.state_dict() for name, part in self._parts().items()},
+        )
+
+    def restore(self, states: dict[str, Any]) -> None:
+        """Takes over the states of a checkpoint."""
+        for name, part in self._parts().items():
+            part.load_state_dict(states[name])
+
+    def _parts(self) -> dict[str, Any]:
+        parts = {"model": self.model, "optimizer": self.optimizer, "scaler": self.scaler}
+        return parts if self.ema is None else parts | {"ema": self.ema.module}
+
+
+def prepare(config: RunConfig, out: Path, world: World, *, resume: bool) -> Run:
+    """Reads the clips, builds or restores the parts, and starts the run's folder.
+
+    Raises:
+        LSNError: the clips, the network or the folder do not allow the run.
+    """
+    settings = config.training
+    if not resume:
+        refuse_to_overwrite(out)
+    if world.device.type == "cpu":
+        tune_allocator()
+
+    train_set, val_set = load_splits(config.data, settings.seed)
+    saved = load_checkpoint(out, config=config, num_processes=world.size, train_set=train_set) if resume else None
+
+    model = _build_model(config, train_set.labels, saved)
+    model.set_grad_checkpointing(settings.grad_checkpointing)
+    model.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    frozen_norms: list[nn.Module] = []
+    if settings.batch_norm in ("partial", "frozen"):
+        frozen_norms = freeze_batch_norm(model, settings.batch_norm, new_names=model.new_parameter_names())
+    elif settings.batch_norm == "sync" and world.size > 1:
+        synchronize_batch_norm(model, world.device)
+
+    groups = parameter_groups(
+        model,
+        new_names=model.new_parameter_names(),
+        new_layer_factor=config.optim.new_layer_factor,
+        weight_decay=config.optim.weight_decay,
+    )
+    steps_per_epoch = count_steps(
+        len(train_set),
+        batch_size=settings.batch_size,
+        accumulate=settings.accumulate,
+        num_processes=world.size,
+    )
+    run = Run(
+        config=config,
+        out=out,
+        world=world,
+        train_set=train_set,
+        val_set=val_set,
+        dataset=_clip_dataset(config, train_set, model),
+        protocol=EvaluationProtocol.of(model, config.input, config.evaluation),
+        model=model,
+        learner=world.wrap(model),
+        frozen_norms=frozen_norms,
+        optimizer=_optimizer(groups, config.optim),
+        schedule=_schedule(config, steps_per_epoch),
+        scaler=torch.amp.GradScaler(world.device.type, enabled=settings.precision == "fp16"),
+        ema=ModelEmaV3(model, settings.ema_decay, use_warmup=True) if settings.ema_decay else None,
+        steps_per_epoch=steps_per_epoch,
+        position=Position() if saved is None else saved["position"],
+    )
+    if saved is not None:
+        run.restore(saved["states"])
+    _open_folder(run, resumed=saved is not None)
+    return run
+
+
+def _build_model(config: RunConfig, labels: Sequence[str], saved: dict[str, Any] | None) -> Recognizer:
+    if saved is None:
+        return start_model(config.model, labels, seed=config.training.seed)
+    fresh = replace(config.model, pretrained=False, backbone_weights=None, initial_weights=None)
+    model = start_model(fresh, labels, seed=config.training.seed)  # its weights come from the checkpoint
+    model.mark_trained(saved["trained_names"])
+    return model
+
+
+def _clip_dataset(config: RunConfig, train_set: Manifest, model: Recognizer) -> ClipDataset:
+    transform = TrainTransform(
+        size=config.input.size,
+        scales=config.input.scales,
+        mean=model.mean,
+        std=model.std,
+        labels=train_set.labels,
+        color_jitter=config.input.color_jitter,
+        rand_augment_layers=config.input.rand_augment_layers,
+        rand_augment_magnitude=config.input.rand_augment_magnitude,
+        horizontal_flip=config.input.horizontal_flip,
+    )
+    views = TrainingViews(
+        num_frames=config.model.num_frames,
+        sampling=config.input.sampling,
+        frame_stride=config.input.frame_stride,
+        transform=transform,
+    )
+    return ClipDataset(
+        train_set,
+        views,
+        reader=config.data.reader,
+        on_unreadable=config.data.on_unreadable,
+        seed=config.training.seed,
+    )
+
+
+def _optimizer(groups: list[dict[str, Any]], config: OptimConfig) -> torch.optim.Optimizer:
+    return create_optimizer(groups, name=config.optimizer, learning_rate=config.learning_rate, momentum=config.momentum)
+
+
+def _schedule(config: RunConfig, steps_per_epoch: int) -> Schedule:
+    return Schedule(
+        config.optim.schedule,
+        epochs=config.training.epochs,
+        steps_per_epoch=steps_per_epoch,
+        warmup_epochs=config.optim.warmup_epochs,
+        step_epochs=config.optim.step_epochs,
+        step_factor=config.optim.step_factor,
+    )
+
+
+def _open_folder(run: Run, *, resumed: bool) -> None:
+    """Writes the recipe and a first checkpoint, so that a run can be resumed from its start on."""
+    if not run.world.is_main:
+        return
+    run.tracker = Tracker(run.out, step=run.position.step, tensorboard=run.config.training.tensorboard)
+    write_text(run.out / "recipe.yaml", to_yaml(run.config))
+    if not resumed:
+        run.save()
+
+
+def describe(run: Run, *, resumed: bool) -> list[str]:
+    """Lines that say what is trained, on what, from where."""
+    settings, network = run.config.training, run.config.model
+    if resumed:
+        start = f"its checkpoint after {run.position.step} steps"
+    elif network.initial_weights or network.backbone_weights:
+        start = str(network.initial_weights or network.backbone_weights)
+    else:
+        start = "timm's ImageNet weights" if network.pretrained else "random weights"
+    num_parameters = sum(p.numel() for p in run.model.parameters())
+    num_learning = sum(p.numel() for group in run.optimizer.param_groups for p in group["params"])
+    clips_a_step = settings.batch_size * settings.accumulate * run.world.size
+    processes = f"{run.world.size} processes" if run.world.size > 1 else "1 process"
+    return [
+        f"{network.name}: {num_parameters:,} parameters, {num_learning:,} of them learn, from {start}",
+        f"{len(run.train_set.labels)} classes; {len(run.train_set)} clips to train on from {run.train_set.source}, "
+        f"{len(run.val_set)} to validate on from {run.val_set.source}",
+        f"{settings.epochs} epochs of {run.steps_per_epoch} steps of up to {clips_a_step} clips, "
+        f"on {run.world.device} in {settings.precision}, {processes}; everything goes to {run.out}",
+    ]

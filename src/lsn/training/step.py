@@ -1,0 +1,102 @@
+"""One step: forward and backward over its clips, then one update of the weights.
+
+Shapes: B clips, T frames, C channels, H height, W width, K classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lsn.errors import LSNError
+from lsn.training.checkpoint import Tally
+from lsn.training.distributed import World, without_sync
+
+Precision = Literal["float32", "bf16", "fp16"]
+_WAY_OUT = (
+    "lower optim.learning_rate, lengthen optim.warmup_epochs, set optim.clip_grad_norm, or use precision float32; "
+    "the last checkpoint is from before and sound"
+)
+_AUTOCAST_DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def take_step(
+    model: nn.Module,
+    passes: Sequence[tuple[Tensor, Tensor]],
+    *,
+    where: str,
+    num_clips: int,
+    world: World,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    precision: Precision,
+    label_smoothing: float,
+    clip_grad_norm: float,
+) -> Tally:
+    """Moves the weights by the gradient of the mean loss over all clips of the step.
+
+    Args:
+        model: The network, as `World.wrap` returns it.
+        passes: What this process read: clip_BTCHW and labels_B of each forward pass, where B may be 0.
+        where: What an error calls this step.
+        num_clips: Clips planned for the step, over all passes and processes; fewer may have been readable.
+        world: The processes that take the step together.
+        optimizer: Moves the weights.
+        scaler: Scales the loss under fp16; disabled otherwise.
+        precision: Of the forward pass.
+        label_smoothing: Share of the target spread over all classes.
+        clip_grad_norm: Largest norm of the gradient; 0 is off.
+
+    Returns:
+        Loss, correct clips and clips, summed over all processes. If no clip could be read the weights stay.
+
+    Raises:
+        LSNError: the loss or the gradient is not finite; the weights stay.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    sums = torch.zeros(3, device=world.device)  # read once a step, so that a GPU is not held up
+    for number, (clip_BTCHW, labels_B) in enumerate(passes, start=1):
+        clip_BTCHW, labels_B = _channels_last(clip_BTCHW.to(world.device)), labels_B.to(world.device)
+        with nullcontext() if number == len(passes) else without_sync(model):
+            with torch.autocast(world.device.type, _AUTOCAST_DTYPES[precision], enabled=precision != "float32"):
+                logits_BK = model(clip_BTCHW)
+            loss = F.cross_entropy(logits_BK.float(), labels_B, label_smoothing=label_smoothing, reduction="sum")
+            # Gradients are averaged over the processes: times their number, this is the mean over the step's clips.
+            scaler.scale(loss * (world.size / num_clips)).backward()
+        correct = (logits_BK.argmax(1) == labels_B).sum()
+        sums += torch.stack([loss.detach(), correct, torch.full_like(correct, len(labels_B))])
+    loss_sum, num_correct, num_read = world.sum(sums.tolist())
+    if not math.isfinite(loss_sum):
+        raise LSNError(f"{where}: the loss became {loss_sum}; {_WAY_OUT}")
+    if num_read:
+        scaler.unscale_(optimizer)
+        norm = _mend_gradient(optimizer, num_clips / num_read, clip_grad_norm)
+        if not math.isfinite(norm) and not scaler.is_enabled():  # the scaler skips a step that overflowed in fp16
+            raise LSNError(f"{where}: the norm of the gradient became {norm}; {_WAY_OUT}")
+        scaler.step(optimizer)
+        scaler.update()
+    return Tally(loss=loss_sum, correct=num_correct, clips=num_read)
+
+
+def _mend_gradient(optimizer: torch.optim.Optimizer, factor: float, clip_grad_norm: float) -> float:
+    """Makes the gradient the mean over the clips that were read, clips its norm, and returns the norm before."""
+    gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    if factor != 1:
+        for gradient in gradients:
+            gradient.mul_(factor)
+    norm = nn.utils.get_total_norm(gradients)
+    if clip_grad_norm:
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        nn.utils.clip_grads_with_norm_(parameters, clip_grad_norm, norm)
+    return norm.item()
+
+
+def _channels_last(clip_BTCHW: Tensor) -> Tensor:
+    """The same clip, laid out so that its frames are channels_last, which convolutions run faster on."""
+    return clip_BTCHW.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)

@@ -1,0 +1,112 @@
+"""What a run tells the world: `metrics.jsonl`, TensorBoard, and whoever watches its progress."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from lsn.errors import ConfigError
+from lsn.files import write_text
+from lsn.inference import Metrics
+
+METRICS_NAME = "metrics.jsonl"
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """How training stands after a step; averages are over the clips since the last line of metrics."""
+
+    step: int
+    """Steps done."""
+    num_steps: int
+    """Steps of the whole run."""
+    epoch: float
+    """Epochs done, with the fraction of the current one."""
+    num_epochs: int
+    """Epochs of the whole run."""
+    loss: float
+    """Mean training loss."""
+    top1: float
+    """Share of training clips that are classified correctly."""
+    learning_rate: float
+    """Rate of this step for trained layers."""
+    clips_per_second: float
+    """Speed of training over all processes."""
+    seconds_left: float
+    """Estimated time to the end of the run."""
+
+
+class Progress(Protocol):
+    """Watches a run. Called in the main process only."""
+
+    def on_start(self, lines: Sequence[str]) -> None:
+        """The run begins; the lines say what is trained, on what, from where."""
+
+    def on_step(self, report: StepReport) -> None:
+        """A step is done."""
+
+    def on_evaluation(self, done: int, total: int) -> None:
+        """`done` of `total` validation videos are evaluated."""
+
+    def on_evaluated(self, epoch: int, metrics: Metrics, is_best: bool) -> None:
+        """The validation after `epoch` epochs is done."""
+
+
+class Tracker:
+    """Appends to `metrics.jsonl`, and to TensorBoard if asked.
+
+    Args:
+        out: The run's folder.
+        step: Where the run stands; lines beyond it, left by an interrupted part, are dropped.
+        tensorboard: Write events too.
+
+    Raises:
+        ConfigError: TensorBoard is asked for and not installed.
+    """
+
+    def __init__(self, out: Path, *, step: int, tensorboard: bool) -> None:
+        self.path = out / METRICS_NAME
+        kept = [line for line in self._read() if line["step"] <= step]
+        write_text(self.path, "".join(f"{json.dumps(line)}\n" for line in kept))
+        self._listed = {line["path"] for line in kept if line["kind"] == "unreadable"}
+        self._events = _event_writer(out, step) if tensorboard else None
+
+    def log(self, kind: str, *, epoch: float, step: int, **values: Any) -> None:
+        """Writes one line, and the numbers of it to TensorBoard."""
+        line = {"kind": kind, "epoch": epoch, "step": step, **values}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(f"{json.dumps(line)}\n")
+        if self._events is not None:
+            for name, value in values.items():
+                if isinstance(value, int | float):
+                    self._events.add_scalar(f"{kind}/{name}", value, step)
+
+    def log_unreadable(self, path: str, error: str, *, epoch: float, step: int) -> None:
+        """Lists a training clip that was left out, once."""
+        if path not in self._listed:
+            self._listed.add(path)
+            self.log("unreadable", epoch=epoch, step=step, path=path, error=error)
+
+    def close(self) -> None:
+        """Flushes the events."""
+        if self._events is not None:
+            self._events.close()
+
+    def _read(self) -> list[dict[str, Any]]:
+        if not self.path.exists():
+            return []
+        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]  # a killed run may leave half a line
+
+
+def _event_writer(out: Path, step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ConfigError(
+            "training.tensorboard is on, but TensorBoard is not installed; pip install 'lsn-video[tb]'"
+        ) from None
+    return SummaryWriter(str(out / "tensorboard"), purge_step=step + 1)

@@ -1,0 +1,30 @@
+"""Reading, sampling and writing video.
+
+`open_video` gives a `VideoReader` for a file or a folder of images; `lsn.video.sampling` chooses the frames
+of a clip; `lsn.video.transforms` turns them into the tensor that a network sees.
+"""
+
+from lsn.video.opening import open_video
+from lsn.video.reader import FrameBatch, VideoInfo, VideoReader, array_reader, window
+from lsn.video.sampling import (
+    dense_indices_test,
+    dense_indices_train,
+    segment_indices_test,
+    segment_indices_train,
+)
+from lsn.video.write import VideoWriter, write_video
+
+__all__ = [
+    "FrameBatch",
+    "VideoInfo",
+    "VideoReader",
+    "VideoWriter",
+    "array_reader",
+    "dense_indices_test",
+    "dense_indices_train",
+    "open_video",
+    "segment_indices_test",
+    "segment_indices_train",
+    "window",
+    "write_video",
+]

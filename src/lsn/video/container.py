@@ -1,0 +1,95 @@
+"""Opening a file with FFmpeg, and saying in plain words why it cannot be opened."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from lsn.errors import VideoError
+
+Source = str | Path | bytes
+
+
+def source_name(source: Source) -> str:
+    """What messages call a source."""
+    return f"video of {len(source)} bytes in memory" if isinstance(source, bytes) else str(source)
+
+
+def check_source(source: Source) -> None:
+    """Refuses what cannot be a video before FFmpeg sees it.
+
+    Raises:
+        VideoError: the file is missing, is not a file, is empty, or may not be read.
+    """
+    name = source_name(source)
+    if isinstance(source, bytes):
+        size = len(source)
+    else:
+        path = Path(source)
+        if not path.exists():
+            raise VideoError(f"{name}: no such file")
+        if not path.is_file():
+            raise VideoError(f"{name}: not a file; expected a video file or a folder of frames")
+        try:
+            with path.open("rb"):
+                size = path.stat().st_size
+        except OSError as error:
+            raise VideoError(f"{name}: cannot be read: {error.strerror}") from None
+    if size == 0:
+        raise VideoError(f"{name}: an empty file (0 bytes); fetch or write it again")
+
+
+def first_bytes(source: Source, size: int) -> bytes:
+    """The start of a source."""
+    if isinstance(source, bytes):
+        return source[:size]
+    with Path(source).open("rb") as file:
+        return file.read(size)
+
+
+def reason_of(error: av.FFmpegError) -> str:
+    """What FFmpeg says was wrong, without the file that it was wrong with."""
+    return error.strerror or type(error).__name__
+
+
+def open_container(source: Source) -> InputContainer:
+    """Opens a video that `check_source` has passed.
+
+    Metadata in a broken encoding is dropped, since nothing here reads it.
+
+    Raises:
+        VideoError: FFmpeg does not know what it is.
+    """
+    # The prefix keeps FFmpeg from taking a colon in a file name for a protocol.
+    file = io.BytesIO(source) if isinstance(source, bytes) else f"file:{source}"
+    try:
+        return av.open(file, mode="r", metadata_errors="ignore")
+    except av.FFmpegError as error:
+        raise VideoError(f"{source_name(source)}: {_reason(source, error)}") from None
+
+
+def video_stream(container: InputContainer, name: str) -> VideoStream:
+    """The stream that a player would show.
+
+    Raises:
+        VideoError: the file has no moving pictures, or they are in a codec that FFmpeg cannot decode.
+    """
+    stream = container.streams.best("video")
+    if stream is None or stream.disposition & stream.disposition.attached_pic:  # a cover picture is no video
+        kinds = sorted({s.type for s in container.streams})
+        raise VideoError(f"{name}: holds no video, only {' and '.join(kinds) or 'nothing'}")
+    if not isinstance(stream, VideoStream) or stream.codec_context is None:
+        raise VideoError(f"{name}: its video is in a codec that this FFmpeg cannot decode; convert it to H.264")
+    return stream
+
+
+def _reason(source: Source, error: av.FFmpegError) -> str:
+    if first_bytes(source, 8)[4:] == b"ftyp":
+        return "an incomplete MP4: the index that its writer adds last is missing or broken; fetch or write it again"
+    if isinstance(error, av.InvalidDataError):
+        return "not a video file that FFmpeg knows"
+    return f"FFmpeg cannot open it: {reason_of(error)}"

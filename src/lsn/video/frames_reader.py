@@ -1,0 +1,110 @@
+"""Folders of images, one a frame, as TSN's and Something-Something's tools write them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from lsn.errors import ConfigError, VideoError
+from lsn.video.reader import VideoInfo, VideoReader, check_fps
+
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+_NAMED = 5  # missing frames that an error names
+
+
+class FramesReader(VideoReader):
+    """A folder of numbered images, in the order of their numbers.
+
+    Args:
+        folder: Where the images are.
+        frame_pattern: Their names with the place of the number, such as `img_{:05d}.jpg`. By default all
+            images of the folder, which then must share one pattern.
+        fps: Frames a second, which images do not tell.
+
+    Raises:
+        VideoError: no folder, no images, several kinds of them, missing numbers, or an image that is broken
+            or of another size than the first.
+        ConfigError: the pattern has no place for a number.
+    """
+
+    def __init__(self, folder: str | Path, *, frame_pattern: str | None = None, fps: float) -> None:
+        check_fps(fps, str(folder))
+        self._files = _numbered_files(Path(folder), frame_pattern)
+        num_frames = len(self._files)
+        height, width, _ = self._read(0).shape
+        self.pts_seconds = torch.arange(num_frames, dtype=torch.float64) / fps
+        self.info = VideoInfo(
+            name=str(folder),
+            num_frames=num_frames,
+            width=width,
+            height=height,
+            duration_seconds=num_frames / fps,
+            average_fps=float(fps),
+            codec=self._files[0].suffix[1:].lower(),
+        )
+
+    def _frames(self, indices: Sequence[int]) -> Iterator[Tensor]:
+        for index in indices:
+            frame_HWC = self._read(index)
+            height, width, _ = frame_HWC.shape
+            if (width, height) != (self.info.width, self.info.height):
+                raise VideoError(
+                    f"{self._files[index]}: {width}x{height}, but the first frame of the folder is "
+                    f"{self.info.width}x{self.info.height}; extract the frames again in one size"
+                )
+            yield frame_HWC
+
+    def _read(self, index: int) -> Tensor:
+        path = self._files[index]
+        try:
+            with Image.open(path) as image:
+                return torch.from_numpy(np.array(image.convert("RGB")))
+        except (OSError, SyntaxError, ValueError) as error:  # Pillow raises all three for broken files
+            raise VideoError(f"{path}: a broken image ({error}); extract the frames again") from None
+
+
+def _numbered_files(folder: Path, frame_pattern: str | None) -> list[Path]:
+    """The images in the order of their numbers, without holes."""
+    matcher = _matcher(frame_pattern)
+    by_kind: dict[tuple[str, str], dict[int, Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if match := matcher.fullmatch(path.name):
+            files = by_kind.setdefault((match["before"], match["after"]), {})
+            number = int(match["number"])
+            if number in files:
+                raise VideoError(f"{folder}: {files[number].name} and {path.name} are the same frame; remove one")
+            files[number] = path
+    if not by_kind:
+        expected = f"{frame_pattern!r}" if frame_pattern else f"numbered images ({', '.join(sorted(_SUFFIXES))})"
+        raise VideoError(f"{folder}: holds no frames; expected {expected}")
+    if len(by_kind) > 1:
+        kinds = ", ".join(f"{before}*{after}" for before, after in sorted(by_kind))
+        raise VideoError(f"{folder}: holds several kinds of images ({kinds}); name one with frame_pattern")
+    (files,) = by_kind.values()
+    missing = sorted(set(range(min(files), max(files))) - files.keys())
+    if missing:
+        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+        names = ", ".join(map(str, missing[:_NAMED]))
+        raise VideoError(
+            f"{folder}: {len(files)} of {len(files) + len(missing)} frames are there; missing: {names}{more}; "
+            "extract them again"
+        )
+    return [files[number] for number in sorted(files)]
+
+
+def _matcher(frame_pattern: str | None) -> re.Pattern[str]:
+    """Splits a file name into what stands before the number, the number, and what stands after."""
+    if frame_pattern is None:
+        suffixes = "|".join(re.escape(suffix) for suffix in sorted(_SUFFIXES))
+        return re.compile(rf"(?P<before>.*?)(?P<number>\d+)(?P<after>(?i:{suffixes}))")
+    parts = re.split(r"\{(?::0?\d*d)?\}", frame_pattern)
+    if len(parts) != 2:
+        raise ConfigError(f"frame pattern {frame_pattern!r}: expected one place for the number, as in img_{{:05d}}.jpg")
+    before, after = map(re.escape, parts)
+    return re.compile(rf"(?P<before>{before})(?P<number>\d+)(?P<after>{after})")

@@ -1,0 +1,208 @@
+"""What every source of frames looks like: `VideoReader`, and windows and arrays that pass for videos.
+
+Shapes: T frames, H height, W width, C = 3 channels (red, green, blue), values 0 to 255.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lsn.errors import VideoError
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What is known of a video before its frames are asked for."""
+
+    name: str
+    """The file, for messages."""
+    num_frames: int
+    """Frames that can be asked for."""
+    width: int
+    """Pixels a row as shown, after the rotation that the file asks for."""
+    height: int
+    """Rows as shown, after the rotation that the file asks for."""
+    duration_seconds: float
+    """From the start of the first frame to the end of the last."""
+    average_fps: float
+    """Frames over duration."""
+    codec: str
+    """Name of the codec, as FFmpeg says it."""
+    rotation_degrees: int = 0
+    """How far the stored frames were turned clockwise to be upright: 0, 90, 180 or 270."""
+
+
+@dataclass(frozen=True)
+class FrameBatch:
+    """Frames in the order in which they were asked for."""
+
+    frames_THWC: Tensor
+    """uint8 RGB."""
+    indices: tuple[int, ...]
+    """Which frame of the video each one is, counted from 0."""
+    pts_seconds: Tensor
+    """float64, (T,): when each one is shown, on the clock of the file."""
+
+
+class VideoReader(ABC):
+    """Frames of a video by index and in order. Close it, or use it as a context manager."""
+
+    info: VideoInfo
+    """Size, length and codec."""
+    pts_seconds: Tensor
+    """float64, (num_frames,): when each frame is shown, on the clock of the file. Never decreases."""
+
+    @abstractmethod
+    def _frames(self, indices: Sequence[int]) -> Iterator[Tensor]:
+        """Yields the uint8 HWC frames of strictly increasing, valid indices."""
+
+    @property
+    def num_frames(self) -> int:
+        """Frames that can be asked for."""
+        return self.info.num_frames
+
+    def frames_at(self, indices: Iterable[int]) -> FrameBatch:
+        """Reads frames by index, in any order; duplicates are decoded once.
+
+        Raises:
+            VideoError: an index is outside the video, or a frame cannot be decoded.
+        """
+        wanted = tuple(int(index) for index in indices)
+        if not wanted:
+            raise VideoError(f"{self.info.name}: no frames asked for; give at least one index")
+        for index in wanted:
+            if not 0 <= index < self.num_frames:
+                raise VideoError(f"{self.info.name}: no frame {index}; it has frames 0 to {self.num_frames - 1}")
+        unique = sorted(set(wanted))
+        frames_THWC = torch.empty((len(unique), self.info.height, self.info.width, 3), dtype=torch.uint8)
+        for row, frame_HWC in zip(frames_THWC, self._frames(unique), strict=True):
+            row.copy_(frame_HWC)
+        if unique != list(wanted):
+            rows = {index: row for row, index in enumerate(unique)}
+            frames_THWC = frames_THWC[[rows[index] for index in wanted]]
+        return FrameBatch(frames_THWC, wanted, self.pts_seconds[list(wanted)])
+
+    def __iter__(self) -> Iterator[tuple[float, Tensor]]:
+        """Yields every frame in order as (time in seconds, uint8 HWC tensor)."""
+        return zip(self.pts_seconds.tolist(), self._frames(range(self.num_frames)), strict=True)
+
+    def close(self) -> None:  # noqa: B027 - most readers hold nothing open
+        """Releases the file; the reader cannot be used afterwards."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def window(reader: VideoReader, *, first: int, last: int) -> VideoReader:
+    """A part of a video, seen as a video of its own.
+
+    Indices start from 0 at `first`; timestamps stay on the clock of the file, so that they still point
+    into it. The window owns the reader: closing it closes the reader.
+
+    Args:
+        reader: Any reader, another window included.
+        first: First frame of the part.
+        last: The frame after the last one of the part.
+
+    Raises:
+        VideoError: the part is empty or reaches outside the video.
+    """
+    if not 0 <= first < last <= reader.num_frames:
+        raise VideoError(
+            f"{reader.info.name}: no frames {first} to {last} (the last not included) in a video of "
+            f"{reader.num_frames} frames; the window needs 0 <= first < last <= {reader.num_frames}"
+        )
+    return _WindowReader(reader, first, last)
+
+
+def array_reader(frames_THWC: Tensor | np.ndarray, fps: float, *, name: str = "array of frames") -> VideoReader:
+    """Frames in memory, seen as a video. The array is not copied.
+
+    Args:
+        frames_THWC: uint8 RGB, at least one frame.
+        fps: Frames a second; frame i is shown at i / fps seconds.
+        name: What messages call it.
+
+    Raises:
+        VideoError: wrong shape or type, no frames, or a rate that is not above 0.
+    """
+    shape = tuple(frames_THWC.shape)
+    if len(shape) != 4 or shape[3] != 3 or 0 in shape or str(frames_THWC.dtype).removeprefix("torch.") != "uint8":
+        raise VideoError(
+            f"{name}: expected uint8 frames of shape (frames, height, width, 3) with none of them 0, "
+            f"got {frames_THWC.dtype} of shape {shape}"
+        )
+    check_fps(fps, name)
+    frames = frames_THWC if isinstance(frames_THWC, Tensor) else torch.from_numpy(np.ascontiguousarray(frames_THWC))
+    return _ArrayReader(frames, fps, name)
+
+
+def check_fps(fps: float, name: str) -> None:
+    """Refuses a frame rate that is not a finite number above 0.
+
+    Raises:
+        VideoError: names the video and the rate.
+    """
+    if not 0 < fps < float("inf"):
+        raise VideoError(f"{name}: a rate of {fps} frames a second; it must be a finite number above 0")
+
+
+class _WindowReader(VideoReader):
+    def __init__(self, reader: VideoReader, first: int, last: int) -> None:
+        self._reader = reader
+        self._first = first
+        self.pts_seconds = reader.pts_seconds[first:last]
+        whole = reader.info
+        start_seconds = float(self.pts_seconds[0])
+        end_seconds = (
+            float(reader.pts_seconds[last])
+            if last < reader.num_frames
+            else float(reader.pts_seconds[0]) + whole.duration_seconds
+        )
+        duration_seconds = end_seconds - start_seconds
+        self.info = replace(
+            whole,
+            num_frames=last - first,
+            duration_seconds=duration_seconds,
+            average_fps=(last - first) / duration_seconds if duration_seconds > 0 else whole.average_fps,
+        )
+
+    def _frames(self, indices: Sequence[int]) -> Iterator[Tensor]:
+        if isinstance(indices, range):
+            return self._reader._frames(range(self._first + indices.start, self._first + indices.stop))
+        return self._reader._frames([self._first + index for index in indices])
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+class _ArrayReader(VideoReader):
+    def __init__(self, frames_THWC: Tensor, fps: float, name: str) -> None:
+        self._frames_THWC = frames_THWC
+        num_frames, height, width, _ = frames_THWC.shape
+        self.pts_seconds = torch.arange(num_frames, dtype=torch.float64) / fps
+        self.info = VideoInfo(
+            name=name,
+            num_frames=num_frames,
+            width=width,
+            height=height,
+            duration_seconds=num_frames / fps,
+            average_fps=float(fps),
+            codec="raw",
+        )
+
+    def _frames(self, indices: Sequence[int]) -> Iterator[Tensor]:
+        return (self._frames_THWC[index] for index in indices)

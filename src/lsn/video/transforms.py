@@ -1,0 +1,192 @@
+"""From decoded frames to the tensor that the network sees, the same for all frames of a clip.
+
+Shapes: T frames, C = 3 channels (RGB), H x W pixels, V views.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torchvision.transforms.v2 import functional as F
+
+from lsn.errors import VideoError
+from lsn.video.augment import color_jitter, rand_augment
+from lsn.video.mirror import mirror_labels
+
+
+class Box(NamedTuple):
+    """A rectangle of a frame, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def resize_short_side(frames_TCHW: torch.Tensor, short_side: int) -> torch.Tensor:
+    """Scales uint8 frames to the given short side and the same aspect ratio (bilinear, antialiased)."""
+    return F.resize(frames_TCHW, [short_side], antialias=True)
+
+
+def normalize(frames: torch.Tensor, *, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
+    """Turns uint8 RGB (..., 3, H, W) into float32 `(x / 255 - mean) / std`."""
+    mean_C11 = torch.tensor(mean, dtype=torch.float32).mul(255).view(3, 1, 1)
+    std_C11 = torch.tensor(std, dtype=torch.float32).mul(255).view(3, 1, 1)
+    return frames.sub(mean_C11).div_(std_C11)
+
+
+def multi_scale_box(height: int, width: int, *, scales: Sequence[float], rng: random.Random) -> Box:
+    """Draws the region that a training clip is cropped to.
+
+    Its sides are scales of the frame's short side whose places in `scales` differ by at most one, which
+    changes the aspect ratio a little; it lies at one of 13 places on a grid of quarters (corners, middles,
+    centre, and between), which favours the borders more than uniform offsets would.
+
+    Source:
+        Wang et al., Temporal Segment Networks, 2016, arXiv:1608.00859, section 4.1.
+    """
+    sides = [max(1, int(min(height, width) * scale)) for scale in scales]
+    pairs = [(h, w) for i, h in enumerate(sides) for j, w in enumerate(sides) if abs(i - j) <= 1]
+    box_height, box_width = rng.choice(pairs)
+    row, column = rng.choice(_PLACES)
+    return Box((height - box_height) * row // 4, (width - box_width) * column // 4, box_height, box_width)
+
+
+# (row, column) in quarters of the room that the box leaves: even with even, odd with odd.
+_PLACES = tuple((row, column) for row in range(5) for column in range(5) if row % 2 == column % 2)
+
+
+def crop_boxes(height: int, width: int, *, size: int, num_crops: int) -> list[Box]:
+    """The square test crops: the centre, or three along the long side (start, centre, end).
+
+    Both sides must be at least `size`.
+    """
+    top, left = (height - size) // 2, (width - size) // 2
+    if num_crops == 1:
+        return [Box(top, left, size, size)]
+    if width >= height:
+        return [Box(top, offset, size, size) for offset in (0, left, width - size)]
+    return [Box(offset, left, size, size) for offset in (0, top, height - size)]
+
+
+class TrainTransform:
+    """Multi-scale crop, flip and augmentation of a training clip, then normalisation.
+
+    The crop is cut from the frames as they are and only then resized, so no pixel outside it is touched.
+
+    Args:
+        size: side of the square that comes out, in pixels.
+        scales: sides of the crop over the short side of the frames, from large to small.
+        mean: of the network's input channels, for values in [0, 1].
+        std: likewise.
+        labels: class names in label order; they decide what a flip does, see `mirror_labels`.
+        color_jitter: largest relative change of brightness, contrast and saturation; 0 is none.
+        rand_augment_layers: operations of RandAugment a clip; 0 is none.
+        rand_augment_magnitude: their strength, 0 to 30.
+        horizontal_flip: mirror half of the clips whose class allows it.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: int,
+        scales: Sequence[float],
+        mean: Sequence[float],
+        std: Sequence[float],
+        labels: Sequence[str],
+        color_jitter: float = 0.0,
+        rand_augment_layers: int = 0,
+        rand_augment_magnitude: int = 9,
+        horizontal_flip: bool = True,
+    ) -> None:
+        self.size = size
+        self.scales = tuple(scales)
+        self.mean = tuple(mean)
+        self.std = tuple(std)
+        self.color_jitter = color_jitter
+        self.rand_augment_layers = rand_augment_layers
+        self.rand_augment_magnitude = rand_augment_magnitude
+        self.mirrors = mirror_labels(labels) if horizontal_flip else [None] * len(labels)
+
+    def __call__(self, frames_TCHW: torch.Tensor, label: int, rng: random.Random) -> tuple[torch.Tensor, int]:
+        """Makes one training clip.
+
+        Args:
+            frames_TCHW: uint8 RGB.
+            label: index of the class.
+            rng: source of all randomness; the same state gives the same clip.
+
+        Returns:
+            The normalised float32 clip (T, 3, size, size) and its label, which a flip may have changed.
+
+        Raises:
+            VideoError: the frames are not uint8 (T, 3, H, W).
+        """
+        _check_frames(frames_TCHW)
+        box = multi_scale_box(*frames_TCHW.shape[-2:], scales=self.scales, rng=rng)
+        clip_TCHW = F.resized_crop(frames_TCHW, *box, size=[self.size, self.size], antialias=True)
+        mirror = self.mirrors[label]
+        if mirror is not None and rng.random() < 0.5:
+            clip_TCHW, label = F.horizontal_flip(clip_TCHW), mirror
+        if self.rand_augment_layers:
+            clip_TCHW = rand_augment(
+                clip_TCHW,
+                num_layers=self.rand_augment_layers,
+                magnitude=self.rand_augment_magnitude,
+                fill=[round(255 * channel) for channel in self.mean],
+                rng=rng,
+            )
+        if self.color_jitter:
+            clip_TCHW = color_jitter(clip_TCHW, strength=self.color_jitter, rng=rng)
+        return normalize(clip_TCHW, mean=self.mean, std=self.std), label
+
+
+class TestTransform:
+    """Resize, centre or three crops, and normalisation of a clip to be classified.
+
+    Args:
+        size: side of the square crops, in pixels.
+        short_side: the frames' short side is brought to this first; at least `size`.
+        num_crops: 1 (centre) or 3 (along the long side).
+        mean: of the network's input channels, for values in [0, 1].
+        std: likewise.
+    """
+
+    __test__ = False  # not a test case, whatever pytest makes of the name
+
+    def __init__(
+        self, *, size: int, short_side: int, num_crops: int, mean: Sequence[float], std: Sequence[float]
+    ) -> None:
+        self.size = size
+        self.short_side = short_side
+        self.num_crops = num_crops
+        self.mean = tuple(mean)
+        self.std = tuple(std)
+
+    def __call__(self, frames_TCHW: torch.Tensor) -> torch.Tensor:
+        """Makes the crops of one clip.
+
+        Args:
+            frames_TCHW: uint8 RGB.
+
+        Returns:
+            Normalised float32 views (V, T, 3, size, size), V = num_crops.
+
+        Raises:
+            VideoError: the frames are not uint8 (T, 3, H, W).
+        """
+        _check_frames(frames_TCHW)
+        frames_TCHW = resize_short_side(frames_TCHW, self.short_side)
+        boxes = crop_boxes(*frames_TCHW.shape[-2:], size=self.size, num_crops=self.num_crops)
+        return torch.stack([normalize(F.crop(frames_TCHW, *box), mean=self.mean, std=self.std) for box in boxes])
+
+
+def _check_frames(frames_TCHW: torch.Tensor) -> None:
+    if frames_TCHW.dtype != torch.uint8 or frames_TCHW.ndim != 4 or frames_TCHW.shape[1] != 3:
+        raise VideoError(
+            f"frames are {frames_TCHW.dtype} {tuple(frames_TCHW.shape)}; expected torch.uint8 (T, 3, H, W): "
+            "permute frames of a FrameBatch with permute(0, 3, 1, 2)"
+        )

@@ -1,0 +1,96 @@
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+from rich.progress import Progress
+
+from lsn.cli import progress
+from lsn.cli.progress import BarProgress, LineProgress, counting_progress, duration, training_progress
+from lsn.inference import Metrics
+from lsn.training import StepReport
+
+REPORT = StepReport(
+    step=3,
+    num_steps=8,
+    epoch=0.75,
+    num_epochs=2,
+    loss=1.25,
+    top1=0.5,
+    learning_rate=0.1,
+    clips_per_second=7.25,
+    seconds_left=185,
+)
+METRICS = Metrics(
+    num_videos=4,
+    top1=0.75,
+    top5=1.0,
+    mean_class_accuracy=0.7,
+    calibration_error=0.1,
+    loss=0.5,
+    classes_without_samples=(),
+)
+
+
+def test_lines_tell_how_training_goes(monkeypatch):
+    clock = iter([0.0, 1.0, 11.0, 12.0, 13.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    lines = LineProgress(Console(file=io.StringIO(), width=200))
+
+    lines.on_start(["what is trained"])
+    lines.on_step(replace(REPORT, step=1))  # too early for a line
+    lines.on_step(REPORT)
+    lines.on_evaluation(2, 4)  # too early again
+    lines.on_evaluated(1, METRICS, True)
+    lines.on_step(replace(REPORT, step=8, epoch=2.0, seconds_left=0))  # the last step is always told
+
+    assert lines.console.file.getvalue().splitlines() == [
+        "what is trained",
+        "epoch 0.75/2: 3:05 left, loss 1.250, top-1 50.0%, 7.2 clips/s",
+        "epoch 1: validation top-1 75.0%, loss 0.500, the best so far",
+        "epoch 2.00/2: 0 s left, loss 1.250, top-1 50.0%, 7.2 clips/s",
+    ]
+
+
+def test_bars_move_and_validations_leave_a_line():
+    console = Console(file=io.StringIO(), width=200, force_terminal=True, highlight=False)
+    with Progress(*progress._BAR, console=console, auto_refresh=False) as bars:
+        shown = BarProgress(bars)
+        shown.on_step(REPORT)
+        shown.on_evaluation(2, 4)
+        bars.refresh()
+        text = console.file.getvalue()
+        shown.on_evaluated(1, METRICS, False)
+
+        assert "epoch 1/2" in text and "3:05 left, loss 1.250, top-1 50.0%, 7.2 clips/s" in text
+        assert "2 of 4 videos" in text
+        assert [task.description for task in bars.tasks] == ["epoch 1/2"]
+        assert (bars.tasks[0].completed, bars.tasks[0].total) == (3, 8)
+    assert "epoch 1: validation top-1 75.0%, loss 0.500" in console.file.getvalue()
+    assert "best" not in console.file.getvalue()
+
+
+def test_without_a_terminal_there_are_lines_on_standard_error(capsys):
+    with training_progress() as shown:
+        shown.on_start(["x" * 300])
+    with counting_progress("evaluating") as count:
+        count(3, 4)
+        count(4, 4)
+
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.splitlines() == ["x" * 300, "evaluating: 4 of 4"]
+
+
+def test_only_the_first_process_speaks(capsys, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    with training_progress() as shown:
+        shown.on_start(["quiet"])
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.2, "0 s"), (59.4, "59 s"), (59.6, "1:00"), (185, "3:05"), (7385, "2:03:05")]
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text

@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import pytest
+from inference_helpers import INPUT, LABELS, lively_model, noisy_frames
+
+from lsn.data import Manifest, read_manifest
+from lsn.models import Recognizer
+from lsn.models.weights import LoadedModel
+from lsn.video import write_video
+
+
+@pytest.fixture(scope="session")
+def model() -> Recognizer:
+    return lively_model()
+
+
+@pytest.fixture(scope="session")
+def loaded(model) -> LoadedModel:
+    return LoadedModel(model, LABELS, INPUT, {})
+
+
+@pytest.fixture(scope="session")
+def videos(tmp_path_factory) -> Path:
+    """A folder with val.csv of 7 videos; `broken.csv` has two more that cannot be read. Nothing spins."""
+    folder = tmp_path_factory.mktemp("videos")
+    rows = []
+    for number in range(7):
+        write_video(folder / f"{number}.mp4", noisy_frames(number, num_frames=3 + 2 * number), fps=10)
+        rows.append(f"{number}.mp4,{LABELS[number % 5]}")
+    (folder / "empty.mp4").touch()
+    (folder / "val.csv").write_text("\n".join(["path,label", *rows]) + "\n")
+    broken = ["path,label", *rows[:3], "empty.mp4,left", *rows[3:], "missing.mp4,up"]
+    (folder / "broken.csv").write_text("\n".join(broken) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def manifest(videos) -> Manifest:
+    return read_manifest(videos / "val.csv", labels=LABELS)
+
+
+@pytest.fixture(scope="session")
+def broken_manifest(videos) -> Manifest:
+    return read_manifest(videos / "broken.csv", labels=LABELS)

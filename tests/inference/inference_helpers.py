@@ -1,0 +1,32 @@
+"""A small network that has something to say, and small videos."""
+
+import torch
+
+from lsn.config import InputConfig
+from lsn.models import Recognizer, create_model
+
+LABELS = ("up", "down", "left", "right", "stay", "spin")
+INPUT = InputConfig(size=32, short_side=36)
+
+
+def lively_model(**options) -> Recognizer:
+    """A small network whose memory says something and whose answers differ from video to video."""
+    torch.manual_seed(0)
+    model = create_model("lsn_resnet10t", num_classes=len(LABELS), num_frames=4, memory_stages=(2, 3), **options)
+    with torch.no_grad():
+        for name, parameter in model.memory.named_parameters():
+            if parameter.ndim == 1 and name.endswith("weight"):
+                parameter.fill_(0.5)
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.running_mean.normal_(std=0.1)
+        model.get_classifier().weight.mul_(30)
+    return model.eval()
+
+
+def noisy_frames(seed: int, *, num_frames: int = 9, height: int = 40, width: int = 56) -> torch.Tensor:
+    """uint8 THWC: coarse random patterns, so that encoding hardly changes them."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.randint(0, 256, (num_frames, 3, 4, 4), generator=generator, dtype=torch.uint8)
+    fine = torch.nn.functional.interpolate(coarse, size=(height, width), mode="nearest")
+    return fine.permute(0, 2, 3, 1).contiguous()

@@ -1,0 +1,120 @@
+import random
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lsn.config import EvaluationConfig, InputConfig, from_mapping, to_mapping
+from lsn.inference import EvaluationProtocol
+from lsn.video import array_reader
+
+PROTOCOL = EvaluationProtocol(
+    num_frames=4,
+    size=8,
+    short_side=8,
+    sampling="segments",
+    frame_stride=2,
+    num_clips=1,
+    num_crops=1,
+    average="logits",
+    mean=(0.0, 0.0, 0.0),
+    std=(1 / 255, 1 / 255, 1 / 255),  # values come out as they were, 0 to 255
+    batch_size=8,
+)
+
+
+def numbered_video(num_frames):
+    """Frame i has the value i everywhere."""
+    frames = torch.arange(num_frames, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 8, 16, 3).contiguous()
+    return array_reader(frames, fps=10)
+
+
+def frames_seen(protocol, num_frames):
+    views, label = protocol(numbered_video(num_frames), 3, random.Random(0))
+    assert label == 3
+    assert views.shape == (protocol.num_views, protocol.num_frames, 3, protocol.size, protocol.size)
+    assert views.dtype == torch.float32
+    means = views.mean(dim=(2, 3, 4))
+    assert torch.allclose(views, means[:, :, None, None, None].expand_as(views), atol=1e-3)
+    return means.round().int().tolist()
+
+
+def test_one_clip_is_the_centres_of_the_segments():
+    assert frames_seen(PROTOCOL, 40) == [[5, 15, 25, 35]]
+
+
+def test_two_clips_are_centres_and_starts():
+    assert frames_seen(replace(PROTOCOL, num_clips=2), 40) == [[5, 15, 25, 35], [0, 10, 20, 30]]
+
+
+def test_the_crops_of_a_clip_stand_side_by_side():
+    seen = frames_seen(replace(PROTOCOL, num_clips=2, num_crops=3), 40)
+    assert seen == [[5, 15, 25, 35]] * 3 + [[0, 10, 20, 30]] * 3
+
+
+def test_dense_clips_are_neighbours_spread_over_the_video():
+    seen = frames_seen(replace(PROTOCOL, sampling="dense", num_clips=3), 41)
+    assert seen == [[0, 2, 4, 6], [17, 19, 21, 23], [34, 36, 38, 40]]
+
+
+def test_a_video_shorter_than_the_clip():
+    assert frames_seen(PROTOCOL, 2) == [[0, 0, 1, 1]]
+    assert frames_seen(PROTOCOL, 1) == [[0, 0, 0, 0]]
+
+
+def test_three_crops_are_left_centre_and_right():
+    frames = torch.arange(16, dtype=torch.uint8).view(1, 1, 16, 1).expand(4, 8, 16, 3).contiguous()
+    views, _ = replace(PROTOCOL, num_crops=3)(array_reader(frames, fps=10), 0, random.Random(0))
+    assert views[:, 0, 0, 0, 0].tolist() == pytest.approx([0, 4, 8])
+
+
+def test_nothing_is_random():
+    reader = numbered_video(23)
+    protocol = replace(PROTOCOL, num_clips=2)
+    first, _ = protocol(reader, 0, random.Random(1))
+    assert torch.equal(first, protocol(reader, 0, random.Random(2))[0])
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    num_videos=st.integers(1, 4),
+    num_views=st.integers(1, 6),
+    average=st.sampled_from(["logits", "probabilities"]),
+)
+def test_views_are_averaged_as_the_protocol_says(seed, num_videos, num_views, average):
+    logits = 5 * torch.randn(num_videos, num_views, 7, generator=torch.Generator().manual_seed(seed))
+    answer = replace(PROTOCOL, average=average).combine(logits).exp()
+    for video, expected in zip(answer, logits.double(), strict=True):
+        if average == "logits":
+            expected = torch.softmax(sum(expected) / num_views, dim=0)
+        else:
+            expected = sum(torch.softmax(view, dim=0) for view in expected) / num_views
+        assert torch.allclose(video.double(), expected, atol=1e-6)
+
+
+def test_the_averages_differ_where_views_disagree():
+    logits = torch.tensor([[[10.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
+    by_logits, by_probabilities = (replace(PROTOCOL, average=a).combine(logits) for a in ("logits", "probabilities"))
+    assert not torch.allclose(by_logits, by_probabilities, atol=0.1)
+
+
+def test_of_takes_frames_and_normalisation_from_the_model(model):
+    protocol = EvaluationProtocol.of(
+        model, InputConfig(size=64, short_side=80, sampling="dense"), EvaluationConfig(num_clips=2, num_crops=3)
+    )
+    assert (protocol.num_frames, protocol.mean, protocol.std) == (model.num_frames, model.mean, model.std)
+    assert (protocol.size, protocol.short_side, protocol.sampling) == (64, 80, "dense")
+    assert protocol.num_views == 6
+
+
+def test_it_reads_back_from_plain_data():
+    protocol = replace(PROTOCOL, num_clips=2, average="probabilities")
+    assert from_mapping(EvaluationProtocol, to_mapping(protocol), where="here") == protocol
+
+
+def test_the_description_names_what_changes_the_numbers():
+    assert PROTOCOL.describe() == "4x1x1 frames x clips x crops, 8 px of 8, segments"
+    many = replace(PROTOCOL, num_clips=2, num_crops=3, sampling="dense", frame_stride=5, average="probabilities")
+    assert many.describe() == "4x2x3 frames x clips x crops, 8 px of 8, dense, stride 5, mean of probabilities"

@@ -1,0 +1,174 @@
+"""Recipes as they are read: what is accepted, what is refused, and what the refusal says."""
+
+import ast
+import dataclasses
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lsn.config import (
+    EvaluationConfig,
+    InputConfig,
+    ModelConfig,
+    OptimConfig,
+    RunConfig,
+    TrainingConfig,
+    from_mapping,
+    load_config,
+    to_mapping,
+    to_yaml,
+)
+from lsn.errors import ConfigError, did_you_mean
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def message(call, *arguments) -> str:
+    with pytest.raises(ConfigError) as caught:
+        call(*arguments)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def test_sections_and_keys_that_are_left_out_keep_their_defaults(tmp_path):
+    config = load_config(write(tmp_path, "model: {name: tsn_resnet18}\ndata: {train: a.csv}\n"))
+    assert config.model.name == "tsn_resnet18"
+    assert config.data.train == "a.csv"
+    assert config.training == TrainingConfig()
+
+
+def test_values_arrive_with_their_types(tmp_path):
+    text = """
+    model: {memory_stages: [1, 3], memory: convlstm}
+    input: {scales: [1, 0.5]}
+    optim: {learning_rate: 1e-3, clip_grad_norm: 5}
+    """
+    config = load_config(write(tmp_path, text))
+    assert config.model.memory_stages == (1, 3)
+    assert config.input.scales == (1.0, 0.5)
+    assert [type(scale) for scale in config.input.scales] == [float, float]
+    assert config.optim.learning_rate == 0.001  # which YAML reads as text
+    assert type(config.optim.clip_grad_norm) is float
+
+
+def test_overrides_are_yaml_and_win_over_the_file(tmp_path):
+    path = write(tmp_path, "training: {epochs: 3}\nmodel: {memory: convlstm}\n")
+    overrides = ["training.epochs=7", "model.memory=null", "input.scales=[1.0]", "data.train=a=b.csv"]
+    config = load_config(path, overrides)
+    assert (config.training.epochs, config.model.memory, config.input.scales) == (7, None, (1.0,))
+    assert config.data.train == "a=b.csv"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("traning: {epochs: 3}", ["mine.yaml", "'traning'", "did you mean 'training'?"]),
+        ("training: {epoch: 3}", ["mine.yaml: training", "'epoch'", "did you mean 'epochs'?"]),
+        ("training: {epochs: three}", ["mine.yaml: training: epochs", "expected int", "'three'"]),
+        ("training: {epochs: 2.5}", ["epochs", "expected int", "2.5"]),
+        ("training: {epochs: true}", ["epochs", "expected int", "True"]),
+        ("training: {tensorboard: 1}", ["tensorboard", "expected bool", "1"]),
+        ("training: 3", ["mine.yaml: training", "expected a section", "3"]),
+        ("optim: {optimizer: adam}", ["'adam'", "did you mean 'adamw'?"]),
+        ("optim: {learning_rate: fast}", ["learning_rate", "expected float", "'fast'"]),
+        ("input: {scales: 1.0}", ["scales", "expected a list"]),
+        ("evaluation: {num_crops: 2}", ["num_crops", "2", "1, 3"]),
+        ("- a\n- b", ["mine.yaml", "sections model, data, input, optim, training, evaluation"]),
+        ("model: [unclosed", ["mine.yaml", "not a readable YAML file"]),
+        ("", ["mine.yaml", "sections"]),
+    ],
+)
+def test_a_wrong_recipe_names_the_place_and_the_way_out(tmp_path, text, expected):
+    said = message(load_config, write(tmp_path, text))
+    for part in expected:
+        assert part in said
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("training.epochs", ["'training.epochs'", "section.key=value"]),
+        ("training.epohcs=3", ["'epohcs'", "did you mean 'epochs'?"]),
+        ("training.epochs.more=3", ["'training.epochs.more=3'", "'epochs' is not a section"]),
+        ("training.epochs=[1", ["'training.epochs=[1'", "not YAML"]),
+        ("epochs=3", ["'epochs'", "choose from"]),
+    ],
+)
+def test_a_wrong_override_is_named(tmp_path, override, expected):
+    said = message(load_config, write(tmp_path, "training: {epochs: 3}"), [override])
+    for part in expected:
+        assert part in said
+
+
+def test_a_missing_recipe_points_to_those_that_come_with_lsn(tmp_path):
+    assert "lsn recipes" in message(load_config, tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "named"),
+    [
+        (ModelConfig, {"num_frames": 0}, "model.num_frames is 0"),
+        (ModelConfig, {"dropout": 1.0}, "model.dropout"),
+        (InputConfig, {"size": 0}, "input.size"),
+        (
+            InputConfig,
+            {"size": 224, "short_side": 200},
+            "input.short_side is 200; it must be at least input.size (224)",
+        ),
+        (InputConfig, {"scales": ()}, "input.scales"),
+        (InputConfig, {"scales": (1.5,)}, "input.scales"),
+        (InputConfig, {"rand_augment_magnitude": 31}, "input.rand_augment_magnitude"),
+        (OptimConfig, {"learning_rate": 0.0}, "optim.learning_rate"),
+        (OptimConfig, {"schedule": "step"}, "optim.step_epochs"),
+        (TrainingConfig, {"epochs": 0}, "training.epochs"),
+        (TrainingConfig, {"ema_decay": 1.0}, "training.ema_decay"),
+        (EvaluationConfig, {"num_clips": 0}, "evaluation.num_clips"),
+    ],
+)
+def test_values_out_of_range_are_refused_by_name(section, values, named):
+    assert named in message(lambda: section(**values))
+
+
+def test_every_field_says_what_it_is():
+    source = (Path(__file__).parents[1] / "src/lsn/config.py").read_text(encoding="utf-8")
+    sections = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef) and node.name != "RunConfig"]
+    assert len(sections) == len(dataclasses.fields(RunConfig))
+    for section in sections:
+        for node, following in zip(section.body, section.body[1:], strict=False):
+            if isinstance(node, ast.AnnAssign):
+                said = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
+                assert said, f"{section.name}.{ast.unparse(node.target)}"
+
+
+small = st.floats(0.001, 0.9)
+configs = st.builds(
+    RunConfig,
+    model=st.builds(
+        ModelConfig,
+        num_frames=st.integers(1, 64),
+        memory=st.sampled_from([None, "none", "convlstm"]),
+        memory_stages=st.none() | st.lists(st.integers(0, 3)).map(tuple),
+        initial_weights=st.none() | st.text(),
+    ),
+    optim=st.builds(OptimConfig, learning_rate=small, step_epochs=st.lists(small, min_size=1).map(tuple)),
+    training=st.builds(TrainingConfig, epochs=st.integers(1, 99), device=st.text(), tensorboard=st.booleans()),
+)
+
+
+@given(config=configs)
+def test_a_config_survives_yaml(config):
+    assert from_mapping(RunConfig, yaml.safe_load(to_yaml(config)), where="test") == config
+    assert from_mapping(RunConfig, to_mapping(config), where="test") == config
+
+
+def test_suggestions_are_near_names_or_all_names():
+    assert did_you_mean("epoch", ["epochs", "seed"]) == "did you mean 'epochs'?"
+    assert did_you_mean("zzz", ["seed", "epochs"]) == "choose from: epochs, seed"

@@ -1,0 +1,289 @@
+import csv
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lsn.config import load_config, to_yaml
+from lsn.errors import ConfigError, LSNError, VideoError
+from lsn.inference import EvaluationProtocol, evaluate
+from lsn.models.weights import load_weights
+from lsn.training import train
+
+
+class Recorder:
+    """Keeps what a run reports; `stop_at` ends it with an error after that step, or in the validation after it."""
+
+    def __init__(self, stop_at=None, in_validation=False):
+        self.stop_at, self.in_validation = stop_at, in_validation
+        self.lines, self.steps, self.counts, self.validations = [], [], [], []
+
+    def on_start(self, lines):
+        self.lines += lines
+
+    def on_step(self, report):
+        self.steps.append(report)
+        self.stop_if(not self.in_validation)
+
+    def on_evaluation(self, done, total):
+        self.counts.append((done, total))
+        self.stop_if(self.in_validation)
+
+    def stop_if(self, is_here):
+        if is_here and self.steps and self.steps[-1].step == self.stop_at:
+            raise InterruptedError
+
+    def on_evaluated(self, epoch, metrics, is_best):
+        self.validations.append((epoch, metrics.top1, is_best))
+
+
+def change(config, section, **values):
+    return replace(config, **{section: replace(getattr(config, section), **values)})
+
+
+def metrics_of(out, kind=None):
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in lines if kind in (None, line["kind"])]
+
+
+def results_of(out):
+    """All tensors that a run leaves, and its metrics but for their speed."""
+    states = torch.load(out / "checkpoint.pt", weights_only=True)["states"]
+    lines = [{k: v for k, v in line.items() if k != "clips_per_second"} for line in metrics_of(out)]
+    return load_file(out / "model.safetensors"), states, lines
+
+
+def assert_same_results(out, expected):
+    weights, states, lines = results_of(out)
+    torch.testing.assert_close((weights, states), expected[:2], rtol=0, atol=0)
+    assert lines == expected[2]
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory, colours):
+    """A run that is long enough to learn the colours."""
+    out = tmp_path_factory.mktemp("runs") / "learned"
+    config = load_config_of(colours)
+    recorder = Recorder()
+    return config, train(config, out, progress=recorder), recorder
+
+
+def load_config_of(colours):
+    path = colours / "recipe.yaml"
+    path.write_text(
+        f"""
+model: {{name: tsn_resnet10t, num_frames: 2, dropout: 0.0}}
+data: {{train: {colours}/train.csv, val: {colours}/val.csv, num_workers: 0}}
+input: {{size: 32, short_side: 32}}
+optim: {{learning_rate: 0.02}}
+training: {{epochs: 8, batch_size: 4, device: cpu, evaluate_every: 3, tensorboard: true}}
+"""
+    )
+    return load_config(path)
+
+
+def test_it_learns(learned):
+    _, result, _ = learned
+    assert result.best_top1 == 1.0
+    train_lines = metrics_of(result.out, "train")
+    assert train_lines[-1]["loss"] < train_lines[0]["loss"]
+
+
+def test_the_folder_is_complete(learned):
+    config, result, _ = learned
+    names = {path.name for path in result.out.iterdir()}
+    assert names >= {
+        "recipe.yaml",
+        "checkpoint.pt",
+        "config.json",
+        "model.safetensors",
+        "metrics.jsonl",
+        "evaluation.json",
+        "predictions.csv",
+        "tensorboard",
+    }
+    assert not [name for name in names if "partial" in name]
+    assert load_config(result.out / "recipe.yaml") == config
+
+
+def test_metrics_lines(learned):
+    config, result, _ = learned
+    train_lines, val_lines = metrics_of(result.out, "train"), metrics_of(result.out, "val")
+
+    assert [line["step"] for line in train_lines] == list(range(1, 17))
+    assert [line["epoch"] for line in train_lines] == pytest.approx([step / 2 for step in range(1, 17)])
+    assert train_lines[0]["learning_rate"] == config.optim.learning_rate
+    assert all(line["clips_per_second"] > 0 and 0 <= line["top1"] <= 1 for line in train_lines)
+    assert [(line["epoch"], line["step"]) for line in val_lines] == [(3, 6), (6, 12), (8, 16)]
+    assert all(line["num_videos"] == 5 for line in val_lines)
+    assert {"loss", "top1", "top5", "mean_class_accuracy", "calibration_error"} <= val_lines[0].keys()
+
+
+def test_the_best_weights_are_those_that_were_measured(learned):
+    config, result, _ = learned
+    best = max(metrics_of(result.out, "val"), key=lambda line: (line["top1"], -line["loss"]))
+    loaded = load_weights(result.out)
+    assert result.best_epoch == best["epoch"]
+    assert (loaded.labels, loaded.input) == (("blue", "grey", "red"), config.input)
+
+    from lsn.data import load_splits
+
+    _, val = load_splits(config.data, config.training.seed)
+    protocol = EvaluationProtocol.of(loaded.model, loaded.input, config.evaluation)
+    again = evaluate(loaded.model, val, protocol, device=torch.device("cpu"))
+
+    saved = json.loads((result.out / "evaluation.json").read_text())["metrics"]
+    assert again.metrics.top1 == saved["top1"] == best["top1"]
+    assert again.metrics.loss == pytest.approx(saved["loss"], rel=1e-5)
+    with (result.out / "predictions.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 5
+
+
+def test_progress_is_told_everything(learned):
+    _, _, recorder = learned
+    assert any("tsn_resnet10t" in line for line in recorder.lines)
+    assert any("3 classes; 7 clips" in line for line in recorder.lines)
+    assert [report.step for report in recorder.steps] == list(range(1, 17))
+    assert recorder.steps[-1].seconds_left == 0
+    assert recorder.steps[-1].epoch == recorder.steps[-1].num_epochs == 8
+    assert (5, 5) in recorder.counts
+    assert [epoch for epoch, _, _ in recorder.validations] == [3, 6, 8]
+    assert recorder.validations[0][2]
+
+
+def test_a_folder_with_a_run_is_never_overwritten(learned, config):
+    out = learned[1].out
+    before = (out / "model.safetensors").read_bytes()
+    with pytest.raises(ConfigError, match="already holds a run"):
+        train(config, out)
+    assert (out / "model.safetensors").read_bytes() == before
+
+
+def test_a_finished_run_resumes_to_its_result(learned):
+    config, result, _ = learned
+    recorder = Recorder()
+    expected = results_of(result.out)
+
+    again = train(config, result.out, resume=True, progress=recorder)
+
+    assert (again.best_top1, again.best_epoch) == (result.best_top1, result.best_epoch)
+    assert recorder.steps == recorder.validations == []
+    assert_same_results(result.out, expected)
+
+
+RESUMED_CONFIGS = {
+    "plain": {"training": {"checkpoint_every": 1}},
+    "everything": {
+        "optim": {"optimizer": "adamw", "learning_rate": 1e-3, "new_layer_factor": 3.0},
+        "training": {
+            "checkpoint_every": 2,
+            "ema_decay": 0.9,
+            "accumulate": 2,
+            "batch_size": 1,
+            "label_smoothing": 0.1,
+            "precision": "bf16",
+            "grad_checkpointing": True,
+        },
+    },
+}
+
+
+@pytest.mark.parametrize("name", RESUMED_CONFIGS)
+def test_a_run_stopped_anywhere_and_resumed_equals_one_that_was_not(tmp_path, config, name):
+    for section, values in RESUMED_CONFIGS[name].items():
+        config = change(config, section, **values)
+    train(config, tmp_path / "whole")
+
+    for stop, in_validation in ((1, False), (3, False), (4, True), (6, False)):
+        with pytest.raises(InterruptedError):
+            train(config, tmp_path / "parts", resume=stop > 1, progress=Recorder(stop, in_validation))
+    result = train(config, tmp_path / "parts", resume=True)
+
+    assert_same_results(tmp_path / "parts", results_of(tmp_path / "whole"))
+    assert result.seconds > 0
+
+
+def test_a_killed_run_resumes_to_the_same_weights(tmp_path, config):
+    config = change(config, "training", checkpoint_every=1)
+    train(config, tmp_path / "whole")
+    (tmp_path / "recipe.yaml").write_text(to_yaml(config))
+    (tmp_path / "killed.py").write_text(
+        """
+import os, signal, sys
+from pathlib import Path
+from lsn.config import load_config
+from lsn.training import train
+
+class Killer:
+    on_start = on_evaluation = on_evaluated = lambda self, *arguments: None
+    def on_step(self, report):
+        if report.step == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    train(load_config(sys.argv[1]), Path(sys.argv[2]), progress=Killer())
+"""
+    )
+    command = [sys.executable, tmp_path / "killed.py", tmp_path / "recipe.yaml", tmp_path / "killed"]
+    assert subprocess.run(command, capture_output=True, timeout=120).returncode == -signal.SIGKILL
+
+    train(config, tmp_path / "killed", resume=True)
+
+    assert_same_results(tmp_path / "killed", results_of(tmp_path / "whole"))
+
+
+def test_resuming_with_other_settings_is_refused(tmp_path, config):
+    with pytest.raises(InterruptedError):
+        train(config, tmp_path / "run", progress=Recorder(stop_at=1))
+    with pytest.raises(ConfigError, match=r"optim.weight_decay was 0.0005, now 0.1"):
+        train(change(config, "optim", weight_decay=0.1), tmp_path / "run", resume=True)
+
+
+def test_the_moving_average_is_what_is_saved(tmp_path, config):
+    train(change(config, "training", ema_decay=0.9, evaluate_every=2), tmp_path / "run")
+
+    saved, states, _ = results_of(tmp_path / "run")
+
+    torch.testing.assert_close(saved, dict(states["ema"]), rtol=0, atol=0)
+    assert any(not torch.equal(saved[name], states["model"][name]) for name in saved)
+
+
+def test_frozen_norms_of_a_started_network_stay_over_a_whole_run(tmp_path, config, learned):
+    start = learned[1].out
+    config = change(config, "model", name="tsn_resnet10t", initial_weights=str(start), memory_stages=None)
+    train(change(config, "training", batch_norm="frozen", evaluate_every=2), tmp_path / "run")
+
+    before, after = load_file(start / "model.safetensors"), load_file(tmp_path / "run" / "model.safetensors")
+
+    norms = [name.removesuffix(".running_mean") for name in before if name.endswith(".running_mean")]
+    same = {name for name in before if torch.equal(before[name], after[name])}
+    assert norms
+    assert same == {name for name in before if name.rpartition(".")[0] in norms}
+
+
+def test_unreadable_clips_stop_the_run_or_are_counted_and_listed(tmp_path, config, colours):
+    (tmp_path / "broken.mp4").write_text("not a video")
+    manifest = tmp_path / "train.csv"
+    rows = [f"{colours}/{row}" for row in (colours / "train.csv").read_text().split()[1:]]
+    manifest.write_text("\n".join(["path,label", *rows, f"{tmp_path}/broken.mp4,red"]) + "\n")
+    config = change(change(config, "data", train=str(manifest)), "training", batch_size=1)
+
+    with pytest.raises(VideoError, match=r"broken\.mp4"):
+        train(config, tmp_path / "raised")
+    train(change(config, "data", on_unreadable="skip"), tmp_path / "skipped")
+
+    (listed,) = metrics_of(tmp_path / "skipped", "unreadable")
+    assert listed["path"].endswith("broken.mp4")
+    assert sum(line["unreadable"] for line in metrics_of(tmp_path / "skipped", "train")) == 2  # one an epoch
+
+
+def test_divergence_is_said_and_the_last_checkpoint_is_sound(tmp_path, config):
+    config = change(change(config, "optim", learning_rate=1e30, clip_grad_norm=0.0), "training", checkpoint_every=1)
+    with pytest.raises(LSNError, match=r"step \d+ \(epoch \d\): the .* became (nan|inf).*lower optim.learning_rate"):
+        train(config, tmp_path / "run")
+    assert (tmp_path / "run" / "checkpoint.pt").exists()

@@ -1,0 +1,84 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from lsn.config import InputConfig, ModelConfig
+from lsn.errors import ConfigError, WeightsError
+from lsn.models import create_model
+from lsn.models.weights import save_weights
+from lsn.training.start import start_model
+
+CONFIG = ModelConfig(name="lsn_resnet10t", num_frames=2, memory_stages=(3,))
+CLIP = torch.linspace(-1, 1, 2 * 2 * 3 * 32 * 32).reshape(2, 2, 3, 32, 32)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A weights folder of three classes, whose memory does something."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(9)
+    model = create_model("lsn_resnet10t", num_classes=3, num_frames=2, memory_stages=(3,))
+    for parameter in model.memory.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    save_weights(folder, model, labels=["cat", "dog", "owl"], input=InputConfig(), metrics={})
+    return folder, model.eval()
+
+
+def logits_by_label(model, labels):
+    with torch.no_grad():
+        return dict(zip(labels, model.eval()(CLIP).T, strict=True))
+
+
+def start(folder, labels, **changes):
+    return start_model(replace(CONFIG, initial_weights=str(folder), **changes), labels, seed=0)
+
+
+def test_the_seed_decides_the_random_weights():
+    first, again, other = (start_model(CONFIG, ["a", "b"], seed=seed) for seed in (1, 1, 2))
+
+    torch.testing.assert_close(first.state_dict(), again.state_dict(), rtol=0, atol=0)
+    assert not torch.equal(first.get_classifier().weight, other.get_classifier().weight)
+    assert first.new_parameter_names() == {name for name, _ in first.named_parameters()}
+
+
+@pytest.mark.parametrize("labels", [["cat", "dog", "owl"], ["owl", "cat", "dog"], ["dog", "owl"]])
+def test_known_labels_keep_their_answers_in_any_order(weights, labels):
+    folder, old = weights
+
+    model = start(folder, labels)
+
+    expected = logits_by_label(old, ["cat", "dog", "owl"])
+    for label, logits in logits_by_label(model, labels).items():
+        torch.testing.assert_close(logits, expected[label], msg=label)
+    assert model.new_parameter_names() == set()
+
+
+def test_unknown_labels_start_fresh_and_the_classifier_counts_as_new(weights):
+    folder, old = weights
+    labels = ["emu", "dog", "fox", "ape"]
+
+    model = start(folder, labels)
+
+    answers = logits_by_label(model, labels)
+    torch.testing.assert_close(answers["dog"], logits_by_label(old, ["cat", "dog", "owl"])["dog"])
+    known = set(old.get_classifier().weight.flatten().tolist())
+    assert not known & set(model.get_classifier().weight[[0, 2, 3]].flatten().tolist())
+    assert model.new_parameter_names() == {"cnn.fc.weight", "cnn.fc.bias"}
+
+
+def test_another_number_of_frames_is_fine(weights):
+    assert start(weights[0], ["cat", "dog", "owl"], num_frames=7).num_frames == 7
+
+
+@pytest.mark.parametrize(
+    "changes", [{"memory": "none"}, {"memory_stages": (2, 3)}, {"rank": 5}, {"name": "lsn_resnet18"}]
+)
+def test_another_architecture_is_refused(weights, changes):
+    with pytest.raises(WeightsError, match=r"tensors are missing, left over or of another shape \("):
+        start(weights[0], ["cat", "dog", "owl"], **changes)
+
+
+def test_two_places_to_start_from_are_refused(weights):
+    with pytest.raises(ConfigError, match=r"leave out model.pretrained"):
+        start(weights[0], ["cat"], pretrained=True)

@@ -1,0 +1,119 @@
+import itertools
+import random
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lsn.errors import ConfigError, VideoError
+from lsn.video.sampling import (
+    dense_indices_test,
+    dense_indices_train,
+    segment_indices_test,
+    segment_indices_train,
+)
+
+ALL = [(num_total, num_frames) for num_total in range(1, 65) for num_frames in range(1, 65)]
+
+
+def assert_lawful(indices: list[int], num_total: int, num_frames: int) -> None:
+    assert len(indices) == num_frames
+    assert indices == sorted(indices)
+    assert indices[0] >= 0 and indices[-1] < num_total
+    assert all(type(index) is int for index in indices)
+    if num_total <= num_frames:  # a short video is spread evenly: every frame is there, equally often
+        counts = Counter(indices)
+        assert len(counts) == num_total
+        assert max(counts.values()) - min(counts.values()) <= 1
+
+
+def test_every_sampler_obeys_the_laws_for_all_small_videos():
+    rng = random.Random(0)
+    for num_total, num_frames in ALL:
+        assert_lawful(segment_indices_train(num_total, num_frames, rng), num_total, num_frames)
+        for num_clips in (1, 2, 3):
+            for clip in range(num_clips):
+                indices = segment_indices_test(num_total, num_frames, clip=clip, num_clips=num_clips)
+                assert_lawful(indices, num_total, num_frames)
+        for stride in (1, 5):
+            assert_lawful(dense_indices_train(num_total, num_frames, stride, rng), num_total, num_frames)
+            for clip in range(2):
+                indices = dense_indices_test(num_total, num_frames, stride, clip=clip, num_clips=2)
+                assert_lawful(indices, num_total, num_frames)
+
+
+def test_training_samples_never_repeat_a_frame_of_a_long_enough_video():
+    rng = random.Random(1)
+    for num_total, num_frames in ALL:
+        if num_total >= num_frames:
+            assert len(set(segment_indices_train(num_total, num_frames, rng))) == num_frames
+
+
+@pytest.mark.parametrize(("num_total", "num_frames"), [(7, 3), (10, 4), (64, 16), (65, 16), (79, 8)])
+def test_training_draws_every_frame_and_each_from_one_segment(num_total, num_frames):
+    rng = random.Random(2)
+    places = [set() for _ in range(num_frames)]
+    for _ in range(3000):
+        for place, index in zip(places, segment_indices_train(num_total, num_frames, rng), strict=True):
+            place.add(index)
+    # The segments are disjoint, in order, nearly equal, and leave nothing out: not the tail either.
+    assert [index for place in places for index in sorted(place)] == list(range(num_total))
+    assert {len(place) for place in places} <= {num_total // num_frames, num_total // num_frames + 1}
+
+
+@given(num_total=st.integers(1, 100_000), num_frames=st.integers(1, 300))
+def test_one_clip_takes_the_centres_and_two_take_centres_and_starts(num_total, num_frames):
+    """The formula of TSM's test code for videos, with its floats: `int(tick / 2 + tick * x)`, `int(tick * x)`."""
+    if num_total < num_frames:
+        return
+    centres = [int((2 * x + 1) * num_total / (2 * num_frames)) for x in range(num_frames)]
+    starts = [int(num_total * x / num_frames) for x in range(num_frames)]
+    assert segment_indices_test(num_total, num_frames) == centres
+    assert segment_indices_test(num_total, num_frames, clip=0, num_clips=2) == centres
+    assert segment_indices_test(num_total, num_frames, clip=1, num_clips=2) == starts
+
+
+def test_many_clips_are_shifted_evenly():
+    clips = [segment_indices_test(1000, 4, clip=clip, num_clips=5) for clip in range(5)]
+    together = sorted(index for clip in clips for index in clip)
+    assert {later - earlier for earlier, later in itertools.pairwise(together)} == {50}
+    assert clips[0] == segment_indices_test(1000, 4)
+
+
+def test_dense_clips_keep_their_stride_and_reach_both_ends():
+    first, middle, last = (dense_indices_test(100, 8, 4, clip=clip, num_clips=3) for clip in range(3))
+    assert first == list(range(0, 29, 4))
+    assert last == list(range(71, 100, 4))
+    assert middle[0] == 35
+    assert dense_indices_test(100, 8, 4) == middle
+
+
+def test_dense_training_reaches_every_start():
+    rng = random.Random(3)
+    starts = {dense_indices_train(20, 4, 3, rng)[0] for _ in range(500)}
+    assert starts == set(range(11))
+
+
+def test_the_same_seed_draws_the_same_frames():
+    for draw in (segment_indices_train, lambda total, frames, rng: dense_indices_train(total, frames, 2, rng)):
+        assert draw(300, 16, random.Random(7)) == draw(300, 16, random.Random(7))
+        assert draw(300, 16, random.Random(7)) != draw(300, 16, random.Random(8))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: segment_indices_test(0, 16), VideoError, "0 frames cannot be sampled"),
+        (lambda: segment_indices_train(0, 16, random.Random()), VideoError, "0 frames cannot be sampled"),
+        (lambda: dense_indices_test(-1, 16, 1), VideoError, "-1 frames cannot be sampled"),
+        (lambda: segment_indices_test(10, 0), ConfigError, "0 frames a clip; it must be at least 1"),
+        (lambda: segment_indices_train(10, -2, random.Random()), ConfigError, "-2 frames a clip"),
+        (lambda: segment_indices_test(10, 4, num_clips=0), ConfigError, "0 clips a video"),
+        (lambda: segment_indices_test(10, 4, clip=2, num_clips=2), ConfigError, "clip 2 of 2"),
+        (lambda: dense_indices_train(10, 4, 0, random.Random()), ConfigError, "stride of 0"),
+    ],
+)
+def test_impossible_requests_are_refused(call, error, words):
+    with pytest.raises(error, match=words):
+        call()
