@@ -100,7 +100,7 @@ class InputConfig:
     size: int = 224
     """Side of the square that the network sees, in pixels."""
     short_side: int = 256
-    """The frames' short side is brought to this before cropping."""
+    """For evaluation the frames' short side is brought to this before cropping; training crops at full size."""
     sampling: Literal["segments", "dense"] = "segments"
     """TSN's one frame a segment over the whole clip, or `num_frames` neighbours `frame_stride` apart."""
     frame_stride: int = 4

@@ -52,9 +52,10 @@ def metrics_of(out, kind=None):
 
 
 def results_of(out):
-    """All tensors that a run leaves, and its metrics but for their speed."""
+    """All tensors that a run leaves, and its metrics but for times."""
     states = torch.load(out / "checkpoint.pt", weights_only=True)["states"]
-    lines = [{k: v for k, v in line.items() if k != "clips_per_second"} for line in metrics_of(out)]
+    times = ("clips_per_second", "seconds")
+    lines = [{key: value for key, value in line.items() if key not in times} for line in metrics_of(out)]
     return load_file(out / "model.safetensors"), states, lines
 
 

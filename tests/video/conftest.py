@@ -1,4 +1,4 @@
-"""Videos made on the spot with plain PyAV, and a plain decoding of them to compare with."""
+"""Videos made on the spot with plain PyAV."""
 
 from __future__ import annotations
 
@@ -7,25 +7,8 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import numpy as np
 import pytest
-
-
-def picture(number: int, width: int = 64, height: int = 48) -> np.ndarray:
-    """A frame that no other number gives: a drifting gradient and the number in eight black or white bars."""
-    y, x = np.mgrid[0:height, 0:width]
-    image = np.stack([(x * 3 + number * 5) % 256, (y * 4 + number) % 256, (x + y) * 2 % 256], axis=-1)
-    for bit in range(8):
-        image[: height // 3, bit * width // 8 : (bit + 1) * width // 8] = 255 * (number >> bit & 1)
-    return image.astype(np.uint8)
-
-
-def plain_decode(source: str | Path) -> list[tuple[int | None, np.ndarray]]:
-    """Timestamps and RGB frames from start to end, with nothing but PyAV, stored orientation."""
-    with av.open(str(source)) as container:
-        frames = [(frame.pts, frame) for frame in container.decode(video=0)]
-        return [(pts, frame.reformat(format="rgb24", interpolation="BICUBIC").to_ndarray()) for pts, frame in frames]
-
+from video_files import picture
 
 MakeVideo = Callable[..., Path]
 

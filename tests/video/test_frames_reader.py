@@ -6,9 +6,9 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from conftest import picture
 from PIL import Image
 from torchvision.io import ImageReadMode, decode_image
+from video_files import picture
 
 from lsn.errors import ConfigError, VideoError
 from lsn.video import open_video, window

@@ -2,16 +2,13 @@
 
 import builtins
 import sys
-from pathlib import Path
 
 import pytest
 import torch
-from test_video_reader import KINDS, TURNS, needs_clips, turned
+from video_files import CLIPS, KINDS, TURNS, needs_clips, turned
 
 from lsn.errors import VideoError
 from lsn.video import open_video, torchcodec_reader
-
-CLIPS = Path(__file__).parents[2].parent / "shared/data/clips"
 
 
 def loads() -> bool:
@@ -74,7 +71,8 @@ def test_the_same_frames_or_a_reason(make_video, name):
     ],
 )
 def test_the_same_pixels_of_real_clips(name, tolerance):
-    with open_video(CLIPS / name) as one, open_video(CLIPS / name, reader="torchcodec") as other:
+    path = CLIPS[0].parent / name
+    with open_video(path) as one, open_video(path, reader="torchcodec") as other:
         indices = range(0, one.num_frames, 11)
         difference = one.frames_at(indices).frames_THWC.int() - other.frames_at(indices).frames_THWC.int()
         assert difference.abs().max() <= tolerance

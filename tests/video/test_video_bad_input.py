@@ -3,6 +3,8 @@
 import os
 import random
 import re
+import shutil
+import subprocess
 import warnings
 
 import av
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from lsn.errors import ConfigError, VideoError
 from lsn.video import open_video
@@ -61,6 +64,18 @@ def test_sound_without_pictures(tmp_path):
     assert message_of(path) == f"{path}: holds no video, only audio"
 
 
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="no ffmpeg command")
+def test_a_cover_picture_is_no_video(tmp_path):
+    Image.new("RGB", (32, 32)).save(tmp_path / "cover.png")
+    path = tmp_path / "song.mp4"
+    sound = ["-f", "lavfi", "-i", "sine=d=1"]
+    cover = ["-i", tmp_path / "cover.png", "-map", "0", "-map", "1", "-c:v", "copy", "-disposition:v", "attached_pic"]
+    subprocess.run(["ffmpeg", "-v", "error", *sound, *cover, path], check=True)
+    with av.open(str(path)) as container:
+        assert len(container.streams.video) == 1
+    assert "holds no video, only audio" in message_of(path)
+
+
 def test_unreadable_file(tmp_path, make_video, monkeypatch):
     path = make_video("locked.mp4", num_frames=2)
 
@@ -93,6 +108,7 @@ def test_a_truncated_file_says_how_many_frames_of_how_many(make_video, tmp_path,
     assert found, message_of(path)
     present, promised = map(int, found.groups())
     assert present == number
+    assert str(promised) in message_of(path.read_bytes())
     assert promised == 60 if path.suffix in (".mp4", ".avi") else abs(promised - 60) <= 3
 
 
@@ -159,5 +175,5 @@ def test_wrong_arguments(make_video):
         open_video(path, reader="torchcode")
     with pytest.raises(ConfigError, match="0 decoding threads"):
         open_video(path, num_threads=0)
-    with pytest.raises(VideoError, match="a file, but a frame pattern"):
+    with pytest.raises(VideoError, match="no folder, but a frame pattern"):
         open_video(path, frame_pattern="img_{:05d}.jpg")

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from conftest import picture
 from hypothesis import given
 from hypothesis import strategies as st
+from video_files import picture
 
 from lsn.errors import VideoError
 from lsn.video import VideoReader, array_reader, open_video, window

@@ -7,9 +7,9 @@ import av
 import numpy as np
 import pytest
 import torch
-from conftest import picture
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from video_files import picture
 
 from lsn.errors import VideoError
 from lsn.video import VideoWriter, open_video, write_video

@@ -139,7 +139,7 @@ def _report_bug(error: Exception) -> int:
 
 class _StderrHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        error_line(f"{record.levelname.lower()}: {record.getMessage()}", style="yellow")
+        error_line(f"{record.levelname.lower()}: {self.format(record)}", style="yellow")
 
 
 @contextmanager

@@ -11,6 +11,8 @@ from rich.text import Text
 
 from lsn.cli.console import bar, columns, output
 from lsn.cli.progress import counting_progress
+from lsn.config import DataConfig
+from lsn.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from lsn.data import Description, Manifest, Problem
@@ -49,13 +51,11 @@ def check(
     group_column
         Column that names the source of a clip, which must not be in both splits.
     """
-    from lsn.config import DataConfig
-    from lsn.data import check_manifest, check_splits
-    from lsn.data.manifest import parse_manifest
-    from lsn.errors import ConfigError, DataError
-
     if not 1 <= len(manifests) <= 2:
         raise ConfigError(f"lsn data check takes one manifest, or two (train and val); got {len(manifests)}")
+    from lsn.data import check_manifest, check_splits
+    from lsn.data.manifest import parse_manifest
+
     if len(manifests) == 1:
         manifest, problems = parse_manifest(manifests[0], root=root, labels=labels, group_column=group_column)
         problems, checked = problems + check_manifest(manifest, decode=decode), [manifest]

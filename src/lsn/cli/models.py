@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lsn.cli.console import columns, format_bytes, output
+from lsn.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
     from lsn.models import Recognizer
@@ -20,7 +21,6 @@ def models(filter: str = "", /) -> None:
     filter
         Part of a name, or a pattern such as 'lsn_*50'.
     """
-    from lsn.errors import ModelError
     from lsn.models.factory import FAMILIES, TESTED_CNNS, list_models
 
     parts = {f"{family}_{cnn}": (cnn, *FAMILIES[family].values()) for family in FAMILIES for cnn in TESTED_CNNS}
@@ -59,12 +59,11 @@ def cost(
     num_classes
         Classes of the classifier; weights have their own.
     """
-    from lsn.errors import ConfigError
-    from lsn.models.cost import model_cost
-
     for flag, value in (("--num-frames", num_frames), ("--size", size), ("--num-classes", num_classes)):
         if value is not None and value < 1:
             raise ConfigError(f"{flag} is {value}; it must be at least 1")
+    from lsn.models.cost import model_cost
+
     network = _network(model, num_classes)
     frames = num_frames or network.num_frames
     console = output()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,8 @@ from lsn.errors import ConfigError, VideoError
 
 if TYPE_CHECKING:
     from lsn.inference import Prediction
+
+logger = logging.getLogger(__name__)
 
 
 def predict(
@@ -75,6 +78,7 @@ def predict(
                 write_annotated_video(video, prediction, annotate)
         except VideoError as error:
             num_failed += 1
+            logger.debug("where it failed", exc_info=True)
             error_line(str(error))
             if json_:
                 print(json.dumps({"video": video, "error": str(error)}, ensure_ascii=False))

@@ -35,9 +35,9 @@ def evaluate(
 ) -> EvaluationResult:
     """Predicts every video of a manifest and measures how often, and how surely, the model is right.
 
-    Where a process group of `torch.distributed` exists, its processes share the videos (process r takes every
-    `world_size`-th from r on), none is seen twice, and all of them return the whole result. The result does not
-    depend on batch size, workers or processes, but for the rounding of float32.
+    Where a process group of `torch.distributed` exists, all its processes must call this. They share the videos
+    (process r takes every `world_size`-th from r on), none is seen twice, and each returns the whole result. The
+    result does not depend on batch size, workers or processes, but for the rounding of float32.
 
     Args:
         model: moved to the device; comes back in the mode, training or not, that it was in.

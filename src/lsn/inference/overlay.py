@@ -29,6 +29,10 @@ _SMALLEST_FONT = 11
 _FONTS_IN_SHORT_SIDE = 30
 _FONTS_IN_PANEL_WIDTH = 26
 _LARGEST_SHARE_OF_HEIGHT = 0.42
+"""Five bars may take this much; where they would take more, there are three."""
+
+_SAME_TIME_SECONDS = 1e-6
+"""Two decoders may give the time of a frame with other last digits."""
 
 
 class Overlay:
@@ -47,7 +51,7 @@ class Overlay:
     def __init__(
         self, prediction: Prediction, *, width: int, height: int, start_seconds: float, duration_seconds: float
     ) -> None:
-        self._labels = [" ".join(label.split()) for label in prediction.labels]
+        self._labels = [printable(label) for label in prediction.labels]
         self._running_TK = prediction.running_TK()
         self._ranked_TK = rank_classes(torch.from_numpy(self._running_TK)).tolist()
         self._evidence_seconds = prediction.frame_pts_seconds
@@ -73,7 +77,7 @@ class Overlay:
             clock_seconds: where the time line stands.
             pts_seconds: time of the picture; the evidence up to it is shown.
         """
-        num_seen = int(np.searchsorted(self._evidence_seconds, pts_seconds, side="right"))
+        num_seen = int(np.searchsorted(self._evidence_seconds, pts_seconds + _SAME_TIME_SECONDS, side="right"))
         if num_seen not in self._panels:
             self._panels[num_seen] = self._panel(num_seen)
         panel = self._panels[num_seen].copy()
@@ -140,6 +144,11 @@ class Overlay:
 
     def _middle_of_row(self, row: int) -> int:
         return 2 * self._gap + row * (self._bar_height + self._gap) + self._bar_height // 2
+
+
+def printable(text: str) -> str:
+    """The text in one line, without the characters that fonts have no picture for and text layout fails on."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
 
 
 def shorten(text: str, font: ImageFont.FreeTypeFont, room: float) -> str:

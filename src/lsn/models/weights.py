@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 import lsn
@@ -79,7 +79,7 @@ def save_weights(
     folder = Path(folder)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in (state or model.state_dict()).items()}
     with atomic_path(folder / TENSORS_NAME) as partial:
-        save_file(tensors, partial)
+        partial.write_bytes(save(tensors))  # save_file would let nobody else read the file
     write_text(folder / CONFIG_NAME, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
 
 

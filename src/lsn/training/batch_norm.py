@@ -93,7 +93,7 @@ class CPUSyncBatchNorm(nn.BatchNorm2d):
         return self.act(self.drop(y_NCHW))
 
     def _normalize(self, input: Tensor) -> Tensor:
-        x_NCHW = input.float()  # statistics in full precision under autocast
+        x_NCHW = input.to(torch.promote_types(input.dtype, torch.float32))  # full precision under autocast too
         count = x_NCHW.new_tensor([x_NCHW.numel() / x_NCHW.shape[1]])
         totals = _SumOverProcesses.apply(torch.cat([x_NCHW.sum((0, 2, 3)), count]))
         count = totals[-1].detach().clamp(min=1)

@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from lsn.errors import LSNError
 from lsn.inference import resolve_device
 
 _groups = count()
@@ -56,6 +57,11 @@ class World:
         parts: list[Any] = [None] * self.size
         dist.all_gather_object(parts, items)
         return [item for part in parts for item in part]
+
+    def raise_together(self, error: LSNError | None) -> None:
+        """Raises the error of any process in all of them, so that none waits for one that is gone."""
+        if self.sum([error is not None])[0]:
+            raise self.gather([] if error is None else [error])[0]
 
     def share_buffers(self, model: nn.Module) -> None:
         """Gives every process the buffers of the first, such as the statistics of its batch norms."""

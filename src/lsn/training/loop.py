@@ -14,6 +14,7 @@ import torch
 
 from lsn.config import RunConfig
 from lsn.data import Batch, make_loader
+from lsn.errors import LSNError
 from lsn.inference import evaluate
 from lsn.models.weights import save_weights
 from lsn.training.batch_norm import enter_training
@@ -94,7 +95,7 @@ def train(
                 # Move the weights.
                 rate = config.optim.learning_rate * run.schedule.factor(position.step)
                 set_learning_rate(run.optimizer, rate)
-                tally = _learn(run, step, list(islice(batches, len(step.shares))))
+                tally = _learn(run, step, _take(run, batches, len(step.shares)))
                 position.step += 1
                 position.step_in_epoch += 1
                 if run.ema is not None:
@@ -139,6 +140,18 @@ def _read(run: Run, plan: Sequence[Step], epoch: int) -> Iterator[Batch]:
     nothing = torch.zeros(0, dtype=torch.long)
     for share in shares:
         yield next(batches) if share else Batch(None, nothing, nothing, [])
+
+
+def _take(run: Run, batches: Iterator[Batch], number: int) -> list[Batch]:
+    """The next batches; what one process cannot read stops all."""
+    taken: list[Batch] = []
+    error = None
+    try:
+        taken += islice(batches, number)
+    except LSNError as caught:
+        error = caught
+    run.world.raise_together(error)
+    return taken
 
 
 def _learn(run: Run, step: Step, batches: Sequence[Batch]) -> Tally:
@@ -202,6 +215,7 @@ def _report(run: Run, rate: float, clock: _Clock, progress: Progress | None) -> 
             learning_rate=report.learning_rate,
             clips_per_second=report.clips_per_second,
             unreadable=int(tally.unreadable),
+            seconds=round(position.seconds, 1),
         )
         position.tally = Tally()
 
@@ -237,7 +251,14 @@ def _validate(run: Run, epoch: int, progress: Progress | None) -> None:
             metrics=numbers | {"epoch": epoch, "views": run.protocol.describe()},
         )
         result.save(run.out)
-    run.tracker.log("val", epoch=epoch, step=position.step, **numbers, unreadable=len(result.unreadable))
+    run.tracker.log(
+        "val",
+        epoch=epoch,
+        step=position.step,
+        **numbers,
+        unreadable=len(result.unreadable),
+        seconds=round(position.seconds, 1),
+    )
     if progress is not None:
         progress.on_evaluated(epoch, metrics, is_best)
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from lsn.config import OptimConfig, RunConfig, to_yaml
 from lsn.data import ClipDataset, Manifest, load_splits
+from lsn.errors import LSNError
 from lsn.files import write_text
 from lsn.inference import EvaluationProtocol
 from lsn.models import Recognizer
@@ -205,12 +206,16 @@ def _schedule(config: RunConfig, steps_per_epoch: int) -> Schedule:
 
 def _open_folder(run: Run, *, resumed: bool) -> None:
     """Writes the recipe and a first checkpoint, so that a run can be resumed from its start on."""
-    if not run.world.is_main:
-        return
-    run.tracker = Tracker(run.out, step=run.position.step, tensorboard=run.config.training.tensorboard)
-    write_text(run.out / "recipe.yaml", to_yaml(run.config))
-    if not resumed:
-        run.save()
+    error = None
+    try:
+        if run.world.is_main:
+            run.tracker = Tracker(run.out, step=run.position.step, tensorboard=run.config.training.tensorboard)
+            write_text(run.out / "recipe.yaml", to_yaml(run.config))
+            if not resumed:
+                run.save()
+    except LSNError as caught:
+        error = caught
+    run.world.raise_together(error)
 
 
 def describe(run: Run, *, resumed: bool) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 from av.container import InputContainer
+from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from lsn.errors import VideoError
@@ -79,8 +80,8 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
         VideoError: the file has no moving pictures, or they are in a codec that FFmpeg cannot decode.
     """
     stream = container.streams.best("video")
-    if stream is None or stream.disposition & stream.disposition.attached_pic:  # a cover picture is no video
-        kinds = sorted({s.type for s in container.streams})
+    if stream is None or stream.disposition & Disposition.attached_pic:  # a cover picture is no video
+        kinds = sorted({s.type for s in container.streams if s is not stream})
         raise VideoError(f"{name}: holds no video, only {' and '.join(kinds) or 'nothing'}")
     if not isinstance(stream, VideoStream) or stream.codec_context is None:
         raise VideoError(f"{name}: its video is in a codec that this FFmpeg cannot decode; convert it to H.264")

@@ -65,7 +65,11 @@ def orientation_of(frame: av.VideoFrame, name: str) -> Orientation:
 
 
 class RGBConverter:
-    """Converts the frames of one video, which share size and format, to RGB."""
+    """Converts the frames of one video to RGB.
+
+    Args:
+        frame: One of them; all share its size and format.
+    """
 
     def __init__(self, frame: av.VideoFrame) -> None:
         self._graph = av.filter.Graph()

@@ -147,7 +147,7 @@ def _last_duration(pts: list[int], packets: list[Packet], stream: VideoStream) -
         return written
     if len(pts) > 1:
         return round((pts[-1] - pts[0]) / (len(pts) - 1))
-    return round(1 / (_rate(stream) * _time_base(stream)))
+    return max(1, round(1 / (_rate(stream) * _time_base(stream))))
 
 
 def _time_base(stream: VideoStream) -> Fraction:

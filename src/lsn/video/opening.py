@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from lsn.errors import ConfigError, VideoError, did_you_mean
-from lsn.video.container import Source
+from lsn.video.container import Source, check_source, source_name
 from lsn.video.frames_reader import FramesReader
 from lsn.video.pyav_reader import PyAVReader
 from lsn.video.reader import VideoReader
@@ -43,6 +43,10 @@ def open_video(
         raise ConfigError(f"{num_threads} decoding threads; it must be at least 1")
     if not isinstance(source, bytes) and Path(source).is_dir():
         return FramesReader(source, frame_pattern=frame_pattern, fps=frames_fps)
-    if frame_pattern is not None and not isinstance(source, bytes) and Path(source).exists():
-        raise VideoError(f"{source}: a file, but a frame pattern ({frame_pattern}) was given; expected a folder")
+    check_source(source)
+    if frame_pattern is not None:
+        raise VideoError(
+            f"{source_name(source)}: no folder, but a frame pattern ({frame_pattern}) was given; "
+            "leave the pattern out for video files"
+        )
     return _READERS[reader](source, num_threads=num_threads)

@@ -6,11 +6,12 @@ import logging
 from collections.abc import Collection, Iterator, Sequence
 
 import av
+import numpy as np
 import torch
 from torch import Tensor
 
 from lsn.errors import VideoError
-from lsn.video.container import Source, check_source, reason_of
+from lsn.video.container import Source, reason_of
 from lsn.video.convert import RGBConverter, orientation_of
 from lsn.video.decoder import Decoder
 from lsn.video.reader import VideoInfo, VideoReader
@@ -32,20 +33,21 @@ class PyAVReader(VideoReader):
     from its start from then on, so that the frames are right in any case.
 
     Args:
-        source: A video file, or its bytes.
+        source: A video file, or its bytes, that `check_source` has passed.
         num_threads: Threads that decode.
 
     Raises:
-        VideoError: the file is missing, is no video, is truncated, or its first frame cannot be decoded.
+        VideoError: the file is no video, is truncated, or its first frame cannot be decoded.
     """
 
     def __init__(self, source: Source, *, num_threads: int = 1) -> None:
-        check_source(source)
         self._decoder = Decoder(source, num_threads=num_threads)
         self._frame: av.VideoFrame | None = None  # the one that came last; None after a seek
         self._position = -1  # its number; after a seek, one before the first to come
         self._has_warned = False
         self._skipped: set[int] = set()  # frames that were left out since the last seek
+        self._wanted: Collection[int] = ()  # frames of the request under way: others may be left out, ...
+        self._last_wanted = -1  # ... up to the last of them
         try:
             self._index = self._decoder.build_index()
             self._can_seek = self._index.can_seek and self._decoder.seek(self._index.key_before(0), self._index)
@@ -53,7 +55,6 @@ class PyAVReader(VideoReader):
                 self._rewind()
             # Only H.264 marks frames that no other frame needs so that they can be told for certain.
             self._can_skip = self._decoder.stream.codec_context.name == "h264"
-            self._want(range(self._index.num_frames))
             first = self._decode(0)
         except VideoError:
             self.close()
@@ -87,21 +88,26 @@ class PyAVReader(VideoReader):
         )
 
     def _frames(self, indices: Sequence[int]) -> Iterator[Tensor]:
-        wanted = indices if isinstance(indices, range) else sorted(indices)
+        wanted = indices if isinstance(indices, range) else frozenset(indices)
         for index in indices:
-            self._want(wanted)  # again each time: another request may have come between
+            # Said again each time, since another request may have come between.
+            self._wanted, self._last_wanted = wanted, indices[-1]
             frame = self._decode(index)
             if (frame.width, frame.height) != self._size:
                 raise VideoError(
                     f"{self.info.name}: frame {index} is {frame.width}x{frame.height}, the first one "
                     f"{self._size[0]}x{self._size[1]}; re-encode it to one size"
                 )
-            yield torch.from_numpy(self.orientation.apply(self._converter(frame)).copy())
+            yield torch.from_numpy(self.orientation.apply(self._to_rgb(frame)).copy())
 
-    def _want(self, wanted: Sequence[int]) -> None:
-        """Notes the frames of a request, of which all others before the last one may be left out."""
-        self._wanted: Collection[int] = wanted if isinstance(wanted, range) else frozenset(wanted)
-        self._last_wanted = wanted[-1]
+    def _to_rgb(self, frame: av.VideoFrame) -> np.ndarray:
+        try:
+            return self._converter(frame)
+        except av.FFmpegError as error:
+            raise VideoError(
+                f"{self._decoder.name}: frames of the format {frame.format.name} do not convert to RGB: "
+                f"{reason_of(error)}; convert it to H.264"
+            ) from None
 
     def _decode(self, index: int) -> av.VideoFrame:
         """Decodes on to a frame, from the current one or from a keyframe."""

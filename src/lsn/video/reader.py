@@ -182,7 +182,8 @@ class _WindowReader(VideoReader):
 
     def _frames(self, indices: Sequence[int]) -> Iterator[Tensor]:
         if isinstance(indices, range):
-            return self._reader._frames(range(self._first + indices.start, self._first + indices.stop))
+            start, stop = self._first + indices.start, self._first + indices.stop
+            return self._reader._frames(range(start, stop, indices.step))
         return self._reader._frames([self._first + index for index in indices])
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,7 +26,7 @@ class TorchcodecReader(VideoReader):
     MPEG-4 Part 2, as in most AVI files, does not: two versions of FFmpeg may differ by 2 of 255.
 
     Args:
-        source: A video file, or its bytes.
+        source: A video file, or its bytes, that `check_source` has passed.
         num_threads: Threads that decode.
 
     Raises:
@@ -41,7 +42,7 @@ class TorchcodecReader(VideoReader):
         if is_mirrored:
             raise self._cannot("it does not apply the mirroring that the file asks for")
         try:
-            self._decoder = decoder_class(
+            self._decoder: Any = decoder_class(
                 source if isinstance(source, bytes) else str(source),
                 dimension_order="NHWC",
                 num_ffmpeg_threads=num_threads,
@@ -54,7 +55,7 @@ class TorchcodecReader(VideoReader):
             raise self._cannot(f"it counts {num_frames} frames where {self.num_frames} are shown")
 
     def close(self) -> None:  # noqa: D102 - as in the base class
-        del self._decoder
+        self._decoder = None
 
     def _frames(self, indices: Sequence[int]) -> Iterator[Tensor]:
         for start in range(0, len(indices), _CHUNK):

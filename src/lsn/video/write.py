@@ -124,7 +124,8 @@ class VideoWriter:
 
     def _add_stream(self) -> av.VideoStream:
         # One thread, since the choices of x264 depend on how many there are.
-        options = {"crf": str(self._crf), "preset": "veryfast"}
+        # Macroblock-tree rate control with B-frames does not repeat itself bit for bit.
+        options = {"crf": str(self._crf), "preset": "veryfast", "x264-params": "mbtree=0"}
         stream = self._container.add_stream("libx264", rate=self._rate, options=options)
         stream.thread_count = 1
         height, width, _ = self._shape

@@ -1,0 +1,169 @@
+"""What users really hand in: each gets one line that names it and the way out, and exit code 2."""
+
+import json
+import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+class Bomb:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.fixture
+def copied(weights, tmp_path) -> Path:
+    """A weights folder to be damaged."""
+    return Path(shutil.copytree(weights, tmp_path / "weights"))
+
+
+def manifest(folder: Path, text: str) -> Path:
+    path = folder / "train.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_text_file_named_mp4(lsn, weights, tmp_path):
+    path = tmp_path / "notes.mp4"
+    path.write_text("this is not a video\n" * 100, encoding="utf-8")
+    assert str(path) in lsn("predict", weights, path).one_error_line()
+
+
+def test_an_empty_file(lsn, weights, tmp_path):
+    path = tmp_path / "empty.mp4"
+    path.touch()
+    said = lsn("predict", weights, path).one_error_line()
+    assert str(path) in said
+    assert "empty" in said.replace(str(path), "")
+
+
+def test_a_truncated_file(lsn, weights, clip, tmp_path):
+    path = tmp_path / "cut.mp4"
+    path.write_bytes(clip.read_bytes()[:-500])
+    assert str(path) in lsn("predict", weights, path).one_error_line()
+
+
+def test_a_missing_video(lsn, weights):
+    said = lsn("predict", weights, "videos/none.mp4").one_error_line()
+    assert "videos/none.mp4" in said
+    assert "no such file" in said
+
+
+def test_missing_weights(lsn, clip):
+    said = lsn("predict", "runs/none", clip).one_error_line()
+    assert "runs/none" in said
+    assert "lsn train" in said
+
+
+@pytest.mark.parametrize("command", ["data check", "train", "evaluate"])
+def test_a_manifest_with_a_wrong_column(lsn, weights, tmp_path, command):
+    path = manifest(tmp_path, "path,lable\na.mp4,jump\n")
+    arguments = {
+        "data check": ["data", "check", path],
+        "train": ["train", "demo", f"data.train={path}", "data.val=null", "--out", tmp_path / "run"],
+        "evaluate": ["evaluate", weights, path],
+    }[command]
+    said = lsn(*arguments).one_error_line()
+    assert str(path) in said
+    assert "lable" in said
+    assert "label" in said.replace("lable", "")
+
+
+def test_weights_of_another_version(lsn, copied, clip):
+    config = json.loads((copied / "config.json").read_text(encoding="utf-8"))
+    (copied / "config.json").write_text(json.dumps(config | {"format_version": 99}), encoding="utf-8")
+    said = lsn("predict", copied, clip).one_error_line()
+    assert str(copied) in said
+    assert "version 99" in said
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"), [("--num-frames", 0), ("--num-frames", -3), ("--size", 0), ("--num-classes", 0)]
+)
+def test_nothing_to_count(lsn, flag, value):
+    said = lsn("cost", "lsn_resnet10t", flag, value).one_error_line()
+    assert f"{flag} is {value}" in said
+    assert "at least 1" in said
+
+
+def test_a_recipe_of_no_frames(lsn):
+    assert "model.num_frames is 0; it must be at least 1" in lsn("train", "demo", "model.num_frames=0").one_error_line()
+
+
+def test_a_cnn_that_timm_does_not_know(lsn):
+    assert "did you mean 'resnet50'?" in lsn("cost", "lsn_resnt50").one_error_line()
+
+
+def test_a_name_of_no_family(lsn):
+    said = lsn("cost", "resnet50").one_error_line()
+    assert "'resnet50'" in said
+    assert "lsn_" in said
+
+
+def test_a_filter_that_no_model_fits(lsn):
+    assert "'resnext'" in lsn("models", "resnext").one_error_line()
+
+
+def test_a_pickle_instead_of_weights_is_not_even_opened(lsn, clip, tmp_path):
+    path, mark = tmp_path / "model.pt", tmp_path / "mark"
+    path.write_bytes(pickle.dumps(Bomb(mark)))
+    assert str(path) in lsn("predict", path, clip).one_error_line()
+    assert not mark.exists()
+
+
+def test_a_pickle_named_safetensors_is_refused(lsn, copied, clip, tmp_path):
+    mark = tmp_path / "mark"
+    (copied / "model.safetensors").write_bytes(pickle.dumps(Bomb(mark)))
+    assert str(copied) in lsn("predict", copied, clip).one_error_line()
+    assert not mark.exists()
+
+
+def test_a_checkpoint_with_code_in_it_is_refused(lsn, videos, tiny_run, tmp_path):
+    run, mark = tmp_path / "run", tmp_path / "mark"
+    assert lsn("train", "demo", *tiny_run, "--out", run).code == 0
+    (run / "checkpoint.pt").write_bytes(pickle.dumps(Bomb(mark)))
+    answer = lsn("train", "demo", *tiny_run, "--out", run, "--resume")
+    assert str(run / "checkpoint.pt") in answer.one_error_line()
+    assert not mark.exists()
+
+
+def test_weights_without_a_recipe_do_not_know_their_data(lsn, weights):
+    said = lsn("evaluate", weights).one_error_line()
+    assert str(weights) in said
+    assert "recipe.yaml" in said
+
+
+def test_several_videos_for_one_annotated_file(lsn, weights, clip):
+    assert "got 2 videos" in lsn("predict", weights, clip, clip, "--annotate", "seen.mp4").one_error_line()
+
+
+def test_a_video_is_not_overwritten_by_its_annotation(lsn, weights, clip, tmp_path):
+    path = Path(shutil.copy(clip, tmp_path / "clip.mp4"))
+    before = path.read_bytes()
+    assert "is the video itself" in lsn("predict", weights, path, "--annotate", path).one_error_line()
+    assert path.read_bytes() == before
+
+
+def test_a_real_process_says_one_line_and_the_traceback_when_asked(weights, tmp_path):
+    path = tmp_path / "notes.mp4"
+    path.write_text("this is not a video", encoding="utf-8")
+
+    def run(*more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "lsn", "predict", str(weights), str(path), *more]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+    plain, debug = run(), run("--debug")
+    assert (plain.returncode, plain.stdout, plain.stderr.count("\n")) == (2, "", 1)
+    assert str(path) in plain.stderr
+    assert debug.returncode == 2
+    assert "Traceback (most recent call last)" in debug.stderr
+    assert debug.stderr.endswith(plain.stderr)
