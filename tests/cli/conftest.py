@@ -66,7 +66,7 @@ def weights(videos, tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_run(videos) -> tuple[str, ...]:
     """Overrides that turn any recipe into a training of seconds on the synthetic set."""
     settings = {
@@ -77,6 +77,7 @@ def tiny_run(videos) -> tuple[str, ...]:
         "data.num_workers": 0,
         "input.size": 32,
         "input.short_side": 32,
+        "optim.warmup_epochs": 0.0,
         "training.epochs": 1,
         "training.batch_size": 10,
         "training.device": "cpu",

@@ -1,41 +1,55 @@
 """Training, evaluation, prediction, report and demo, as commands on real files."""
 
 import csv
+import io
 import json
 import shutil
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 
 from lsn.cli import demo as demo_module
+from lsn.cli import main
 from lsn.config import load_config
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A run folder and what the command that wrote it printed."""
+
+    folder: Path
+    code: int
+    out: str
+    err: str
+
+
 @pytest.fixture(scope="module")
-def run(videos, tmp_path_factory) -> Path:
-    """Where the run of the first test lies."""
-    return tmp_path_factory.mktemp("run") / "mine"
+def trained(tiny_run, tmp_path_factory) -> Trained:
+    folder = tmp_path_factory.mktemp("run") / "mine"
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+        code = main(["train", "demo", *tiny_run, "--out", str(folder)])
+    return Trained(folder, code, out.getvalue(), err.getvalue())
 
 
-def test_train_leaves_a_whole_run_and_says_where(lsn, run, tiny_run):
-    answer = lsn("train", "demo", *tiny_run, "--out", run)
-    assert answer.code == 0
-    for name in (
-        "recipe.yaml",
-        "config.json",
-        "model.safetensors",
-        "evaluation.json",
-        "predictions.csv",
-        "report.html",
-    ):
+@pytest.fixture(scope="module")
+def run(trained) -> Path:
+    return trained.folder
+
+
+def test_train_leaves_a_whole_run_and_says_where(trained):
+    run = trained.folder
+    assert trained.code == 0
+    for name in ("recipe.yaml", "config.json", "model.safetensors", "predictions.csv", "report.html"):
         assert (run / name).is_file(), name
     metrics = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))["metrics"]
-    (row,) = [line.split() for line in answer.out.splitlines() if line.strip().startswith("10 ")]
+    (row,) = [line.split() for line in trained.out.splitlines() if line.strip().startswith("10 ")]
     assert row[1] == f"{100 * metrics['top1']:.1f}%"
-    assert f"lsn predict {run} VIDEO" in answer.out
-    assert "Best after epoch 1 of 1" in answer.out
-    assert "epoch 1: validation top-1" in answer.err  # progress goes elsewhere than results
+    assert f"lsn predict {run} VIDEO" in trained.out
+    assert "Best after epoch 1 of 1" in trained.out
+    assert "epoch 1: validation top-1" in trained.err  # progress goes elsewhere than results
 
 
 def test_a_run_is_not_trained_over(lsn, run, tiny_run):

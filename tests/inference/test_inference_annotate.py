@@ -1,3 +1,4 @@
+from dataclasses import replace
 from fractions import Fraction
 
 import av
@@ -11,8 +12,9 @@ from PIL import Image
 
 from lsn.errors import VideoError
 from lsn.inference import Prediction, Predictor, write_annotated_video
+from lsn.inference.annotate import _steady
 from lsn.inference.overlay import Overlay, _font, printable, shorten
-from lsn.video import open_video, write_video
+from lsn.video import array_reader, open_video, write_video
 
 
 def made_prediction(evidence_TK, seconds, labels=LABELS):
@@ -72,6 +74,13 @@ def test_frames_of_a_varying_rate_keep_their_time(tmp_path):
         expected = max((t, c) for t, c in zip(times, colours, strict=True) if t <= tick)[1]
         assert colour == pytest.approx(expected, abs=6)
     assert len(shown) == pytest.approx(15, abs=1)
+
+
+def test_a_last_frame_that_is_shown_for_long_is_held():
+    reader = array_reader(noisy_frames(1, num_frames=2), fps=4)
+    reader.info = replace(reader.info, duration_seconds=1.25)
+    shown = [(clock, pts) for clock, pts, _ in _steady(reader, rate=4)]
+    assert shown == [(0, 0), (0.25, 0.25), (0.5, 0.25), (0.75, 0.25), (1, 0.25)]
 
 
 def bars(prediction, pts_seconds, *, width=640, height=480):

@@ -8,46 +8,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torchrun_worker
 from safetensors.torch import load_file
 
 from lsn.config import InputConfig, OptimConfig, RunConfig, TrainingConfig, to_yaml
 from lsn.models import create_model
 from lsn.models.weights import save_weights
 from lsn.training import train
-from lsn.training.distributed import join_world
-
-SCRIPT = """
-import sys
-from pathlib import Path
-import torch
-from lsn.config import load_config
-from lsn.errors import LSNError
-from lsn.training import train
-from lsn.training.batch_norm import CPUSyncBatchNorm
-from lsn.training.distributed import join_world
-
-
-def sync_norm(folder):
-    data = torch.load(folder / "norm.pt")
-    with join_world("cpu") as world:
-        norm = CPUSyncBatchNorm(torch.nn.BatchNorm2d(4))
-        x = data["x"].split([5, 0])[world.rank].requires_grad_()
-        y = norm(x)
-        (y * data["probe"].split([5, 0])[world.rank]).sum().backward()
-        weight_gradient = torch.tensor(world.sum(norm.weight.grad.tolist()))
-        result = {"y": y, "x": x.grad, "weight": weight_gradient, "state": norm.state_dict()}
-        torch.save(result, folder / f"norm{world.rank}.pt")
-
-
-if __name__ == "__main__":
-    sync_norm(Path(sys.argv[1]))
-    for recipe in sorted(Path(sys.argv[1]).glob("*.yaml")):
-        try:
-            result = train(load_config(recipe), recipe.with_suffix(""))
-            print(f"RESULT {recipe.stem} {result.best_top1} {result.best_epoch}")
-        except LSNError as error:
-            print(f"RESULT {recipe.stem} {error}")
-"""
+from lsn.training.distributed import World, join_world
 
 
 def change(config: RunConfig, **sections) -> RunConfig:
@@ -108,12 +76,8 @@ def runs(tmp_path_factory, colours, start):
         train(change(settings, training=doubled), one / name)
     raising = change(configs["skip"], data={"on_unreadable": "raise"})
     (two / "raise.yaml").write_text(to_yaml(raising))
-    torch.manual_seed(0)
-    torch.save({"x": torch.randn(5, 4, 3, 2) + 3, "probe": torch.randn(5, 4, 3, 2)}, two / "norm.pt")
-    script = folder / "train.py"
-    script.write_text(SCRIPT)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run([*torchrun, script, two], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([*torchrun, torchrun_worker.__file__, two], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     return {name: (two / name, one / name) for name in configs} | {"output": done.stdout}
 
@@ -123,33 +87,24 @@ def lines_of(out, kind):
     return [line for line in lines if line["kind"] == kind]
 
 
-@pytest.mark.parametrize("name", ["sync", "frozen", "skip"])
-def test_two_processes_give_what_one_gives_at_double_the_batch(runs, name):
+def test_steps_of_two_processes_with_synchronized_norms_are_those_of_one(runs):
+    weights, losses = torchrun_worker.take_steps(World(0, 1, torch.device("cpu")), shares=[(4,), (3,)])
+
+    for rank in (0, 1):
+        its_weights, its_losses = torch.load(runs["sync"][0].parent / f"steps{rank}.pt")
+        torch.testing.assert_close(its_weights, weights, rtol=1e-9, atol=1e-9)
+        assert its_losses == pytest.approx(losses, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["frozen", "skip"])
+def test_runs_of_two_processes_are_those_of_one_at_double_the_batch(runs, name):
     two, one = (torch.load(out / "checkpoint.pt", weights_only=True)["states"] for out in runs[name])
-
-    # Norms over a handful of values magnify the rounding of sums that are taken in another order.
-    tolerance = {"rtol": 5e-3, "atol": 2e-3} if name == "sync" else {"rtol": 1e-5, "atol": 1e-6}
-    torch.testing.assert_close(two["model"], one["model"], **tolerance)
-    if name == "sync":
-        torch.testing.assert_close(two["ema"], one["ema"], **tolerance)
+    torch.testing.assert_close(two["model"], one["model"], rtol=1e-5, atol=1e-6)
+    two, one = (load_file(out / "model.safetensors") for out in runs[name])
+    torch.testing.assert_close(two, one, rtol=1e-5, atol=1e-6)
 
 
-def test_the_synchronized_norm_is_the_norm_of_all_clips_even_with_none_in_one_process(runs):
-    folder = runs["sync"][0].parent
-    data = torch.load(folder / "norm.pt")
-    first, second = (torch.load(folder / f"norm{rank}.pt") for rank in (0, 1))
-    norm, x = torch.nn.BatchNorm2d(4), data["x"].requires_grad_()
-    y = norm(x)
-    (y * data["probe"]).sum().backward()
-
-    torch.testing.assert_close(torch.cat([first["y"], second["y"]]), y)
-    torch.testing.assert_close(torch.cat([first["x"], second["x"]]), x.grad)
-    torch.testing.assert_close(first["weight"], norm.weight.grad)
-    for result in (first, second):
-        torch.testing.assert_close(result["state"], norm.state_dict())
-
-
-@pytest.mark.parametrize("name", ["sync", "frozen", "skip"])
+@pytest.mark.parametrize("name", ["frozen", "skip"])
 def test_they_report_the_same(runs, name):
     for kind in ("train", "val", "unreadable"):
         ours, theirs = (lines_of(out, kind) for out in runs[name])
@@ -157,9 +112,15 @@ def test_they_report_the_same(runs, name):
         for line, other in zip(ours, theirs, strict=True):
             assert line.keys() == other.keys()
             for key in line.keys() - {"clips_per_second", "seconds"}:
-                expected = other[key] if isinstance(other[key], str) else pytest.approx(other[key], rel=1e-2, abs=1e-3)
+                expected = other[key] if isinstance(other[key], str) else pytest.approx(other[key], rel=1e-4, abs=1e-5)
                 assert line[key] == expected, key
     assert len(lines_of(runs["skip"][0], "unreadable")) == 1
+
+
+def test_a_run_with_synchronized_norms_starts_as_that_of_one_process(runs):
+    # Later steps drift apart: norms over a handful of values magnify the rounding.
+    two, one = (lines_of(out, "train")[0] for out in runs["sync"])
+    assert two["loss"] == pytest.approx(one["loss"], rel=1e-4)
 
 
 def test_every_video_is_evaluated_exactly_once(runs):
@@ -167,11 +128,6 @@ def test_every_video_is_evaluated_exactly_once(runs):
 
     assert len(two) == len(set(two)) == 5
     assert sorted(two) == sorted(one)
-
-
-def test_the_saved_weights_are_the_same(runs):
-    two, one = (load_file(out / "model.safetensors") for out in runs["frozen"])
-    torch.testing.assert_close(two, one, rtol=1e-5, atol=1e-6)
 
 
 def test_every_process_gets_the_result(runs):

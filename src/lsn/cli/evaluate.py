@@ -107,11 +107,10 @@ def _manifest(
     from lsn.data import check_manifest, load_splits, raise_on_errors, read_manifest
 
     if data is not None:
-        manifest = read_manifest(data, root=root, labels=labels or names)
-    elif config is not None:
-        _, manifest = load_splits(config.data, config.training.seed)
-    else:
+        manifest = replace(read_manifest(data, root=root, labels=labels or names), labels=names)
+        raise_on_errors(check_manifest(manifest))
+        return manifest
+    if config is None:
         raise ConfigError(f"{weights}: no recipe.yaml tells what it was validated on; add a manifest or folder")
-    manifest = replace(manifest, labels=names)
-    raise_on_errors(check_manifest(manifest))
-    return manifest
+    _, val = load_splits(config.data, config.training.seed)
+    return replace(val, labels=names)

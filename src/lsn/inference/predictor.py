@@ -149,7 +149,7 @@ class Predictor:
             video=name,
             labels=self.labels,
             probabilities=self.protocol.combine(logits_VTK.mean(dim=1)[None])[0].exp().numpy(),
-            frame_log_evidence_TK=self._frame_answers(logits_VTK).numpy(),
+            frame_log_evidence_TK=self._frame_answers(logits_VTK)[order].numpy(),
             frame_pts_seconds=pts_seconds.numpy(),
             timings_ms={
                 "decode": 1000 * (decoded - start),

@@ -1,0 +1,63 @@
+"""What test_training_distributed starts under torchrun: some steps, then every recipe of a folder."""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from lsn.config import load_config
+from lsn.errors import LSNError
+from lsn.models import create_model
+from lsn.training import train
+from lsn.training.batch_norm import enter_training, synchronize_batch_norm
+from lsn.training.distributed import World, join_world
+from lsn.training.step import take_step
+
+
+def take_steps(world: World, *, shares: list[tuple[int, ...]]) -> tuple[dict[str, torch.Tensor], list[float]]:
+    """Three steps in float64, where rounding cannot hide a wrong gradient.
+
+    `shares[i][r]` is the number of clips that process r reads for forward pass i. Returns weights and losses.
+    """
+    torch.manual_seed(0)
+    model = create_model("lsn_resnet10t", num_classes=3, num_frames=2, memory_stages=(3,), dropout=0.0).double()
+    torch.nn.init.normal_(model.memory["3"].expand[1].weight)
+    clips, labels = torch.randn(7, 2, 3, 32, 32).double(), torch.tensor([0, 1, 2, 0, 1, 2, 1])
+    if world.size > 1:
+        synchronize_batch_norm(model, world.device)
+    learner = world.wrap(model)
+    enter_training(model, [])
+    sizes = [size for of_processes in shares for size in of_processes]
+    passes = list(zip(clips.split(sizes), labels.split(sizes), strict=True))[world.rank :: world.size]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    losses = [
+        take_step(
+            learner,
+            passes,
+            where="a step",
+            num_clips=7,
+            world=world,
+            optimizer=optimizer,
+            scaler=torch.amp.GradScaler("cpu", enabled=False),
+            precision="float32",
+            label_smoothing=0.1,
+            clip_grad_norm=5.0,
+        ).loss
+        for _ in range(3)
+    ]
+    return model.state_dict(), losses
+
+
+def main(folder: Path) -> None:
+    with join_world("cpu") as world:
+        torch.save(take_steps(world, shares=[(2, 2), (3, 0)]), folder / f"steps{world.rank}.pt")
+    for recipe in sorted(folder.glob("*.yaml")):
+        try:
+            result = train(load_config(recipe), recipe.with_suffix(""))
+            print(f"RESULT {recipe.stem} {result.best_top1} {result.best_epoch}")
+        except LSNError as error:
+            print(f"RESULT {recipe.stem} {error}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
