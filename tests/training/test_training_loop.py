@@ -17,10 +17,10 @@ from lsn.training import train
 
 
 class Recorder:
-    """Keeps what a run reports; `stop_at` ends it with an error after that step, or in the validation after it."""
+    """Keeps what a run reports; `stop_at` ends it with an error after that step, or at the event that follows it."""
 
-    def __init__(self, stop_at=None, in_validation=False):
-        self.stop_at, self.in_validation = stop_at, in_validation
+    def __init__(self, stop_at=None, event="step"):
+        self.stop_at, self.event = stop_at, event
         self.lines, self.steps, self.counts, self.validations = [], [], [], []
 
     def on_start(self, lines):
@@ -28,18 +28,19 @@ class Recorder:
 
     def on_step(self, report):
         self.steps.append(report)
-        self.stop_if(not self.in_validation)
+        self.stop_if("step")
 
     def on_evaluation(self, done, total):
         self.counts.append((done, total))
-        self.stop_if(self.in_validation)
+        self.stop_if("evaluation")
 
-    def stop_if(self, is_here):
-        if is_here and self.steps and self.steps[-1].step == self.stop_at:
+    def stop_if(self, event):
+        if event == self.event and self.steps and self.steps[-1].step == self.stop_at:
             raise InterruptedError
 
     def on_evaluated(self, epoch, metrics, is_best):
         self.validations.append((epoch, metrics.top1, is_best))
+        self.stop_if("evaluated")
 
 
 def change(config, section, **values):
@@ -200,9 +201,9 @@ def test_a_run_stopped_anywhere_and_resumed_equals_one_that_was_not(tmp_path, co
         config = change(config, section, **values)
     train(config, tmp_path / "whole")
 
-    for stop, in_validation in ((1, False), (3, False), (4, True), (6, False)):
+    for stop, event in ((1, "step"), (3, "step"), (4, "evaluation"), (6, "step"), (8, "evaluated")):
         with pytest.raises(InterruptedError):
-            train(config, tmp_path / "parts", resume=stop > 1, progress=Recorder(stop, in_validation))
+            train(config, tmp_path / "parts", resume=stop > 1, progress=Recorder(stop, event))
     result = train(config, tmp_path / "parts", resume=True)
 
     assert_same_results(tmp_path / "parts", results_of(tmp_path / "whole"))

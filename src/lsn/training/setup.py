@@ -18,12 +18,7 @@ from lsn.files import write_text
 from lsn.inference import EvaluationProtocol
 from lsn.models import Recognizer
 from lsn.training.batch_norm import freeze_batch_norm, synchronize_batch_norm
-from lsn.training.checkpoint import (
-    Position,
-    load_checkpoint,
-    refuse_to_overwrite,
-    save_checkpoint,
-)
+from lsn.training.checkpoint import Position, load_checkpoint, refuse_to_overwrite, save_checkpoint
 from lsn.training.distributed import World
 from lsn.training.machine import tune_allocator
 from lsn.training.optim import Schedule, create_optimizer, parameter_groups
@@ -209,7 +204,12 @@ def _open_folder(run: Run, *, resumed: bool) -> None:
     error = None
     try:
         if run.world.is_main:
-            run.tracker = Tracker(run.out, step=run.position.step, tensorboard=run.config.training.tensorboard)
+            run.tracker = Tracker(
+                run.out,
+                step=run.position.step,
+                validated=run.position.step_in_epoch < run.steps_per_epoch,
+                tensorboard=run.config.training.tensorboard,
+            )
             write_text(run.out / "recipe.yaml", to_yaml(run.config))
             if not resumed:
                 run.save()
@@ -227,12 +227,15 @@ def describe(run: Run, *, resumed: bool) -> list[str]:
         start = str(network.initial_weights or network.backbone_weights)
     else:
         start = "timm's ImageNet weights" if network.pretrained else "random weights"
+    new_names = run.model.new_parameter_names()
     num_parameters = sum(p.numel() for p in run.model.parameters())
-    num_learning = sum(p.numel() for group in run.optimizer.param_groups for p in group["params"])
+    num_learning = sum(p.numel() for p in run.model.parameters() if p.requires_grad)
+    num_new = sum(p.numel() for name, p in run.model.named_parameters() if name in new_names)
     clips_a_step = settings.batch_size * settings.accumulate * run.world.size
     processes = f"{run.world.size} processes" if run.world.size > 1 else "1 process"
     return [
-        f"{network.name}: {num_parameters:,} parameters, {num_learning:,} of them learn, from {start}",
+        f"{network.name}: {num_parameters:,} parameters, of which {num_learning:,} learn and {num_new:,} are new; "
+        f"starts from {start}",
         f"{len(run.train_set.labels)} classes; {len(run.train_set)} clips to train on from {run.train_set.source}, "
         f"{len(run.val_set)} to validate on from {run.val_set.source}",
         f"{settings.epochs} epochs of {run.steps_per_epoch} steps of up to {clips_a_step} clips, "

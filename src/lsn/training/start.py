@@ -76,7 +76,7 @@ def load_initial_weights(model: Recognizer, folder: str, labels: Sequence[str]) 
             new[name][row] = old[name][old_row]
     model.load_state_dict({name: new[name] if name in head else old[name] for name in new})
     model.mark_trained(name for name, _ in model.named_parameters() if name not in head or len(known) == len(labels))
-    logger.info("%s: %d of %d labels known to its classifier", folder, len(known), len(labels))
+    logger.info("%s: its classifier knows %d of %d labels", folder, len(known), len(labels))
 
 
 def _is_classifier(model: Recognizer, name: str) -> bool:

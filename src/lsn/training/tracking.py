@@ -61,15 +61,16 @@ class Tracker:
     Args:
         out: The run's folder.
         step: Where the run stands; lines beyond it, left by an interrupted part, are dropped.
+        validated: Whether a validation after this step belongs to where the run stands, and is not to be repeated.
         tensorboard: Write events too.
 
     Raises:
         ConfigError: TensorBoard is asked for and not installed.
     """
 
-    def __init__(self, out: Path, *, step: int, tensorboard: bool) -> None:
+    def __init__(self, out: Path, *, step: int, validated: bool, tensorboard: bool) -> None:
         self.path = out / METRICS_NAME
-        kept = [line for line in self._read() if line["step"] <= step]
+        kept = [line for line in self._read() if line["step"] < step + (validated or line["kind"] != "val")]
         write_text(self.path, "".join(f"{json.dumps(line)}\n" for line in kept))
         self._listed = {line["path"] for line in kept if line["kind"] == "unreadable"}
         self._events = _event_writer(out, step) if tensorboard else None
