@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from lsn.errors import LSNError
+from lsn.models import create_model
 from lsn.training.distributed import World
 from lsn.training.step import take_step
 
@@ -157,3 +158,18 @@ def test_fp16_skips_a_step_that_overflows_and_scales_down(model, clips):
 
     torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
     assert scaler.get_scale() < scale
+
+
+@pytest.mark.parametrize("name", ["lsn_ss_resnet10t", "convlstm_mobilenetv3_small_100", "lsn_convnext_atto"])
+def test_a_network_takes_a_pass_without_clips(name):
+    # What a process computes when none of its clips could be read: no gradient, no statistics.
+    model = create_model(name, num_classes=3, num_frames=2).train()
+    statistics = {key: value.clone() for key, value in model.named_buffers() if "num_batches" not in key}
+
+    logits = model(torch.zeros(0, 2, 3, 32, 32))
+    F.cross_entropy(logits, torch.zeros(0, dtype=torch.long), reduction="sum").backward()
+
+    assert logits.shape == (0, 3)
+    assert all(parameter.grad is not None and not parameter.grad.any() for parameter in model.parameters())
+    buffers = dict(model.named_buffers())
+    assert all(torch.equal(buffers[key], value) for key, value in statistics.items())

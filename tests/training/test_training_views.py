@@ -1,0 +1,62 @@
+import itertools
+import random
+
+import pytest
+import torch
+
+from lsn.training.views import TrainingViews
+from lsn.video import array_reader
+from lsn.video.transforms import TrainTransform
+
+LABELS = ("left", "right")
+
+
+def views(sampling, **options):
+    transform = TrainTransform(size=8, scales=(1.0,), mean=(0.0,) * 3, std=(1.0,) * 3, labels=LABELS, **options)
+    return TrainingViews(num_frames=4, sampling=sampling, frame_stride=3, transform=transform)
+
+
+@pytest.fixture
+def video():
+    """Forty frames whose grey value is their number; the left half of each is brighter by 100."""
+    frames = torch.arange(40, dtype=torch.uint8).view(-1, 1, 1, 1).repeat(1, 16, 16, 3)
+    frames[:, :, :8] += 100
+    return array_reader(frames, fps=10)
+
+
+def numbers(views_VTCHW):
+    """Which frames were taken, by their darkest pixel."""
+    return (views_VTCHW[0].amin(dim=(1, 2, 3)) * 255).round().int().tolist()
+
+
+def test_segments_give_one_frame_each(video):
+    seen = {tuple(numbers(views("segments")(video, 0, random.Random(seed))[0])) for seed in range(20)}
+
+    assert len(seen) > 1
+    assert all(10 * i <= number < 10 * (i + 1) for frames in seen for i, number in enumerate(frames))
+
+
+def test_dense_frames_are_neighbours_a_stride_apart(video):
+    seen = {tuple(numbers(views("dense")(video, 0, random.Random(seed))[0])) for seed in range(20)}
+
+    assert len(seen) > 1
+    assert all(later - earlier == 3 for frames in seen for earlier, later in itertools.pairwise(frames))
+
+
+def test_one_view_of_the_networks_size_and_the_same_for_the_same_randomness(video):
+    first, label = views("segments")(video, 1, random.Random(5))
+    again, label_again = views("segments")(video, 1, random.Random(5))
+
+    assert first.shape == (1, 4, 3, 8, 8)
+    assert first.dtype == torch.float32
+    assert label == label_again
+    torch.testing.assert_close(first, again, rtol=0, atol=0)
+
+
+def test_a_mirrored_clip_has_the_mirrored_label(video):
+    seen = set()
+    for seed in range(20):
+        clip, label = views("segments")(video, 0, random.Random(seed))
+        bright_on_the_left = bool(clip[..., :2].mean() > clip[..., -2:].mean())
+        seen.add((bright_on_the_left, LABELS[label]))
+    assert seen == {(True, "left"), (False, "right")}
