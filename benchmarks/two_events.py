@@ -58,8 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in ("num_train", "num_val"):
             if getattr(options, name) < 2 or getattr(options, name) % 2:
                 raise DataError(f"{name} is {getattr(options, name)}; it must be even and at least 2")
-        if options.out.exists() and any(options.out.iterdir()):
-            raise DataError(f"{options.out}: is not empty; choose a new folder")
+        if options.out.exists() and not (options.out.is_dir() and not any(options.out.iterdir())):
+            raise DataError(f"{options.out}: exists and is not an empty folder; choose a new one")
         train, val = read_sources(options.egogestar, options.surv_fight, seed=options.seed)
         write_split(options.out, "train", train, options.num_train, random.Random(f"{options.seed}/train"))
         write_split(options.out, "val", val, options.num_val, random.Random(f"{options.seed}/val"))

@@ -34,6 +34,10 @@ class WeightsError(LSNError):
     """Weights cannot be found, read, or do not fit the model."""
 
 
+class TrainingError(LSNError):
+    """Training cannot go on."""
+
+
 def did_you_mean(name: str, options: Iterable[str]) -> str:
     """Ends an error message: the nearest option if one is near, else all of them.
 

@@ -35,7 +35,10 @@ def manifest(folder: Path, text: str) -> Path:
 def test_a_text_file_named_mp4(lsn, weights, tmp_path):
     path = tmp_path / "notes.mp4"
     path.write_text("this is not a video\n" * 100, encoding="utf-8")
-    assert str(path) in lsn("predict", weights, path).one_error_line()
+    said = lsn("predict", weights, path).one_error_line()
+    assert str(path) in said
+    assert "not a video file" in said
+    assert "check what is in it, or fetch it again" in said
 
 
 def test_an_empty_file(lsn, weights, tmp_path):
@@ -44,18 +47,21 @@ def test_an_empty_file(lsn, weights, tmp_path):
     said = lsn("predict", weights, path).one_error_line()
     assert str(path) in said
     assert "empty" in said.replace(str(path), "")
+    assert "fetch or write it again" in said
 
 
 def test_a_truncated_file(lsn, weights, clip, tmp_path):
     path = tmp_path / "cut.mp4"
     path.write_bytes(clip.read_bytes()[:-500])
-    assert str(path) in lsn("predict", weights, path).one_error_line()
+    said = lsn("predict", weights, path).one_error_line()
+    assert str(path) in said
+    assert "fetch or write it again" in said
 
 
 def test_a_missing_video(lsn, weights):
     said = lsn("predict", weights, "videos/none.mp4").one_error_line()
     assert "videos/none.mp4" in said
-    assert "no such file" in said
+    assert f"no such file; relative paths start from {Path.cwd()}" in said
 
 
 def test_missing_weights(lsn, clip):

@@ -85,8 +85,12 @@ def test_evaluate_writes_what_it_measured(lsn, run, videos, tmp_path):
     assert (protocol["num_clips"], protocol["num_crops"]) == (2, 3)
     with (out / "predictions.csv").open(encoding="utf-8", newline="") as file:
         assert len(list(csv.DictReader(file))) == 20
-    assert (out / "report.html").is_file()
+    report = (out / "report.html").read_text(encoding="utf-8")
     assert "20 videos" in answer.out
+    assert "data:image/jpeg" in report  # frames of single videos, which need the weights
+    assert f"20 videos of {videos.train}" in report
+    lsn("report", out, "--weights", run)
+    assert (out / "report.html").read_text(encoding="utf-8").count("data:image/jpeg") == report.count("data:image/jpeg")
 
 
 def test_evaluate_lists_what_it_left_out(lsn, run, videos, clip, tmp_path):

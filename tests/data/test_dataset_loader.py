@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from fractions import Fraction
 
@@ -18,6 +21,26 @@ from lsn.errors import ConfigError, DataError, VideoError
 from lsn.video import VideoReader, write_video
 
 NUM_CLIPS = 7
+
+# A program that reads with two workers, says so, and waits for the end of its input. Whoever reads its output sees
+# its end only when the last process that it started is gone.
+READING = """
+import signal, sys, torch
+from lsn.data import Clip, ClipDataset, Manifest, make_loader
+
+def one_number(video, label, rng):
+    return torch.zeros(1, 1, 1, 1, 1), label
+
+if __name__ == "__main__":
+    manifest = Manifest("train.csv", ("a",), (Clip(sys.argv[1], "a"),))
+    loader = make_loader(ClipDataset(manifest, one_number), indices=[0] * 20, batch_size=1, num_workers=2)
+    if sys.argv[2] == "read":
+        batches = iter(loader)
+        next(batches)
+    signal.signal(signal.SIGINT, lambda *_: None)
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
 
 
 def random_view(video: VideoReader, label: int, rng: random.Random) -> tuple[torch.Tensor, int]:
@@ -210,6 +233,44 @@ class TestUnreadable:
         assert len(batch.unreadable) == 1
 
 
+class TestProcesses:
+    @pytest.fixture
+    def start(self, manifest, tmp_path):
+        """Starts the program, which is `ready` when it has read a batch, or only made its loader."""
+        (tmp_path / "reading.py").write_text(READING)
+        started = []
+
+        def start(what: str) -> subprocess.Popen[str]:
+            process = subprocess.Popen(
+                [sys.executable, tmp_path / "reading.py", manifest.clips[0].path, what],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+            started.append(process)
+            assert process.stdout.readline() == "ready\n"
+            return process
+
+        yield start
+        for process in started:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+    def test_none_outlives_a_main_process_that_is_killed(self, start):
+        process = start("read")
+        process.kill()
+        process.communicate(timeout=60)
+
+    def test_ctrl_c_while_they_start_says_nothing(self, start):
+        process = start("make the loader")
+        for _ in range(10):  # some of them while modules are imported, which takes a second or more
+            time.sleep(0.1)
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
+        assert process.communicate(timeout=60) == ("", "")
+
+
 class TestFailures:
     def test_a_killed_worker_is_an_error_and_no_hang(self, manifest):
         loader = make_loader(ClipDataset(manifest, deadly_view), indices=[0, 1], batch_size=1, num_workers=1)
@@ -222,6 +283,12 @@ class TestFailures:
         dataset = ClipDataset(Manifest("m.csv", ("a",), (clip,)), random_view, on_unreadable="skip")
         with pytest.raises(ConfigError, match=r"^m\.csv line 2: frame pattern 'img\.jpg'.*$"):
             list(make_loader(dataset, indices=[0], batch_size=1, num_workers=num_workers))
+
+    def test_a_decoder_that_is_not_installed_is_no_clips_fault(self, manifest, monkeypatch):
+        monkeypatch.setitem(sys.modules, "torchcodec.decoders", None)
+        dataset = ClipDataset(manifest, random_view, reader="torchcodec", on_unreadable="skip")
+        with pytest.raises(ConfigError, match=r"pip install 'lsn-video\[fast\]'"):
+            list(make_loader(dataset, indices=[0], batch_size=1, num_workers=0))
 
     def test_unknown_label_is_refused_before_reading(self):
         with pytest.raises(DataError, match="unknown label 'aa'; did you mean 'a'"):

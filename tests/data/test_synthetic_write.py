@@ -1,6 +1,12 @@
 """Writing a synthetic set: files, manifests, determinism, and folders that hold something else."""
 
+import contextlib
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 
 import numpy as np
@@ -61,6 +67,21 @@ def test_pixels_depend_on_the_seed_and_not_on_workers(tmp_path, motion_set):
     other = write_synthetic(tmp_path / "other", kind="motion", fps=10, **(SMALL | {"seed": 4}))
     first, second = (frames_of(read_manifest(data.train).clips[0].path) for data in (motion_set, other))
     assert first.shape == second.shape and not np.array_equal(first, second)
+
+
+def test_no_worker_outlives_a_main_process_that_is_killed(tmp_path):
+    command = ["data", "synthesize", "set", "--num-train", "20000", "--workers", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lsn", *command], cwd=tmp_path, stderr=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        while not list(tmp_path.rglob("*.mp4")) and process.poll() is None:
+            time.sleep(0.05)
+        process.kill()
+        process.communicate(timeout=60)  # ends with the last process that can write to the pipe
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_gestures_are_wider_than_high(tmp_path):

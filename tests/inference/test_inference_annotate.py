@@ -13,7 +13,8 @@ from PIL import Image
 from lsn.errors import VideoError
 from lsn.inference import Prediction, Predictor, write_annotated_video
 from lsn.inference.annotate import _steady
-from lsn.inference.overlay import Overlay, _font, printable, shorten
+from lsn.inference.font import dejavu_sans
+from lsn.inference.overlay import Overlay, printable, shorten
 from lsn.video import array_reader, open_video, write_video
 
 
@@ -144,7 +145,7 @@ def test_few_labels_and_any_size(num_labels, width, height):
 
 @given(text=st.text(max_size=60), room=st.floats(0, 400))
 def test_labels_are_cut_to_their_room(text, room):
-    font, text = _font(13, bold=False), printable(text)
+    font, text = dejavu_sans(13), printable(text)
     short = shorten(text, font, room)
     if short != text:
         assert short.endswith("…")

@@ -46,6 +46,7 @@ ROWS = (
     PredictionRow(Clip("three.mkv", "a, b", start_seconds=0.5, end_seconds=2.25), 'say "c"', 1.0, 1e-30, ('say "c"',)),
 )
 RESULT = EvaluationResult(
+    source="lists/val, second half.csv",
     protocol=PROTOCOL,
     labels=("a, b", 'say "c"'),
     metrics=METRICS,
@@ -56,7 +57,7 @@ RESULT = EvaluationResult(
 
 
 def assert_equal(one, other):
-    for name in ("protocol", "labels", "metrics", "rows", "unreadable"):
+    for name in ("source", "protocol", "labels", "metrics", "rows", "unreadable"):
         assert getattr(one, name) == getattr(other, name)
     assert torch.equal(one.confusion, other.confusion)
 
@@ -109,7 +110,8 @@ def test_the_csv_is_a_manifest_of_the_same_clips(tmp_path):
 def test_the_json_tells_the_protocol_in_words_and_keeps_the_order_of_labels(tmp_path):
     RESULT.save(tmp_path)
     summary = json.loads((tmp_path / "evaluation.json").read_text())
-    assert set(summary) == {"protocol", "labels", "metrics", "confusion", "unreadable"}
+    assert set(summary) == {"source", "protocol", "labels", "metrics", "confusion", "unreadable"}
+    assert summary["source"] == "lists/val, second half.csv"
     assert summary["protocol"]["description"] == PROTOCOL.describe()
     assert summary["labels"] == ["a, b", 'say "c"']
     assert summary["confusion"] == [[1, 1], [1, 0]]

@@ -27,6 +27,7 @@ def evaluation(
     right = sum(row.correct for row in rows) / max(1, len(rows))
     empty = tuple(label for label, total in zip(labels, confusion.sum(1), strict=True) if not total)
     return EvaluationResult(
+        source="test.csv",
         protocol=EvaluationProtocol(
             num_frames=4,
             size=32,

@@ -52,7 +52,7 @@ def test_calibration_puts_each_video_in_its_bin() -> None:
 
 def test_curves_without_validation_are_drawn_and_said() -> None:
     train = [{"kind": "train", "epoch": 0.1 * i, "loss": 1.0, "top1": 0.5, "learning_rate": 0.1} for i in range(400)]
-    markup = learning_curves(Run(Path("r"), train=train))
+    markup = learning_curves(Run(Path("r"), Path("r"), train=train))
     assert "No validation is on record yet" in markup and "validation</span>" not in markup
     points = markup.split('points="')[1].split('"')[0].split()
     assert 50 <= len(points) <= 60
@@ -61,7 +61,7 @@ def test_curves_without_validation_are_drawn_and_said() -> None:
 def test_numbers_that_are_none_are_left_out_of_curves() -> None:
     nan = float("nan")
     val = [{"epoch": 1, "loss": nan, "top1": 0.5}, {"epoch": 2, "loss": None, "top1": nan}, {"epoch": "x", "top1": 1.0}]
-    markup = learning_curves(Run(Path("r"), val=val))
+    markup = learning_curves(Run(Path("r"), Path("r"), val=val))
     assert markup.count("<svg") == 1 and markup.count("<circle") == 1
     assert "nan" not in markup.lower().replace("accuracy", "")
 

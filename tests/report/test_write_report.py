@@ -110,6 +110,7 @@ def test_the_report_says_what_was_run_and_how_well(run_folder: Path) -> None:
         "50.0%",  # top-1
         "95% interval 19% to 81%",  # Wilson, three of six
         "12.5%",  # calibration error
+        "7 videos of test.csv",
         "4x1x1 frames x clips x crops, 32 px of 32",
         "4 frames, one frame a segment, 32 × 32 pixels",
         "after epoch 2",
@@ -119,6 +120,23 @@ def test_the_report_says_what_was_run_and_how_well(run_folder: Path) -> None:
         "1 clip left out",
     ):
         assert expected in text, expected
+
+
+def test_the_report_of_a_test_is_as_whole_as_that_of_a_training(run_folder: Path, tmp_path: Path) -> None:
+    def told(page: Page) -> str:
+        """All text but for what may differ: where the weights are, and the footer."""
+        return page.text.partition("Written by LSN")[0].replace(f"Weights{run_folder}", "")
+
+    own = Page(write_report(run_folder))
+    test = tmp_path / "test"
+    test.mkdir()
+    for name in ("evaluation.json", "predictions.csv"):
+        (run_folder / name).rename(test / name)
+    page = Page(write_report(test, weights=run_folder))
+    assert page.ids == own.ids
+    assert [image.tobytes() for image in page.images()] == [image.tobytes() for image in own.images()]
+    assert told(page) == told(own)
+    assert f"Weights{run_folder}" in page.text
 
 
 def test_stories_show_the_frames_that_the_protocol_samples(run_folder: Path) -> None:
@@ -131,7 +149,7 @@ def test_stories_show_the_frames_that_the_protocol_samples(run_folder: Path) -> 
 
 def test_evidence_is_what_each_frame_gives(run_folder: Path) -> None:
     loaded = load_weights(run_folder)
-    story = tell(load_evaluation(run_folder).rows[4], loaded, reader="pyav")
+    story = tell(load_evaluation(run_folder).rows[4], loaded)
     assert story.pts_seconds == pytest.approx([0.2, 0.7, 1.2, 1.7])
     frames = torch.tensor([20.0, 70, 120, 170]).view(1, 4, 1, 1, 1).expand(1, 4, 3, 32, 32) / 255
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (loaded.model.mean, loaded.model.std))
@@ -143,7 +161,7 @@ def test_evidence_is_what_each_frame_gives(run_folder: Path) -> None:
 def test_a_part_of_a_file_is_shown_as_that_part(run_folder: Path) -> None:
     row = load_evaluation(run_folder).rows[4]
     part = replace(row, clip=replace(row.clip, first_frame=8, last_frame=12))
-    story = tell(part, load_weights(run_folder), reader="pyav")
+    story = tell(part, load_weights(run_folder))
     assert story.pts_seconds == pytest.approx([0.8, 0.9, 1.0, 1.1])
 
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lsn.errors import LSNError
+from lsn.errors import TrainingError
 from lsn.models import create_model
 from lsn.training.distributed import World
 from lsn.training.step import take_step
@@ -132,7 +132,7 @@ def test_a_loss_that_is_not_finite_is_an_error_and_the_weights_stay(model, clips
     before = copy.deepcopy(model.state_dict())
     clips[0][0] = torch.inf
 
-    with pytest.raises(LSNError, match=r"step 7: the loss became nan; lower optim.learning_rate"):
+    with pytest.raises(TrainingError, match=r"step 7: the loss became nan; lower optim.learning_rate"):
         step(model, [clips])
 
     torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
@@ -142,7 +142,7 @@ def test_a_gradient_that_is_not_finite_is_an_error_and_the_weights_stay(model, c
     before = copy.deepcopy(model.state_dict())
     model.classifier.weight.register_hook(lambda gradient: gradient / 0)
 
-    with pytest.raises(LSNError, match=r"step 7: the norm of the gradient became"):
+    with pytest.raises(TrainingError, match=r"step 7: the norm of the gradient became"):
         step(model, [clips])
 
     torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)

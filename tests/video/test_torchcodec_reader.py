@@ -7,7 +7,7 @@ import pytest
 import torch
 from video_files import CLIPS, KINDS, TURNS, needs_clips, turned
 
-from lsn.errors import VideoError
+from lsn.errors import ConfigError, VideoError
 from lsn.video import open_video, torchcodec_reader
 
 
@@ -123,7 +123,7 @@ def test_torchcodec_that_does_not_load_says_how_to_install(make_video, monkeypat
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(builtins, "__import__", broken)
     with pytest.raises(
-        VideoError, match=r"does not load \(.*\); install it with pip install 'lsn-video\[fast\]'"
+        ConfigError, match=r"does not load \(.*\); install it with pip install 'lsn-video\[fast\]'"
     ) as caught:
         open_video(make_video("gop.mp4", **KINDS["gop.mp4"]), reader="torchcodec")
     assert "\n" not in str(caught.value)

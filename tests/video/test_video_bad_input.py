@@ -33,7 +33,7 @@ def message_of(source, **options) -> str:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"once upon a time\n" * 100, "not a video file that FFmpeg knows"),
+        (b"once upon a time\n" * 100, "not a video file that FFmpeg knows; check what is in it, or fetch it again"),
         (b"", r"an empty file \(0 bytes\)"),
         (b"\0", "not a video file"),
         (random.Random(0).randbytes(20_000), "not a video file"),
@@ -47,8 +47,10 @@ def test_what_is_no_video_is_named(tmp_path, content, words):
     assert re.search(words, message_of(content))
 
 
-def test_what_is_not_there_is_named(tmp_path):
-    assert message_of(tmp_path / "none.mp4") == f"{tmp_path}/none.mp4: no such file"
+def test_what_is_not_there_is_named(tmp_path, monkeypatch):
+    assert message_of(tmp_path / "none.mp4") == f"{tmp_path}/none.mp4: no such file; check the spelling"
+    monkeypatch.chdir(tmp_path)
+    assert message_of("videos/none.mp4") == f"videos/none.mp4: no such file; relative paths start from {tmp_path}"
     assert "not a file" in message_of(os.devnull)
     (tmp_path / "empty").mkdir()
     assert "holds no frames" in message_of(tmp_path / "empty")

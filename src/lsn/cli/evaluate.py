@@ -91,7 +91,7 @@ def evaluate(
         console.print(f"left out: {path}: {error}")
     if out is not None and is_main_process():
         result.save(out)
-        console.print(f"\nEvery video  {out / 'predictions.csv'}\nReport       {write_report(out)}")
+        console.print(f"\nEvery video  {out / 'predictions.csv'}\nReport       {write_report(out, weights=weights)}")
 
 
 def _manifest(

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
-import matplotlib
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
 
 from lsn.data import Clip, Manifest, open_clip
 from lsn.errors import ConfigError, VideoError
 from lsn.files import atomic_path
+from lsn.inference.font import dejavu_sans
 from lsn.video.sampling import segment_indices_test
 
 FRAMES = 8
@@ -51,10 +50,11 @@ def _row(label: str, clip: Clip) -> Image.Image:
         text = f"{label}   {Path(clip.path).name}"
     except VideoError as error:
         frames, text = [], f"{label}   {error}"
-    width = max(round(_font().getlength(text)) + 2 * _GAP, sum(frame.width + _GAP for frame in frames))
+    font = dejavu_sans(_TEXT - 2)
+    width = max(round(font.getlength(text)) + 2 * _GAP, sum(frame.width + _GAP for frame in frames))
     height = max((frame.height for frame in frames), default=0)
     row = Image.new("RGB", (width, _TEXT + height + 3 * _GAP), "white")
-    ImageDraw.Draw(row).text((_GAP, _GAP // 2), text, fill="black", font=_font())
+    ImageDraw.Draw(row).text((_GAP, _GAP // 2), text, fill="black", font=font)
     left = 0
     for frame in frames:
         row.paste(frame, (left, _TEXT + _GAP))
@@ -64,9 +64,3 @@ def _row(label: str, clip: Clip) -> Image.Image:
 
 def _thumbnail(frame_HWC: Tensor) -> Image.Image:
     return ImageOps.contain(Image.fromarray(frame_HWC.numpy()), (_MOST_WIDTH, _MOST_HEIGHT))
-
-
-@cache
-def _font() -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib and knows most alphabets."""
-    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), _TEXT - 2)

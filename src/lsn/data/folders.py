@@ -9,11 +9,11 @@ from lsn.data.clips import Clip, Problem
 from lsn.data.formats import Parsed
 from lsn.data.text import listing
 from lsn.errors import DataError
+from lsn.video import IMAGE_SUFFIXES
 
 VIDEO_SUFFIXES = frozenset(
     {".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"}
 )
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _VAL_NAMES = ("val", "valid", "validation", "test")
 
 

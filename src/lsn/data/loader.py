@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import BaseContext
 from typing import Any
 
@@ -14,6 +16,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from lsn.data.dataset import Batch, ClipDataset, Sample, collate
+from lsn.data.workers import exit_with_parent
 from lsn.errors import DataError, VideoError
 
 logger = logging.getLogger(__name__)
@@ -52,6 +55,7 @@ class ClipLoader(DataLoader[Sample]):
             batch_sampler=_cut(indices, batch_size),
             num_workers=num_workers,
             collate_fn=collate,
+            worker_init_fn=exit_with_parent,
             multiprocessing_context=_worker_context() if num_workers else None,
             # Without one of its own, every pass would draw from (and so change) torch's global generator.
             generator=torch.Generator(),
@@ -120,4 +124,18 @@ def _worker_context() -> BaseContext:
     context = multiprocessing.get_context("forkserver")
     # It has no effect once the server runs, and modules imported since are imported by each worker.
     context.set_forkserver_preload([name for name in sys.modules if name.startswith("lsn.")])
+    _start_server()
     return context
+
+
+def _start_server() -> None:
+    """Starts the server with Ctrl-C blocked, for itself and its workers; this process has it and ends them.
+
+    Otherwise a server that is still importing would print where it was interrupted.
+    """
+    resource_tracker.ensure_running()  # the server needs it, and starting it would lift the block
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

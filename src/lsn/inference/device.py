@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lsn.errors import ConfigError
+from lsn.models.layout import frames_channels_last
 
 
 def resolve_device(name: str | torch.device) -> torch.device:
@@ -49,12 +50,5 @@ def forward_views(
     forward: Callable[[Tensor], Tensor], views_NTCHW: Tensor, *, device: torch.device, batch_size: int
 ) -> Tensor:
     """Runs a network over views, at most `batch_size` in a pass, and returns its scores as float32 on the CPU."""
-    parts = (_channels_last(part.to(device)) for part in views_NTCHW.split(batch_size))
+    parts = (frames_channels_last(part.to(device)) for part in views_NTCHW.split(batch_size))
     return torch.cat([forward(part).float().cpu() for part in parts])
-
-
-def _channels_last(views_NTCHW: Tensor) -> Tensor:
-    """The same values, each frame stored with its channels innermost, as convolutions are fastest with."""
-    num_frames = views_NTCHW.shape[1]
-    frames = views_NTCHW.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-    return frames.unflatten(0, (-1, num_frames))

@@ -174,6 +174,7 @@ def _result(manifest: Manifest, protocol: EvaluationProtocol, share: _Share) -> 
         )
     )
     return EvaluationResult(
+        source=manifest.source,
         protocol=protocol,
         labels=names,
         metrics=compute_metrics(scores_NK, labels_N, class_names=names),

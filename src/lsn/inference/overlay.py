@@ -5,14 +5,11 @@ All sizes are in pixels and follow from the pictures' short side.
 
 from __future__ import annotations
 
-from functools import cache
-from pathlib import Path
-
-import matplotlib
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from lsn.inference.font import dejavu_sans
 from lsn.inference.metrics import rank_classes
 from lsn.inference.predictor import Prediction
 
@@ -93,7 +90,7 @@ class Overlay:
         panel = Image.new("RGBA", self._size, _PANEL)
         draw = ImageDraw.Draw(panel)
         if num_seen == 0:
-            font = _font(self._font_size, bold=False)
+            font = dejavu_sans(self._font_size)
             draw.text((2 * self._gap, self._middle_of_row(0)), "no frame seen yet", _FAINT_TEXT, font, anchor="lm")
             return panel
         running_K, ranked = self._running_TK[num_seen - 1], self._ranked_TK[num_seen - 1]
@@ -110,7 +107,7 @@ class Overlay:
         _blend(panel, (left, top, right, bottom), _TRACK)
         _blend(panel, (left, top, filled, bottom), _BEST_BAR if is_best else _OTHER_BAR)
 
-        draw, font = ImageDraw.Draw(panel), _font(self._font_size, bold=is_best)
+        draw, font = ImageDraw.Draw(panel), dejavu_sans(self._font_size, bold=is_best)
         color = _TEXT if is_best else _FAINT_TEXT
         percent = f"{100 * probability:.0f}%"
         draw.text((right - self._gap, middle), percent, color, font, anchor="rm")
@@ -119,7 +116,7 @@ class Overlay:
 
     def _draw_clock(self, panel: Image.Image, clock_seconds: float, num_seen: int) -> None:
         """The time line with a tick for each sampled frame, the cursor, and the time in figures."""
-        draw, font = ImageDraw.Draw(panel), _font(self._font_size, bold=False)
+        draw, font = ImageDraw.Draw(panel), dejavu_sans(self._font_size)
         middle, right = self._middle_of_row(self._num_bars), self._size[0] - 2 * self._gap
         text = f"{clock_seconds - self._start_seconds:.1f} / {self._duration_seconds:.1f} s"
         widest = f"{self._duration_seconds:.1f} / {self._duration_seconds:.1f} s"
@@ -163,10 +160,3 @@ def _blend(panel: Image.Image, box: tuple[int, int, int, int], color: tuple[int,
     """Lays a translucent rectangle over a part of the panel; right and bottom are not included."""
     if box[2] > box[0]:
         panel.alpha_composite(Image.new("RGBA", (box[2] - box[0], box[3] - box[1]), color), box[:2])
-
-
-@cache
-def _font(size: int, *, bold: bool) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans as matplotlib ships it: Latin, Greek, Cyrillic and more, the same on every machine."""
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", name), size)

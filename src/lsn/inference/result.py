@@ -68,6 +68,8 @@ class PredictionRow:
 class EvaluationResult:
     """What `evaluate` found."""
 
+    source: str
+    """File or folder that the videos were listed in; empty if unknown."""
     protocol: EvaluationProtocol
     """What was seen of each video."""
     labels: tuple[str, ...]
@@ -93,6 +95,7 @@ class EvaluationResult:
             writer.writeheader()
             writer.writerows(map(_to_cells, self.rows))
         summary = {
+            "source": self.source,
             "protocol": {**to_mapping(self.protocol), "description": self.protocol.describe()},
             "labels": list(self.labels),
             "metrics": asdict(self.metrics),
@@ -115,6 +118,7 @@ def load_evaluation(folder: str | Path) -> EvaluationResult:
         protocol = {name: value for name, value in summary["protocol"].items() if name != "description"}
         labels = tuple(summary["labels"])
         result = EvaluationResult(
+            source=summary.get("source", ""),
             protocol=from_mapping(EvaluationProtocol, protocol, where=f"{path}: protocol"),
             labels=labels,
             metrics=from_mapping(Metrics, summary["metrics"], where=f"{path}: metrics"),

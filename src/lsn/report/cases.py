@@ -7,7 +7,6 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from PIL import Image
@@ -20,8 +19,6 @@ from lsn.models.weights import LoadedModel
 from lsn.report.charts import Axes, Series, polyline
 from lsn.report.html import Content, Markup, join, note, tag, whole_percent
 from lsn.video.transforms import resize_short_side
-
-Reader = Literal["pyav", "torchcodec"]
 
 NUM_MISTAKES = 6
 NUM_RIGHT = 3
@@ -71,14 +68,14 @@ def _jpeg(frame_CHW: torch.Tensor) -> bytes:
     return file.getvalue()
 
 
-def section(rows: Sequence[PredictionRow], loaded: LoadedModel, *, reader: Reader) -> Markup:
+def section(rows: Sequence[PredictionRow], loaded: LoadedModel) -> Markup:
     """The worst mistakes and some right answers; videos that cannot be read any more are said."""
     mistakes, right = pick(rows)
 
     def cards(rows: Sequence[PredictionRow]) -> Iterator[Content]:
         for row in rows:
             try:
-                yield story_card(tell(row, loaded, reader=reader))
+                yield story_card(tell(row, loaded))
             except VideoError as error:
                 yield note(f"Not shown, because the video cannot be read: {error}")
 
@@ -97,14 +94,14 @@ def section(rows: Sequence[PredictionRow], loaded: LoadedModel, *, reader: Reade
     )
 
 
-def tell(row: PredictionRow, loaded: LoadedModel, *, reader: Reader) -> Story:
-    """Runs the model on the central clip of a video.
+def tell(row: PredictionRow, loaded: LoadedModel) -> Story:
+    """Runs the model on the central clip of a video, read with the default reader: all give the same frames.
 
     Raises:
         VideoError: the video cannot be read.
     """
     protocol = EvaluationProtocol.of(loaded.model, loaded.input, EvaluationConfig())
-    with open_clip(row.clip, reader=reader) as video:
+    with open_clip(row.clip) as video:
         batch = protocol.read(video)
     with torch.inference_mode():
         (logits_TK,) = loaded.model.forward_frames(protocol.transform(batch))

@@ -77,8 +77,7 @@ def wilson_interval(share: float, number: int) -> tuple[float, float]:
 
 def what_was_run(run: Run) -> Markup:
     """Model, data, recipe, protocol, versions and dates as a list of facts."""
-    protocol = "" if run.evaluation is None else run.evaluation.protocol.describe()
-    facts = [*_config_facts(run.config), ("Protocol", protocol), *_time_facts(run), _version_fact(run)]
+    facts = [*_config_facts(run.config), *_evaluation_facts(run), *_time_facts(run), _version_fact(run)]
     entries = (tag("div", tag("dt", name), tag("dd", value)) for name, value in facts if value)
     return tag("div", tag("dl", entries, class_="facts"), class_="card")
 
@@ -106,16 +105,29 @@ def _config_facts(config: RunConfig | None) -> list[tuple[str, str]]:
     ]
 
 
+def _evaluation_facts(run: Run) -> list[tuple[str, str]]:
+    """Which weights were evaluated if they are not the run's own, on what, and how."""
+    if run.evaluation is None:
+        return []
+    num_videos = run.evaluation.metrics.num_videos + len(run.evaluation.unreadable)
+    source = run.evaluation.source
+    return [
+        ("Weights", "" if run.weights_folder == run.folder else str(run.weights_folder)),
+        ("Evaluated on", f"{count(num_videos, 'video')} of {source}" if source else ""),
+        ("Protocol", run.evaluation.protocol.describe()),
+    ]
+
+
 def _time_facts(run: Run) -> list[tuple[str, str]]:
-    """When the run was written last, how long it trained in all, and which epoch was the best."""
-    path = run.folder / "metrics.jsonl"
+    """When training went on last, how long it took in all, and which epoch was the best."""
+    path = run.weights_folder / "metrics.jsonl"
     if not path.is_file():
         return []
     date = datetime.fromtimestamp(path.stat().st_mtime).astimezone()
     seconds = max((record["seconds"] for record in (*run.train, *run.val) if "seconds" in record), default=None)
     epoch = run.weights.get("metrics", {}).get("epoch")
     return [
-        ("Date", f"{date:%d %B %Y, %H:%M %Z}"),
+        ("Trained", f"{date:%d %B %Y, %H:%M %Z}"),
         ("Duration", "" if seconds is None else _duration(seconds)),
         ("Best weights", "" if epoch is None else f"after epoch {epoch}, by top-1 on the validation data"),
     ]

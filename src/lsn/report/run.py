@@ -1,4 +1,4 @@
-"""What a run folder tells: everything that is there, and a remark for each thing that is not."""
+"""What the folders of a run tell: everything that is there, and a remark for each thing that is not."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ from lsn.inference import EvaluationResult, load_evaluation
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder, read. What is missing is empty or None and told in `remarks`."""
+    """A run, read. What is missing is empty or None and told in `remarks`."""
 
     folder: Path
+    """Of the evaluation, and where the report goes."""
+    weights_folder: Path
+    """Of the weights and how they were trained; the same folder unless the evaluation was a test of its own."""
     config: RunConfig | None = None
     recipe: str = ""
     """Text of recipe.yaml."""
@@ -28,7 +31,7 @@ class Run:
     val: Sequence[dict[str, Any]] = ()
     """Lines of metrics.jsonl about validation."""
     evaluation: EvaluationResult | None = None
-    """Of the best weights."""
+    """Of the weights."""
     unreadable: Sequence[tuple[str, str, str]] = ()
     """What each clip was left out of ("training", "evaluation"), its path and the error."""
     remarks: Sequence[str] = ()
@@ -38,36 +41,42 @@ class Run:
         """Name of the network, or of the folder if nothing tells it."""
         if self.config is not None:
             return self.config.model.name
-        return str(self.weights.get("model", {}).get("name", self.folder.name))
+        return str(self.weights.get("model", {}).get("name", self.weights_folder.name))
 
 
-def read_run(folder: Path) -> Run:
-    """Reads a run folder.
+def read_run(folder: Path, weights_folder: Path) -> Run:
+    """Reads a run.
+
+    Args:
+        folder: holds the evaluation.
+        weights_folder: holds the weights, their recipe and the course of their training.
 
     Raises:
-        LSNError: there is no such folder, or nothing of a run is in it.
+        LSNError: a folder does not exist, or nothing of a run is in them.
     """
-    if not folder.is_dir():
-        raise LSNError(f"{folder}: no such run folder; expected the folder that `lsn train` wrote")
+    for path in (folder, weights_folder):
+        if not path.is_dir():
+            raise LSNError(f"{path}: no such run folder; expected the folder that `lsn train` wrote")
     remarks: list[str] = []
     config, evaluation = None, None
     try:
-        config = load_config(folder / "recipe.yaml")
+        config = load_config(weights_folder / "recipe.yaml")
     except ConfigError as error:
         remarks.append(f"The recipe is not known: {error}")
     try:
         evaluation = load_evaluation(folder)
     except DataError as error:
-        remarks.append(f"The best weights have no evaluation: {error}")
-    records = _read_records(folder / "metrics.jsonl", remarks)
+        remarks.append(f"The weights have no evaluation: {error}")
+    records = _read_records(weights_folder / "metrics.jsonl", remarks)
     if config is None and evaluation is None and not records:
         raise LSNError(f"{folder}: nothing of a run is in it; expected recipe.yaml, metrics.jsonl or evaluation.json")
     left_out = [("training", str(r.get("path")), str(r.get("error"))) for r in records if r.get("kind") == "unreadable"]
     return Run(
         folder=folder,
+        weights_folder=weights_folder,
         config=config,
-        recipe=_read_text(folder / "recipe.yaml"),
-        weights=_read_json(folder / "config.json", remarks),
+        recipe=_read_text(weights_folder / "recipe.yaml"),
+        weights=_read_json(weights_folder / "config.json", remarks),
         train=[record for record in records if record.get("kind") == "train"],
         val=[record for record in records if record.get("kind") == "val"],
         evaluation=evaluation,
@@ -84,7 +93,7 @@ def _read_json(path: Path, remarks: list[str]) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        remarks.append(f"The weights are not described: {path.name} is not in the run folder.")
+        remarks.append(f"The weights are not described: {path.name} is not in {path.parent}.")
     except (OSError, ValueError, TypeError) as error:
         remarks.append(f"The weights are not described: {path.name} is not readable ({error}).")
     return {}
@@ -93,7 +102,7 @@ def _read_json(path: Path, remarks: list[str]) -> dict[str, Any]:
 def _read_records(path: Path, remarks: list[str]) -> list[dict[str, Any]]:
     """The lines of `metrics.jsonl`; a line cut off by a crash is left out and said."""
     if not path.is_file():
-        remarks.append(f"The course of training is not known: {path.name} is not in the run folder.")
+        remarks.append(f"The course of training is not known: {path.name} is not in {path.parent}.")
     records, broken = [], 0
     for line in _read_text(path).splitlines():
         try:

@@ -20,18 +20,23 @@ from lsn.report.run import Run, read_run
 REPORT_NAME = "report.html"
 
 
-def write_report(run_dir: str | Path) -> Path:
+def write_report(run_dir: str | Path, *, weights: str | Path | None = None) -> Path:
     """Writes `report.html` into a run folder: one file that needs no other and no network.
 
-    What the folder lacks (an evaluation, the videos, the weights) is said in the report.
+    What is lacking (an evaluation, the videos, the weights) is said in the report.
+
+    Args:
+        run_dir: folder of a run, or of an evaluation alone.
+        weights: folder of the weights that were evaluated, where that is another one; what it tells of their
+            training is reported too.
 
     Returns:
         The path of the report.
 
     Raises:
-        LSNError: the folder does not exist or holds nothing of a run.
+        LSNError: a folder does not exist, or nothing of a run is in them.
     """
-    run = read_run(Path(run_dir))
+    run = read_run(Path(run_dir), Path(run_dir if weights is None else weights))
     path = run.folder / REPORT_NAME
     write_text(path, render(run))
     return path
@@ -78,7 +83,7 @@ def _evaluation_sections(evaluation: EvaluationResult) -> list[tuple[str, str, C
 def _weights_sections(run: Run) -> list[tuple[str, str, Content]]:
     """What needs the network itself."""
     try:
-        loaded = load_weights(run.folder)
+        loaded = load_weights(run.weights_folder)
     except LSNError as error:
         missing = note(f"Single videos and the cost are not shown, because the weights cannot be loaded: {error}")
         return [("weights", "Weights", _titled("Weights", missing))]
@@ -86,8 +91,7 @@ def _weights_sections(run: Run) -> list[tuple[str, str, Content]]:
     if run.evaluation is not None and run.evaluation.labels != loaded.labels:
         videos = note("No videos are shown: the weights know other classes than the evaluation.")
     elif run.evaluation is not None:
-        reader = run.config.data.reader if run.config is not None else "pyav"
-        videos = cases.section(run.evaluation.rows, loaded, reader=reader)
+        videos = cases.section(run.evaluation.rows, loaded)
     return [
         ("videos", "Videos", _titled("Single videos", videos)),
         ("cost", "Cost", _titled("Cost", _cost(loaded))),

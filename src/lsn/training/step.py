@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lsn.errors import LSNError
+from lsn.errors import TrainingError
+from lsn.models.layout import frames_channels_last
 from lsn.training.checkpoint import Tally
 from lsn.training.distributed import World, without_sync
 
@@ -57,12 +58,12 @@ def take_step(
         Loss, correct clips and clips, summed over all processes. If no clip could be read the weights stay.
 
     Raises:
-        LSNError: the loss or the gradient is not finite; the weights stay.
+        TrainingError: the loss or the gradient is not finite; the weights stay.
     """
     optimizer.zero_grad(set_to_none=True)
     sums = torch.zeros(3, device=world.device)  # read once a step, so that a GPU is not held up
     for number, (clip_BTCHW, labels_B) in enumerate(passes, start=1):
-        clip_BTCHW, labels_B = _channels_last(clip_BTCHW.to(world.device)), labels_B.to(world.device)
+        clip_BTCHW, labels_B = frames_channels_last(clip_BTCHW.to(world.device)), labels_B.to(world.device)
         with nullcontext() if number == len(passes) else without_sync(model):
             with torch.autocast(world.device.type, _AUTOCAST_DTYPES[precision], enabled=precision != "float32"):
                 logits_BK = model(clip_BTCHW)
@@ -73,12 +74,12 @@ def take_step(
         sums += torch.stack([loss.detach(), correct, torch.full_like(correct, len(labels_B))])
     loss_sum, num_correct, num_read = world.sum(sums.tolist())
     if not math.isfinite(loss_sum):
-        raise LSNError(f"{where}: the loss became {loss_sum}; {_WAY_OUT}")
+        raise TrainingError(f"{where}: the loss became {loss_sum}; {_WAY_OUT}")
     if num_read:
         scaler.unscale_(optimizer)
         norm = _mend_gradient(optimizer, num_clips / num_read, clip_grad_norm)
         if not math.isfinite(norm) and not scaler.is_enabled():  # the scaler skips a step that overflowed in fp16
-            raise LSNError(f"{where}: the norm of the gradient became {norm}; {_WAY_OUT}")
+            raise TrainingError(f"{where}: the norm of the gradient became {norm}; {_WAY_OUT}")
         scaler.step(optimizer)
         scaler.update()
     return Tally(loss=loss_sum, correct=num_correct, clips=num_read)
@@ -95,8 +96,3 @@ def _mend_gradient(optimizer: torch.optim.Optimizer, factor: float, clip_grad_no
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         nn.utils.clip_grads_with_norm_(parameters, clip_grad_norm, norm)
     return norm.item()
-
-
-def _channels_last(clip_BTCHW: Tensor) -> Tensor:
-    """The same clip, laid out so that its frames are channels_last, which convolutions run faster on."""
-    return clip_BTCHW.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)

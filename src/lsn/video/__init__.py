@@ -4,6 +4,7 @@
 of a clip; `lsn.video.transforms` turns them into the tensor that a network sees.
 """
 
+from lsn.video.frames_reader import IMAGE_SUFFIXES
 from lsn.video.opening import open_video
 from lsn.video.reader import FrameBatch, VideoInfo, VideoReader, array_reader, window
 from lsn.video.sampling import (
@@ -15,6 +16,7 @@ from lsn.video.sampling import (
 from lsn.video.write import VideoWriter, write_video
 
 __all__ = [
+    "IMAGE_SUFFIXES",
     "FrameBatch",
     "VideoInfo",
     "VideoReader",

@@ -32,7 +32,8 @@ def check_source(source: Source) -> None:
     else:
         path = Path(source)
         if not path.exists():
-            raise VideoError(f"{name}: no such file")
+            way_out = "check the spelling" if path.is_absolute() else f"relative paths start from {Path.cwd()}"
+            raise VideoError(f"{name}: no such file; {way_out}")
         if not path.is_file():
             raise VideoError(f"{name}: not a file; expected a video file or a folder of frames")
         try:
@@ -92,5 +93,5 @@ def _reason(source: Source, error: av.FFmpegError) -> str:
     if first_bytes(source, 8)[4:] == b"ftyp":
         return "an incomplete MP4: the index that its writer adds last is missing or broken; fetch or write it again"
     if isinstance(error, av.InvalidDataError):
-        return "not a video file that FFmpeg knows"
-    return f"FFmpeg cannot open it: {reason_of(error)}"
+        return "not a video file that FFmpeg knows; check what is in it, or fetch it again"
+    return f"FFmpeg cannot open it: {reason_of(error)}; fetch it again, or convert it to H.264"

@@ -14,7 +14,9 @@ from torch import Tensor
 from lsn.errors import ConfigError, VideoError
 from lsn.video.reader import VideoInfo, VideoReader, check_fps
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+"""Endings of the images that a folder of frames is read from, in lower case."""
+
 _NAMED = 5  # missing frames that an error names
 
 
@@ -81,7 +83,7 @@ def _numbered_files(folder: Path, frame_pattern: str | None) -> list[Path]:
                 raise VideoError(f"{folder}: {files[number].name} and {path.name} are the same frame; remove one")
             files[number] = path
     if not by_kind:
-        expected = f"{frame_pattern!r}" if frame_pattern else f"numbered images ({', '.join(sorted(_SUFFIXES))})"
+        expected = f"{frame_pattern!r}" if frame_pattern else f"numbered images ({', '.join(sorted(IMAGE_SUFFIXES))})"
         raise VideoError(f"{folder}: holds no frames; expected {expected}")
     if len(by_kind) > 1:
         kinds = ", ".join(f"{before}*{after}" for before, after in sorted(by_kind))
@@ -101,7 +103,7 @@ def _numbered_files(folder: Path, frame_pattern: str | None) -> list[Path]:
 def _matcher(frame_pattern: str | None) -> re.Pattern[str]:
     """Splits a file name into what stands before the number, the number, and what stands after."""
     if frame_pattern is None:
-        suffixes = "|".join(re.escape(suffix) for suffix in sorted(_SUFFIXES))
+        suffixes = "|".join(re.escape(suffix) for suffix in sorted(IMAGE_SUFFIXES))
         return re.compile(rf"(?P<before>.*?)(?P<number>\d+)(?P<after>(?i:{suffixes}))")
     parts = re.split(r"\{(?::0?\d*d)?\}", frame_pattern)
     if len(parts) != 2:

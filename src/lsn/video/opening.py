@@ -35,7 +35,7 @@ def open_video(
 
     Raises:
         VideoError: the source is missing, is no video, is truncated or damaged; names it and says what to do.
-        ConfigError: an unknown reader, or a pattern without a place for the number.
+        ConfigError: an unknown reader, one that is not installed, or a pattern without a place for the number.
     """
     if reader not in _READERS:
         raise ConfigError(f"unknown video reader {reader!r}; {did_you_mean(reader, _READERS)}")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lsn.errors import VideoError
+from lsn.errors import ConfigError, VideoError
 from lsn.video.container import Source
 from lsn.video.pyav_reader import PyAVReader
 from lsn.video.reader import VideoReader
@@ -30,15 +30,16 @@ class TorchcodecReader(VideoReader):
         num_threads: Threads that decode.
 
     Raises:
-        VideoError: torchcodec cannot be imported, cannot decode this file, or sees other frames in it.
+        ConfigError: torchcodec cannot be imported.
+        VideoError: it cannot decode this file, or sees other frames in it.
     """
 
     def __init__(self, source: Source, *, num_threads: int = 1) -> None:
+        decoder_class = _decoder_class()
         with PyAVReader(source) as reference:
             self.info = reference.info
             self.pts_seconds = reference.pts_seconds
             is_mirrored = reference.orientation.has_mirror
-        decoder_class = _decoder_class(self.info.name)
         if is_mirrored:
             raise self._cannot("it does not apply the mirroring that the file asks for")
         try:
@@ -74,12 +75,12 @@ class TorchcodecReader(VideoReader):
         return VideoError(f"{self.info.name}: torchcodec cannot read it: {reason}; use the reader 'pyav'")
 
 
-def _decoder_class(name: str) -> type:
+def _decoder_class() -> type:
     try:
         from torchcodec.decoders import VideoDecoder
     except (ImportError, OSError, RuntimeError) as error:
-        raise VideoError(
-            f"{name}: the reader 'torchcodec' does not load ({_first_line(error)}); install it with "
+        raise ConfigError(
+            f"the reader 'torchcodec' does not load ({_first_line(error)}); install it with "
             "pip install 'lsn-video[fast]' and the FFmpeg libraries of your system, or use the reader 'pyav'"
         ) from None
     return VideoDecoder

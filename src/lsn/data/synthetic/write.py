@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsn.data.synthetic import gestures, long, motion
+from lsn.data.workers import exit_with_parent
 from lsn.errors import ConfigError, DataError, did_you_mean
 from lsn.files import write_text
 from lsn.video import write_video
@@ -195,7 +196,7 @@ def _run(jobs: Sequence[_Job], num_workers: int) -> Iterator[list[tuple[str, str
     if num_workers == 0:
         yield from map(_write_videos, jobs)
         return
-    with ProcessPoolExecutor(num_workers) as pool:
+    with ProcessPoolExecutor(num_workers, initializer=exit_with_parent) as pool:
         yield from pool.map(_write_videos, jobs, chunksize=8)
 
 
