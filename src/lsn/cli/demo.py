@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lsn.data.synthetic import SyntheticSet
 
 NUM_TRAIN, NUM_VAL = 1000, 200
-SIZE, NUM_FRAMES = 96, 16
+SIZE, NUM_FRAMES = 64, 16
 NUM_WORKERS = 2
 
 
