@@ -165,6 +165,8 @@ def test_ctrl_c_in_a_real_process_leaves_no_half_data_set(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A shell that runs the tests in the background ignores SIGINT, and so would the process.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 60
     while not list(tmp_path.rglob("*.mp4")) and time.monotonic() < deadline:
