@@ -27,4 +27,4 @@ test-slow: $(STAMP)
 	$(BIN)/pytest -m slow
 
 clean:
-	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

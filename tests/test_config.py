@@ -172,3 +172,8 @@ def test_a_config_survives_yaml(config):
 def test_suggestions_are_near_names_or_all_names():
     assert did_you_mean("epoch", ["epochs", "seed"]) == "did you mean 'epochs'?"
     assert did_you_mean("zzz", ["seed", "epochs"]) == "choose from: epochs, seed"
+
+
+def test_a_choice_is_the_allowed_value_and_not_one_that_equals_it():
+    chosen = from_mapping(EvaluationConfig, {"num_crops": 3.0}, "recipe")
+    assert isinstance(chosen.num_crops, int)

@@ -313,7 +313,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if origin is Literal:
         if value not in arguments or isinstance(value, bool):
             raise ConfigError(f"{where}: {value!r} is not allowed; {did_you_mean(str(value), map(str, arguments))}")
-        return value
+        return arguments[arguments.index(value)]  # 3 where YAML says 3.0
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{where}: expected a list, got {value!r}")

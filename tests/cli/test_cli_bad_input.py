@@ -142,6 +142,11 @@ def test_a_checkpoint_with_code_in_it_is_refused(lsn, videos, tiny_run, tmp_path
     assert not mark.exists()
 
 
+@pytest.mark.parametrize("flag", ["--root", "--labels"])
+def test_evaluate_does_not_pass_over_flags_of_a_manifest_that_is_not_given(lsn, weights, flag):
+    assert flag in lsn("evaluate", weights, flag, "somewhere").one_error_line()
+
+
 def test_weights_without_a_recipe_do_not_know_their_data(lsn, weights):
     said = lsn("evaluate", weights).one_error_line()
     assert str(weights) in said

@@ -6,6 +6,8 @@ import shlex
 import pytest
 from PIL import Image
 
+from lsn.cli.console import format_bytes
+
 
 def rows(out: str) -> list[list[str]]:
     """The cells of the lines of a table."""
@@ -22,6 +24,14 @@ def test_models_lists_what_the_names_stand_for(lsn):
 def test_models_takes_patterns(lsn):
     names = [row[0] for row in rows(lsn("models", "lsn_*18").out)[2:]]
     assert names == ["lsn_resnet18", "lsn_ss_resnet18"]
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.00 kB"), (999_499, "999 kB"), (999_500, "1.00 MB"), (12_345_678, "12.3 MB")],
+)
+def test_bytes_have_three_digits(num_bytes, text):
+    assert format_bytes(num_bytes) == text
 
 
 def test_cost_adds_up_and_compares_with_the_plain_cnn(lsn):
@@ -123,24 +133,12 @@ def test_synthesize_writes_a_set_that_passes_its_own_check(lsn, tmp_path):
     assert lsn("data", "check", folder / "train.csv", folder / "val.csv").code == 0
 
 
-@pytest.mark.parametrize("kind", ["motion", "long", "gestures"])
-def test_the_usual_size_and_length_suit_every_kind(lsn, tmp_path, kind, monkeypatch):
-    asked = {}
-
-    def record(folder, **options):
-        from lsn.data.synthetic import SyntheticSet
-
-        asked.update(options)
-        return SyntheticSet(folder / "train.csv", folder / "val.csv", ("a", "b"))
-
-    monkeypatch.setattr("lsn.data.synthetic.write_synthetic", record)
-    assert lsn("data", "synthesize", tmp_path, "--kind", kind).code == 0
-    monkeypatch.undo()
-    small = {**asked, "num_train": 10, "num_val": 10, "num_workers": 0, "progress": None}
-    from lsn.data.synthetic import write_synthetic
-
-    write_synthetic(tmp_path / kind, **small)
-    assert lsn("data", "show", tmp_path / kind / "val.csv").out.count(f"Frames: {asked['num_frames']} to") == 1
+@pytest.mark.parametrize(("kind", "num_frames"), [("motion", 16), ("long", 48), ("gestures", 32)])
+def test_the_usual_size_and_length_suit_every_kind(lsn, tmp_path, kind, num_frames):
+    folder = tmp_path / kind
+    few = ("--num-train", 10, "--num-val", 10, "--workers", 0)
+    assert lsn("data", "synthesize", folder, "--kind", kind, *few).code == 0
+    assert f"Frames: {num_frames} to {num_frames}," in lsn("data", "show", folder / "val.csv").out
 
 
 def test_recipes_are_listed_shown_and_copied(lsn, tmp_path):

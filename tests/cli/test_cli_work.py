@@ -203,7 +203,7 @@ def test_ctrl_c_in_training_says_how_to_go_on(lsn, tmp_path, monkeypatch, tiny_r
 @pytest.fixture
 def short_demo(monkeypatch, tiny_run):
     """The demo on few and small videos; what is trained and written is real."""
-    for name, value in {"NUM_TRAIN": 20, "NUM_VAL": 10, "SIZE": 32, "NUM_FRAMES": 4, "NUM_WORKERS": 0}.items():
+    for name, value in {"NUM_TRAIN": 20, "NUM_VAL": 10, "NUM_WORKERS": 0}.items():
         monkeypatch.setattr(demo_module, name, value)
     kept = [override for override in tiny_run if not override.startswith(("data.train", "data.val"))]
     monkeypatch.setattr(demo_module, "load_config", lambda path: load_config(path, kept))

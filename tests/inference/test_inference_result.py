@@ -137,6 +137,7 @@ def test_a_missing_file_is_named(tmp_path, name):
         ("evaluation.json", lambda text: text.replace('"top1"', '"top2"')),
         ("predictions.csv", lambda text: text.replace("confidence", "surety")),
         ("predictions.csv", lambda text: text.replace("0.125", "much")),
+        ("predictions.csv", lambda text: f'{text}"{"x" * 200_000}'),  # a quote that never ends
     ],
 )
 def test_a_damaged_file_is_named_in_one_line(tmp_path, name, change):

@@ -27,7 +27,9 @@ def counted_by_hand(model: nn.Module, clip: torch.Tensor) -> int:
     return total
 
 
-@pytest.mark.parametrize("name", ["lsn_resnet10t", "convlstm_tf_efficientnet_lite0", "lsn_ss_convnext_atto"])
+@pytest.mark.parametrize(
+    "name", ["lsn_resnet10t", "convlstm_tf_efficientnet_lite0", "lsn_ss_convnext_atto", "lsn_rexnet_100"]
+)
 def test_cost_equals_a_count_of_the_layers(name: str) -> None:
     model = lsn.create_model(name, num_classes=11).eval()
     cost = model_cost(model, height=64, width=96, num_frames=4)

@@ -156,6 +156,12 @@ def test_the_cell_stays_in_float32_under_autocast() -> None:
     assert state.cell_BDHW.dtype == torch.float32
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_a_block_of_another_type_works_in_that_type(dtype: torch.dtype) -> None:
+    y_BTCHW, state = HOConvLSTM(32).to(dtype)(torch.randn(1, 3, 32, 4, 4, dtype=dtype))
+    assert {y_BTCHW.dtype, state.history_BSDHW.dtype, state.cell_BDHW.dtype} == {dtype}
+
+
 def test_sizes_follow_the_design() -> None:
     block = HOConvLSTM(2048)
     assert (block.hidden_channels, block.steps, block.accumulate.order) == (128, 3, 3)

@@ -113,7 +113,7 @@ def test_reset_classifier_replaces_only_the_classifier() -> None:
         assert name.startswith("cnn.fc.") or torch.equal(tensor, before[name])
 
 
-@pytest.mark.parametrize("cnn", ["resnet10t", "tf_efficientnet_lite0", "convnext_atto", "regnety_002"])
+@pytest.mark.parametrize("cnn", ["resnet10t", "tf_efficientnet_lite0", "convnext_atto", "regnety_002", "mobilevit_xxs"])
 def test_parameter_groups_follow_the_depth(cnn: str) -> None:
     model = lsn.create_model(f"lsn_{cnn}", num_classes=2)
     groups = group_parameters(model, model.group_matcher(), reverse=True)
@@ -144,6 +144,7 @@ def test_models_are_listed_by_family_and_cnn() -> None:
         ("lsn_resnet10t", {"num_classes": 0}, "num_classes is 0"),
         ("lsn_resnet10t", {"memory": "lstm"}, "memory is 'lstm'; did you mean 'convlstm'"),
         ("lsn_resnet10t", {"shift": "both"}, "shift is 'both'"),
+        ("tsn_mobilenetv3_small_100", {"dropout": 1.5}, "dropout is 1.5"),
         ("lsn_resnet10t", {"memory_stages": (4,)}, "stages are 0 to 3"),
     ],
 )

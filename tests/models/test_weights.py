@@ -45,6 +45,9 @@ def edit(folder, **changes) -> None:
         (lambda f: edit(f, model={"name": "lsn_resnet18", "num_classes": 2}), "does not fit the model"),
         (lambda f: edit(f, model={"name": "lsn_nothing"}), "timm has no CNN"),
         (lambda f: edit(f, input={"sise": 3}), "did you mean 'size'"),
+        (lambda f: edit(f, model="lsn_resnet10t"), "not complete or not understood"),
+        (lambda f: edit(f, metrics=0.5), "not complete or not understood"),
+        (lambda f: edit(f, mean=[0.5, 0.5, 0.5]), r"trained on frames normalised with mean \[0.5, .*install the timm"),
         (lambda f: edit(f, labels=["one"]), "1 labels for a model of 2 classes"),
         (lambda f: (f / "config.json").write_text("{"), "not readable JSON"),
         (lambda f: (f / "config.json").unlink(), "holds no weights"),
@@ -68,6 +71,13 @@ def test_a_pickle_is_refused_and_never_run(tmp_path) -> None:
     with pytest.raises(WeightsError, match="can run code and are not read"):
         load_weights(path)
     assert not (tmp_path / "ran").exists()
+
+
+def test_labels_need_not_be_valid_unicode(tmp_path) -> None:
+    labels = ("wischen nach o\udcff", "手")  # the first as a folder's name in another encoding comes out
+    model = lsn.create_model("tsn_resnet10t", num_classes=2)
+    save_weights(tmp_path, model, labels=labels, input=INPUT, metrics={})
+    assert load_weights(tmp_path).labels == labels
 
 
 def test_labels_must_match_the_classes(tmp_path) -> None:

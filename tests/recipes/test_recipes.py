@@ -80,6 +80,8 @@ def test_find_knows_names_from_paths(tmp_path, monkeypatch):
     Path("demo").mkdir()
     assert find_recipe("demo.yaml") == Path("demo.yaml")
     assert find_recipe("./demo.yaml") == Path("demo.yaml")
+    Path("mine").write_text("{}", encoding="utf-8")
+    assert find_recipe("./mine") == Path("mine")
     assert find_recipe("demo").parent.name == "recipes"
 
 

@@ -87,6 +87,11 @@ def test_holes_are_named(tmp_path):
     assert "missing: 1, 2, 3, 4, 5 and 14 more" in refusal(folder)
 
 
+def test_numbers_far_apart_are_refused_without_counting_through_them(tmp_path):
+    folder = fill(tmp_path / "frames", [1, 2, 10**15])  # such as times in microseconds
+    assert "missing: 3, 4, 5, 6, 7 and 999999999999992 more" in refusal(folder)
+
+
 def test_two_kinds_of_images_need_a_pattern(tmp_path):
     folder = fill(tmp_path / "frames", range(3))
     fill(folder, range(5), "flow_x_{:05d}.jpg")

@@ -1,5 +1,7 @@
 """Windows, arrays in memory, and the contract that all readers share."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -27,6 +29,12 @@ def test_an_array_is_a_video():
 def test_tensors_and_views_are_arrays_too():
     flipped = FRAMES[::-1, :, ::-1]
     np.testing.assert_array_equal(array_reader(flipped, 5).frames_at([0, 29]).frames_THWC, flipped[[0, 29]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # torch warns of arrays that must not be written to
+        read_only = np.broadcast_to(FRAMES[:1], FRAMES.shape)
+        np.testing.assert_array_equal(array_reader(read_only, 5).frames_at([29]).frames_THWC, FRAMES[:1])
+        from_bytes = np.frombuffer(FRAMES.tobytes(), np.uint8).reshape(FRAMES.shape)
+        np.testing.assert_array_equal(array_reader(from_bytes, 5).frames_at([29]).frames_THWC, FRAMES[29:])
     tensor = torch.from_numpy(FRAMES)
     assert torch.equal(array_reader(tensor, 5).frames_at(range(30)).frames_THWC, tensor)
 

@@ -49,7 +49,7 @@ def percent(fraction: float) -> str:
 def format_bytes(num_bytes: int) -> str:
     """Bytes with three digits and the fitting unit, such as 803 kB."""
     for limit, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if num_bytes >= limit:
+        if num_bytes >= 0.9995 * limit:  # what would be rounded up to 1000 of the smaller unit
             return f"{num_bytes / limit:#.3g} {unit}".replace(". ", " ")
     return f"{num_bytes} B"
 

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 MOST_OPENED = 200
 """Clips that `show` opens to tell sizes and durations."""
 
-_USUAL = {"motion": (64, 16), "long": (64, 48), "gestures": (120, 32)}
-"""Height and frames of the synthetic videos, when not asked otherwise."""
-
 data = App(name="data", help="Check, show or synthesize data sets.")
 
 
@@ -136,9 +133,9 @@ def synthesize(
         motion: ten motions in pairs that only the order of frames tells apart. long: the order of two short
         events far apart. gestures: ten paths drawn by a fingertip.
     num_train
-        Videos to train on, over all classes.
+        Videos to train on, over all classes; a multiple of the number of classes.
     num_val
-        Videos to validate on, over all classes.
+        Videos to validate on, likewise.
     size
         Height of the frames, in pixels; by default 64, gestures 120.
     num_frames
@@ -152,15 +149,14 @@ def synthesize(
     """
     from lsn.data.synthetic import write_synthetic
 
-    usual_size, usual_frames = _USUAL[kind]
     with counting_progress("writing videos") as progress:
         written = write_synthetic(
             folder,
             kind=kind,
             num_train=num_train,
             num_val=num_val,
-            size=usual_size if size is None else size,
-            num_frames=usual_frames if num_frames is None else num_frames,
+            size=size,
+            num_frames=num_frames,
             fps=fps,
             seed=seed,
             num_workers=workers,

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from lsn.data.synthetic import SyntheticSet
 
 NUM_TRAIN, NUM_VAL = 1000, 200
-SIZE, NUM_FRAMES = 64, 16
 NUM_WORKERS = 2
 
 
@@ -89,8 +88,6 @@ def _write_videos(folder: Path) -> SyntheticSet:
             kind="motion",
             num_train=NUM_TRAIN,
             num_val=NUM_VAL,
-            size=SIZE,
-            num_frames=NUM_FRAMES,
             num_workers=NUM_WORKERS,
             progress=progress,
         )

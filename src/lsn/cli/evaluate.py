@@ -62,6 +62,8 @@ def evaluate(
     device
         cpu, cuda, cuda:1 or mps; auto takes a GPU if there is one.
     """
+    if data is None and (root is not None or labels is not None):
+        raise ConfigError("--root and --labels tell how to read a manifest; add the manifest, or leave them out")
     from lsn.inference import EvaluationProtocol
     from lsn.inference import evaluate as run_evaluation
     from lsn.models.weights import load_weights

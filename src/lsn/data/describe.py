@@ -1,4 +1,4 @@
-"""A manifest in numbers, for `lsn data check` and `lsn data show`."""
+"""A manifest in numbers, for `lsn data show`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ class OpenedClips:
     num_frames: Spread
     duration_seconds: Spread
     fps: Spread
-    total_seconds: float
     clips_of_size: dict[str, int]
     """Number of clips by `width x height` as shown, the most frequent first."""
     clips_of_codec: dict[str, int]
@@ -38,12 +37,10 @@ class OpenedClips:
 class Description:
     """A manifest in numbers."""
 
-    source: str
     num_clips: int
     clips_of_class: dict[str, int]
     """Number of clips by label, in label order; classes without clips are there with 0."""
     num_groups: int
-    num_without_group: int
     opened: OpenedClips | None
     """None if no clip was opened."""
     unreadable: tuple[tuple[str, str], ...]
@@ -54,11 +51,9 @@ def describe(manifest: Manifest, probes: Sequence[Probe] = ()) -> Description:
     """Counts the clips of a manifest and, given what `probe` found, their durations, sizes and frame rates."""
     in_class = Counter(clip.label for clip in manifest.clips)
     return Description(
-        source=manifest.source,
         num_clips=len(manifest),
         clips_of_class={label: in_class[label] for label in manifest.labels},
         num_groups=len({clip.group for clip in manifest.clips} - {""}),
-        num_without_group=sum(not clip.group for clip in manifest.clips),
         opened=_opened(probes),
         unreadable=tuple((manifest.where(found.clip), found.error) for found in probes if found.error),
     )
@@ -68,12 +63,10 @@ def _opened(probes: Sequence[Probe]) -> OpenedClips | None:
     infos = [found.info for found in probes if found.info]
     if not infos:
         return None
-    durations = [info.duration_seconds for info in infos]
     return OpenedClips(
         num_frames=_spread([info.num_frames for info in infos]),
-        duration_seconds=_spread(durations),
+        duration_seconds=_spread([info.duration_seconds for info in infos]),
         fps=_spread([info.average_fps for info in infos]),
-        total_seconds=sum(durations),
         clips_of_size=dict(Counter(f"{info.width}x{info.height}" for info in infos).most_common()),
         clips_of_codec=dict(Counter(info.codec for info in infos).most_common()),
     )

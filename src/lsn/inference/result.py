@@ -128,7 +128,7 @@ def load_evaluation(folder: str | Path) -> EvaluationResult:
         )
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; `lsn evaluate` writes {SUMMARY_NAME} and {ROWS_NAME}") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ConfigError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, csv.Error, ConfigError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise DataError(f"{path}: not a whole evaluation ({reason}); evaluate again") from error
     return result

@@ -100,9 +100,11 @@ def _run_head(model: Recognizer, x_BTCHW: Tensor) -> Tensor:
 
 
 def _head_modules(model: Recognizer) -> list[nn.Module]:
-    """The children of the CNN that hold no stage."""
-    counted = {module.split(".")[0] for stage in model.stages for module in stage.modules}
-    return [child for name, child in model.cnn.named_children() if name not in counted]
+    """What of the CNN belongs to no stage: the tail, which may share a parent with stages, and other children."""
+    names = [*(name for stage in model.stages for name in stage.modules), *model.tail]
+    counted = {name.split(".")[0] for name in names}
+    tail = [model.cnn.get_submodule(name) for name in model.tail]
+    return tail + [child for name, child in model.cnn.named_children() if name not in counted]
 
 
 @torch.no_grad()
@@ -118,7 +120,7 @@ def _measure(
         hook.remove()
     state_bytes = 0
     if len(modules) == 1 and isinstance(block := modules[0], ConvLSTM):
-        state = block.init_state(1, *x_BTCHW.shape[-2:], like=x_BTCHW)
+        state = block.init_state(1, *x_BTCHW.shape[-2:])
         state_bytes = sum(tensor.numel() for tensor in state) * BYTES_A_NUMBER
     cost = StageCost(
         name=name,

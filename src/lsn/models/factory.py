@@ -80,15 +80,12 @@ def create_model(
     for key, value in (("num_classes", num_classes), ("num_frames", num_frames)):
         if value < 1:
             raise ModelError(f"{key} is {value}; it must be at least 1")
+    dropout = overrides.get("dropout", 0.5)
+    if not 0 <= dropout < 1:
+        raise ModelError(f"dropout is {dropout}; it must be at least 0 and under 1")
     memory = _choice("memory", overrides.get("memory", FAMILIES[family]["memory"]), _MEMORIES)
     shift = _choice("shift", overrides.get("shift", FAMILIES[family]["shift"]), _SHIFTS)
-    cnn = build_cnn(
-        cnn_name,
-        num_classes=num_classes,
-        dropout=overrides.get("dropout", 0.5),
-        pretrained=pretrained,
-        weights=backbone_weights,
-    )
+    cnn = build_cnn(cnn_name, num_classes=num_classes, dropout=dropout, pretrained=pretrained, weights=backbone_weights)
     stages, tail = cut_stages(cnn)
     model = Recognizer(
         cnn,

@@ -8,7 +8,7 @@ Shapes: B clips, T frames, N = B * T, C channels, D hidden channels, G = 4 D gat
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,6 @@ from lsn.errors import ModelError
 from lsn.models.ats import AccumulatedTemporaryState
 from lsn.models.conv_lstm import ConvLSTMCell
 
-Memory = Literal["none", "convlstm", "ho_convlstm"]
 MIN_HIDDEN_CHANNELS = 16  # our choice: a narrow stage still gets a memory worth having
 MIN_RANK = 8  # our choice
 
@@ -64,20 +63,18 @@ class ConvLSTM(nn.Module):
         assert self.input_gates.bias is not None
         self.input_gates.bias.zero_()
         self.input_gates.bias[self.hidden_channels : 2 * self.hidden_channels] = 1.0  # the forget gate: remember
-        self.expand.get_submodule("1").get_parameter(
-            "weight"
-        ).zero_()  # the identity at the start: a pretrained CNN stays pretrained
+        last_norm = self.expand.get_submodule("1")
+        last_norm.get_parameter("weight").zero_()  # the identity at the start: a pretrained CNN stays pretrained
 
     def recall(self, history: list[Tensor]) -> Tensor:
         """What the cell sees of the past (BDHW or BRHW), from the hidden states (BDHW, oldest first)."""
         return history[-1]
 
-    def init_state(self, batch_size: int, height: int, width: int, *, like: Tensor) -> MemoryState:
-        """The state before the first frame: zeros, on the device of `like`, at least in float32."""
-        shape = (batch_size, self.hidden_channels, height, width)
-        dtype = torch.promote_types(like.dtype, torch.float32)
-        history_BSDHW = like.new_zeros((batch_size, self.steps, *shape[1:]), dtype=dtype)
-        return MemoryState(history_BSDHW, like.new_zeros(shape, dtype=dtype))
+    def init_state(self, batch_size: int, height: int, width: int) -> MemoryState:
+        """The state before the first frame: zeros, of the weights' device and type (float32 under autocast too)."""
+        weight = self.input_gates.weight
+        history_BSDHW = weight.new_zeros(batch_size, self.steps, self.hidden_channels, height, width)
+        return MemoryState(history_BSDHW, weight.new_zeros(batch_size, self.hidden_channels, height, width))
 
     def forward(self, x_BTCHW: Tensor, state: MemoryState | None = None) -> tuple[Tensor, MemoryState]:
         """Reads the frames in order; returns the frames with the memory added, and the state after the last."""
@@ -85,7 +82,7 @@ class ConvLSTM(nn.Module):
         x_NCHW = x_BTCHW.flatten(0, 1)
         # What does not depend on the past runs once, over all frames.
         gates_BTGHW = self.input_gates(self.reduce(x_NCHW)).unflatten(0, (B, T))
-        history_BSDHW, cell_BDHW = state if state is not None else self.init_state(B, H, W, like=x_BTCHW)
+        history_BSDHW, cell_BDHW = state if state is not None else self.init_state(B, H, W)
         history = list(history_BSDHW.unbind(1))
         hidden = []
         for gates_BGHW in gates_BTGHW.unbind(1):

@@ -171,5 +171,5 @@ def _under_cnn(pattern: str) -> str:
 
 
 def _number(stage: Stage) -> int:
-    """The number in the stage's name, by which timm orders its blocks."""
-    return int(re.findall(r"\d+", stage.name)[-1])
+    """The number in the stage's name, by which timm orders its blocks; one without (`final_conv`) comes last."""
+    return int((re.findall(r"\d+", stage.name) or [99999])[-1])

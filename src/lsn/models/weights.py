@@ -80,7 +80,8 @@ def save_weights(
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in (state or model.state_dict()).items()}
     with atomic_path(folder / TENSORS_NAME) as partial:
         partial.write_bytes(save(tensors))  # save_file would let nobody else read the file
-    write_text(folder / CONFIG_NAME, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(config, indent=2)  # ASCII, since labels that are names of folders need not be valid Unicode
+    write_text(folder / CONFIG_NAME, f"{text}\n")
 
 
 def load_weights(folder: str | Path) -> LoadedModel:
@@ -100,11 +101,13 @@ def load_weights(folder: str | Path) -> LoadedModel:
         input = from_mapping(InputConfig, config["input"], where=str(folder / CONFIG_NAME))
         if len(labels) != model.num_classes:
             raise WeightsError(f"{len(labels)} labels for a model of {model.num_classes} classes")
+        _check_normalisation(model, mean=config["mean"], std=config["std"])
+        metrics = dict(config.get("metrics", {}))
         tensors = load_file(folder / TENSORS_NAME)
         model.load_state_dict(tensors)
     except FileNotFoundError:
         raise WeightsError(f"{folder}: {TENSORS_NAME} is missing; copy the whole folder") from None
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{folder / CONFIG_NAME}: not complete or not understood ({error})") from error
     except LSNError as error:
         raise WeightsError(f"{folder / CONFIG_NAME}: {error}") from error
@@ -112,7 +115,16 @@ def load_weights(folder: str | Path) -> LoadedModel:
         reason = " ".join(str(error).split())[:200]
         raise WeightsError(f"{folder / TENSORS_NAME}: does not fit the model of {CONFIG_NAME}: {reason}") from error
     model.mark_trained(name for name, _ in model.named_parameters())
-    return LoadedModel(model.eval(), labels, input, dict(config.get("metrics", {})))
+    return LoadedModel(model.eval(), labels, input, metrics)
+
+
+def _check_normalisation(model: Recognizer, *, mean: list[float], std: list[float]) -> None:
+    """Versions of timm may differ in what a CNN's name stands for."""
+    if list(model.mean) != mean or list(model.std) != std:
+        raise WeightsError(
+            f"trained on frames normalised with mean {mean} and std {std}, but in this timm {model.name} expects "
+            f"mean {list(model.mean)} and std {list(model.std)}; install the timm that it was trained with"
+        )
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

@@ -23,13 +23,13 @@ def list_recipes() -> list[str]:
 def find_recipe(recipe: str | Path) -> Path:
     """The file of a recipe, given its name or a path.
 
-    What ends in `.yaml` or `.yml`, or has a folder in it, is a path; anything else is a name.
+    What ends in `.yaml` or `.yml`, or names a folder too (`./mine`), is a path; anything else is a name.
 
     Raises:
         ConfigError: there is no recipe of that name, or no such file.
     """
     path = Path(recipe)
-    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+    if path.suffix in (".yaml", ".yml") or str(recipe) != path.name:
         if not path.is_file():
             raise ConfigError(f"{path}: no such recipe file; `lsn recipes` lists those that come with LSN")
         return path

@@ -92,7 +92,7 @@ def _config_facts(config: RunConfig | None) -> list[tuple[str, str]]:
         or model.backbone_weights
         or ("ImageNet weights of timm" if model.pretrained else "random weights")
     )
-    sampling = f"every {input.frame_stride}th frame" if input.sampling == "dense" else "one frame a segment"
+    sampling = f"{count(input.frame_stride, 'frame')} apart" if input.sampling == "dense" else "one frame a segment"
     batch = f"batches of {training.batch_size}" + (f" × {training.accumulate} steps" if training.accumulate > 1 else "")
     return [
         ("Model", f"{model.name} ({overrides})"),

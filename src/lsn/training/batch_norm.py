@@ -54,18 +54,18 @@ def enter_training(model: nn.Module, frozen_norms: Collection[nn.Module]) -> Non
         norm.eval()
 
 
-def synchronize_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
+def synchronize_batch_norm(model: nn.Module, device: torch.device) -> None:
     """Makes every batch norm use the statistics of all processes; the names of its tensors stay.
 
     torch's SyncBatchNorm runs on accelerators only, so processes on CPUs get `CPUSyncBatchNorm`.
     """
     if device.type != "cpu":
-        return convert_sync_batchnorm(model)
+        convert_sync_batchnorm(model)
+        return
     for name, module in list(model.named_modules()):
         if isinstance(module, _BatchNorm):
             parent, _, child = name.rpartition(".")
             setattr(model.get_submodule(parent), child, CPUSyncBatchNorm(module))
-    return model
 
 
 class CPUSyncBatchNorm(nn.BatchNorm2d):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -89,13 +90,13 @@ def _numbered_files(folder: Path, frame_pattern: str | None) -> list[Path]:
         kinds = ", ".join(f"{before}*{after}" for before, after in sorted(by_kind))
         raise VideoError(f"{folder}: holds several kinds of images ({kinds}); name one with frame_pattern")
     (files,) = by_kind.values()
-    missing = sorted(set(range(min(files), max(files))) - files.keys())
-    if missing:
-        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
-        names = ", ".join(map(str, missing[:_NAMED]))
+    promised = max(files) - min(files) + 1  # without end if the numbers are times, so the holes are never listed
+    if num_missing := promised - len(files):
+        missing = (number for number in itertools.count(min(files)) if number not in files)
+        names = ", ".join(map(str, itertools.islice(missing, min(num_missing, _NAMED))))
+        more = f" and {num_missing - _NAMED} more" if num_missing > _NAMED else ""
         raise VideoError(
-            f"{folder}: {len(files)} of {len(files) + len(missing)} frames are there; missing: {names}{more}; "
-            "extract them again"
+            f"{folder}: {len(files)} of {promised} frames are there; missing: {names}{more}; extract them again"
         )
     return [files[number] for number in sorted(files)]
 

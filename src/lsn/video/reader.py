@@ -129,7 +129,7 @@ def window(reader: VideoReader, *, first: int, last: int) -> VideoReader:
 
 
 def array_reader(frames_THWC: Tensor | np.ndarray, fps: float, *, name: str = "array of frames") -> VideoReader:
-    """Frames in memory, seen as a video. The array is not copied.
+    """Frames in memory, seen as a video. It is not copied unless it is read-only or not contiguous.
 
     Args:
         frames_THWC: uint8 RGB, at least one frame.
@@ -146,8 +146,9 @@ def array_reader(frames_THWC: Tensor | np.ndarray, fps: float, *, name: str = "a
             f"got {frames_THWC.dtype} of shape {shape}"
         )
     check_fps(fps, name)
-    frames = frames_THWC if isinstance(frames_THWC, Tensor) else torch.from_numpy(np.ascontiguousarray(frames_THWC))
-    return _ArrayReader(frames, fps, name)
+    if not isinstance(frames_THWC, Tensor):
+        frames_THWC = torch.from_numpy(np.require(frames_THWC, requirements=("C", "W")))  # what torch asks for
+    return _ArrayReader(frames_THWC, fps, name)
 
 
 def check_fps(fps: float, name: str) -> None:

@@ -45,15 +45,37 @@ class _Kind:
     render: _Render
     labels: tuple[str, ...]
     videos_per_render: int
+    size: int  # height of the frames, and their number, when not asked otherwise
+    num_frames: int
     min_frames: int
     aspect: float
     crf: int  # 0 is lossless: reversed clips stay exact reversals, no artefact tells which end came first
 
 
 _KINDS = {
-    "motion": _Kind(motion.render, motion.LABELS, videos_per_render=2, min_frames=4, aspect=1, crf=0),
-    "long": _Kind(long.render, long.LABELS, videos_per_render=2, min_frames=long.MIN_FRAMES, aspect=1, crf=0),
-    "gestures": _Kind(gestures.render, gestures.LABELS, videos_per_render=1, min_frames=8, aspect=4 / 3, crf=18),
+    "motion": _Kind(
+        motion.render, motion.LABELS, videos_per_render=2, size=64, num_frames=16, min_frames=4, aspect=1, crf=0
+    ),
+    "long": _Kind(
+        long.render,
+        long.LABELS,
+        videos_per_render=2,
+        size=64,
+        num_frames=48,
+        min_frames=long.MIN_FRAMES,
+        aspect=1,
+        crf=0,
+    ),
+    "gestures": _Kind(
+        gestures.render,
+        gestures.LABELS,
+        videos_per_render=1,
+        size=120,
+        num_frames=32,
+        min_frames=8,
+        aspect=4 / 3,
+        crf=18,
+    ),
 }
 
 
@@ -71,8 +93,6 @@ class _Request:
     version: int = _VERSION
 
     def check(self) -> None:
-        if self.kind not in _KINDS:
-            raise ConfigError(f"synthetic kind {self.kind!r} does not exist; {did_you_mean(str(self.kind), _KINDS)}")
         kind = _KINDS[self.kind]
         classes = len(kind.labels)
         for name in ("num_train", "num_val"):
@@ -101,8 +121,8 @@ def write_synthetic(
     kind: Literal["motion", "long", "gestures"],
     num_train: int,
     num_val: int,
-    size: int = 64,
-    num_frames: int = 16,
+    size: int | None = None,
+    num_frames: int | None = None,
     fps: float = 15.0,
     seed: int = 0,
     num_workers: int = 0,
@@ -121,8 +141,9 @@ def write_synthetic(
         kind: which data set.
         num_train: videos to train on, over all classes; a multiple of the number of classes.
         num_val: videos to validate on, likewise.
-        size: height of the frames in pixels, even. Gestures are wider by a third, the others square.
-        num_frames: frames a video.
+        size: height of the frames in pixels, even; by default 64, gestures 120. Gestures are wider by a third, the
+            others square.
+        num_frames: frames a video; by default 16, long 48, gestures 32.
         fps: frames a second.
         seed: fixes every pixel; training and validation videos never share a rendering.
         num_workers: processes that render and encode; 0 does it in this one.
@@ -133,7 +154,17 @@ def write_synthetic(
         DataError: the folder holds something else, or a set written with other parameters.
     """
     folder = Path(folder)
-    request = _Request(kind, num_train, num_val, size, num_frames, float(fps), seed)
+    if kind not in _KINDS:
+        raise ConfigError(f"synthetic kind {kind!r} does not exist; {did_you_mean(str(kind), _KINDS)}")
+    request = _Request(
+        kind,
+        num_train,
+        num_val,
+        size=_KINDS[kind].size if size is None else size,
+        num_frames=_KINDS[kind].num_frames if num_frames is None else num_frames,
+        fps=float(fps),
+        seed=seed,
+    )
     request.check()
     _require(num_workers >= 0, "num_workers", num_workers, "0 or more")
     result = SyntheticSet(folder / "train.csv", folder / "val.csv", _KINDS[kind].labels)
