@@ -54,7 +54,7 @@ class _Kind:
 
 _KINDS = {
     "motion": _Kind(
-        motion.render, motion.LABELS, videos_per_render=2, size=64, num_frames=16, min_frames=4, aspect=1, crf=0
+        motion.render, motion.LABELS, videos_per_render=2, size=96, num_frames=16, min_frames=4, aspect=1, crf=0
     ),
     "long": _Kind(
         long.render,
@@ -141,7 +141,7 @@ def write_synthetic(
         kind: which data set.
         num_train: videos to train on, over all classes; a multiple of the number of classes.
         num_val: videos to validate on, likewise.
-        size: height of the frames in pixels, even; by default 64, gestures 120. Gestures are wider by a third, the
+        size: height of the frames in pixels, even; by default 96, long 64, gestures 120. Gestures are wider by a third, the
             others square.
         num_frames: frames a video; by default 16, long 48, gestures 32.
         fps: frames a second.
