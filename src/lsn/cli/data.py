@@ -137,7 +137,7 @@ def synthesize(
     num_val
         Videos to validate on, likewise.
     size
-        Height of the frames, in pixels; by default 64, gestures 120.
+        Height of the frames, in pixels; by default 96, long 64, gestures 120.
     num_frames
         Frames a video; by default 16, long 48, gestures 32.
     fps

@@ -141,8 +141,8 @@ def write_synthetic(
         kind: which data set.
         num_train: videos to train on, over all classes; a multiple of the number of classes.
         num_val: videos to validate on, likewise.
-        size: height of the frames in pixels, even; by default 96, long 64, gestures 120. Gestures are wider by a third, the
-            others square.
+        size: height of the frames in pixels, even; by default 96, long 64, gestures 120. Gestures are wider by a
+            third, the others square.
         num_frames: frames a video; by default 16, long 48, gestures 32.
         fps: frames a second.
         seed: fixes every pixel; training and validation videos never share a rendering.
