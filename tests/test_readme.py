@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SETUP = ("make env", "make demo", "source .venv/bin/activate")  # run by the slow test
 # What is appended to a training, so that it takes seconds and needs no hub; everything else runs as it is written.
-SHORT = ["training.epochs=1", "training.batch_size=2", "model.pretrained=false", "model.num_frames=2"]
-SHORT += ["input.size=32", "input.short_side=32", "data.num_workers=0"]
+SHORT = ["training.epochs=2", "training.batch_size=2", "model.pretrained=false", "model.num_frames=2"]
+SHORT += ["input.size=32", "input.short_side=32", "data.num_workers=0", "training.batch_norm=train"]
 
 
 def blocks(language: str) -> list[str]:

@@ -26,6 +26,12 @@ class Answer:
         return self.err
 
 
+@pytest.fixture(autouse=True)
+def _no_terminal_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processes of pytest-xdist say that a terminal of 80 columns is there."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture
 def lsn(capsys) -> Callable[..., Answer]:
     """Runs a command in this process."""

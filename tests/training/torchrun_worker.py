@@ -54,9 +54,10 @@ def main(folder: Path) -> None:
     for recipe in sorted(folder.glob("*.yaml")):
         try:
             result = train(load_config(recipe), recipe.with_suffix(""))
-            print(f"RESULT {recipe.stem} {result.best_top1} {result.best_epoch}")
+            line = f"RESULT {recipe.stem} {result.best_top1} {result.best_epoch}"
         except LSNError as error:
-            print(f"RESULT {recipe.stem} {error}")
+            line = f"RESULT {recipe.stem} {error}"
+        sys.stdout.write(f"{line}\n")  # in one piece, since both processes write to the same pipe
 
 
 if __name__ == "__main__":
