@@ -20,6 +20,7 @@ FAMILIES: dict[str, dict[str, str]] = {
 """What each name stands for."""
 
 TESTED_CNNS = (
+    "test_resnet",
     "resnet10t",
     "resnet18",
     "resnet34",
