@@ -244,3 +244,14 @@ def test_the_demo_does_not_remove_what_is_not_a_run(lsn, short_demo, tmp_path):
     mine.write_text("years of work", encoding="utf-8")
     lsn("demo", "--out", tmp_path / "demo")
     assert mine.read_text(encoding="utf-8") == "years of work"
+
+
+def test_the_demo_says_why_its_control_could_not_be_trained(lsn, short_demo, tmp_path):
+    mine = tmp_path / "demo/tsn/checkpoint.pt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("of another run", encoding="utf-8")
+    answer = lsn("demo", "--out", tmp_path / "demo")
+    assert answer.code == 2
+    log = tmp_path / "demo/tsn.log"
+    assert answer.err.splitlines()[-1].endswith(f"{log} says why")
+    assert str(mine.parent) in log.read_text(encoding="utf-8")

@@ -65,7 +65,7 @@ def _progress(rng: np.random.Generator, num_frames: int) -> Array:
 def _moving(rng: np.random.Generator, progress_T: Array, *, axis: int) -> Parts:
     """A straight, slightly oblique path towards smaller coordinates of `axis`."""
     radius = rng.uniform(0.14, 0.21)
-    travel = rng.uniform(0.45, 0.65)
+    travel = rng.uniform(0.5, 0.65)
     end = rng.uniform(0.8 * radius, 1 - 0.8 * radius - travel)
     across_T = rng.uniform(0.2, 0.8) + rng.uniform(-0.06, 0.06) * progress_T
     along_T = end + travel * (1 - progress_T)
@@ -83,7 +83,7 @@ def _turning(rng: np.random.Generator, progress_T: Array) -> Parts:
 
 
 def _growing(rng: np.random.Generator, progress_T: Array) -> Parts:
-    small, large = rng.uniform(0.08, 0.11), rng.uniform(0.22, 0.3)
+    small, large = rng.uniform(0.07, 0.1), rng.uniform(0.24, 0.32)
     centre_T2 = rng.uniform(0.38, 0.62, 2) + rng.uniform(-0.05, 0.05, 2) * progress_T[:, None]
     return [(0, _poses(rng, centre_T2, small + (large - small) * progress_T))]
 
