@@ -138,6 +138,8 @@ class OptimConfig:
     """Peak learning rate, for the batch size as configured (it is not rescaled)."""
     momentum: float = 0.9
     """Momentum of SGD; the first beta of AdamW."""
+    beta2: float = 0.999
+    """Second beta of AdamW: how long it remembers the size of gradients."""
     weight_decay: float = 5e-4
     """Decay of weights; biases and norm parameters are never decayed."""
     new_layer_factor: float = 1.0
@@ -156,6 +158,7 @@ class OptimConfig:
     def __post_init__(self) -> None:
         _require(self.learning_rate > 0, "optim.learning_rate", self.learning_rate, "above 0")
         _require(0 <= self.momentum < 1, "optim.momentum", self.momentum, "in [0, 1)")
+        _require(0 <= self.beta2 < 1, "optim.beta2", self.beta2, "in [0, 1)")
         _require(self.weight_decay >= 0, "optim.weight_decay", self.weight_decay, "0 or more")
         _require(self.new_layer_factor > 0, "optim.new_layer_factor", self.new_layer_factor, "above 0")
         _require(self.warmup_epochs >= 0, "optim.warmup_epochs", self.warmup_epochs, "0 or more")

@@ -48,7 +48,7 @@ def test_biases_and_norms_are_never_decayed(model):
 
 
 def test_new_layers_have_their_own_rate(model):
-    optimizer = create_optimizer(groups_of(model), name="sgd", learning_rate=1.0, momentum=0.9)
+    optimizer = create_optimizer(groups_of(model), name="sgd", learning_rate=1.0, momentum=0.9, beta2=0.999)
     set_learning_rate(optimizer, 0.2)
 
     for group in optimizer.param_groups:
@@ -73,13 +73,13 @@ def test_optimizers_equal_those_of_torch_without_groups(name, momentum):
     ours, theirs = nn.Linear(3, 2, bias=False), nn.Linear(3, 2, bias=False)
     theirs.load_state_dict(ours.state_dict())
     groups = parameter_groups(ours, new_names=(), new_layer_factor=1.0, weight_decay=0.01)
-    optimizer = create_optimizer(groups, name=name, learning_rate=0.1, momentum=momentum)
+    optimizer = create_optimizer(groups, name=name, learning_rate=0.1, momentum=momentum, beta2=0.98)
     if name == "sgd":
         reference = torch.optim.SGD(
             theirs.parameters(), lr=0.1, momentum=momentum, nesterov=bool(momentum), weight_decay=0.01
         )
     else:
-        reference = torch.optim.AdamW(theirs.parameters(), lr=0.1, betas=(momentum, 0.999), weight_decay=0.01)
+        reference = torch.optim.AdamW(theirs.parameters(), lr=0.1, betas=(momentum, 0.98), weight_decay=0.01)
     x = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
 
     for _ in range(3):

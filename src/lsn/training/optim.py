@@ -43,12 +43,12 @@ def parameter_groups(
 
 
 def create_optimizer(
-    groups: list[dict[str, Any]], *, name: Literal["sgd", "adamw"], learning_rate: float, momentum: float
+    groups: list[dict[str, Any]], *, name: Literal["sgd", "adamw"], learning_rate: float, momentum: float, beta2: float
 ) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum, or AdamW with `momentum` as its first beta, over `parameter_groups`."""
+    """SGD with Nesterov momentum, or AdamW with the betas `momentum` and `beta2`, over `parameter_groups`."""
     if name == "sgd":
         return torch.optim.SGD(groups, lr=learning_rate, momentum=momentum, nesterov=momentum > 0)
-    return torch.optim.AdamW(groups, lr=learning_rate, betas=(momentum, 0.999))
+    return torch.optim.AdamW(groups, lr=learning_rate, betas=(momentum, beta2))
 
 
 class Schedule:

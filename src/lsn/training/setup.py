@@ -185,7 +185,13 @@ def _clip_dataset(config: RunConfig, train_set: Manifest, model: Recognizer) -> 
 
 
 def _optimizer(groups: list[dict[str, Any]], config: OptimConfig) -> torch.optim.Optimizer:
-    return create_optimizer(groups, name=config.optimizer, learning_rate=config.learning_rate, momentum=config.momentum)
+    return create_optimizer(
+        groups,
+        name=config.optimizer,
+        learning_rate=config.learning_rate,
+        momentum=config.momentum,
+        beta2=config.beta2,
+    )
 
 
 def _schedule(config: RunConfig, steps_per_epoch: int) -> Schedule:
