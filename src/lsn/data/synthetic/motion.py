@@ -75,8 +75,8 @@ def _moving(rng: np.random.Generator, progress_T: Array, *, axis: int) -> Parts:
 
 def _turning(rng: np.random.Generator, progress_T: Array) -> Parts:
     """Clockwise around a point near the middle, facing it all the way."""
-    angle_T = rng.uniform(0, 2 * np.pi) + np.radians(rng.uniform(200, 320)) * progress_T
-    orbit = rng.uniform(0.22, 0.28)
+    angle_T = rng.uniform(0, 2 * np.pi) + np.radians(rng.uniform(240, 330)) * progress_T
+    orbit = rng.uniform(0.24, 0.3)
     middle = rng.uniform(0.44, 0.56, 2)
     centre_T2 = middle + orbit * np.stack([np.cos(angle_T), np.sin(angle_T)], axis=1)  # y points down
     return [(0, Poses(centre_T2, np.full(len(angle_T), rng.uniform(0.13, 0.19)), angle_T))]
