@@ -127,6 +127,7 @@ def test_a_missing_recipe_points_to_those_that_come_with_lsn(tmp_path):
         (InputConfig, {"scales": (1.5,)}, "input.scales"),
         (InputConfig, {"rand_augment_magnitude": 31}, "input.rand_augment_magnitude"),
         (OptimConfig, {"learning_rate": 0.0}, "optim.learning_rate"),
+        (OptimConfig, {"beta2": 1.0}, "optim.beta2"),
         (OptimConfig, {"schedule": "step"}, "optim.step_epochs"),
         (TrainingConfig, {"epochs": 0}, "training.epochs"),
         (TrainingConfig, {"ema_decay": 1.0}, "training.ema_decay"),

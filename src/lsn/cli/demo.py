@@ -106,8 +106,7 @@ def _write_videos(folder: Path) -> SyntheticSet:
 def _trained_beside(config: RunConfig, folder: Path, *, log: Path) -> Iterator[Callable[[], None]]:
     """Trains in a process of its own, on half of the cores, and leaves the other half to this process.
 
-    On two cores, two trainings of so small a network with a thread each take half the time of one after the other
-    with two threads. Yields a function that waits for the end; a training that is not waited for is stopped.
+    A second thread brings a training of so small a network next to nothing. Yields a function that waits for the end; a training that is not waited for is stopped.
     """
     import torch
 
