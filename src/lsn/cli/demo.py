@@ -106,7 +106,8 @@ def _write_videos(folder: Path) -> SyntheticSet:
 def _trained_beside(config: RunConfig, folder: Path, *, log: Path) -> Iterator[Callable[[], None]]:
     """Trains in a process of its own, on half of the cores, and leaves the other half to this process.
 
-    A second thread brings a training of so small a network next to nothing. Yields a function that waits for the end; a training that is not waited for is stopped.
+    A second thread brings a training of so small a network next to nothing. Yields a function that waits for the
+    end; a training that is not waited for is stopped.
     """
     import torch
 
