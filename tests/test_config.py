@@ -79,6 +79,8 @@ def test_overrides_are_yaml_and_win_over_the_file(tmp_path):
         ("training: 3", ["mine.yaml: training", "expected a section", "3"]),
         ("optim: {optimizer: adam}", ["'adam'", "did you mean 'adamw'?"]),
         ("optim: {learning_rate: fast}", ["learning_rate", "expected float", "'fast'"]),
+        ("optim: {learning_rate: .inf}", ["learning_rate", "a finite number", "inf"]),
+        ("optim: {weight_decay: nan}", ["weight_decay", "a finite number", "nan"]),
         ("input: {scales: 1.0}", ["scales", "expected a list"]),
         ("evaluation: {num_crops: 2}", ["num_crops", "2", "1, 3"]),
         ("- a\n- b", ["mine.yaml", "sections model, data, input, optim, training, evaluation"]),

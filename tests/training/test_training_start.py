@@ -42,6 +42,20 @@ def test_the_seed_decides_the_random_weights():
     assert first.new_parameter_names() == {name for name, _ in first.named_parameters()}
 
 
+@pytest.mark.parametrize(
+    ("changes", "unused"),
+    [
+        ({"order": 2, "reduction": 8}, None),
+        ({"name": "convlstm_resnet10t", "order": 2, "reduction": 8}, "convlstm_resnet10t has no use for model.order;"),
+        ({"memory": "none", "order": 2}, "lsn_resnet10t has no use for model.memory_stages, model.order;"),
+    ],
+)
+def test_options_that_a_model_has_no_part_for_are_named(caplog, changes, unused):
+    start_model(replace(CONFIG, **changes), ["a", "b"], seed=0)
+
+    assert [record.message.partition(" the rest")[0] for record in caplog.records] == ([unused] if unused else [])
+
+
 @pytest.mark.parametrize("labels", [["cat", "dog", "owl"], ["owl", "cat", "dog"], ["dog", "owl"]])
 def test_known_labels_keep_their_answers_in_any_order(weights, labels):
     folder, old = weights

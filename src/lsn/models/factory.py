@@ -37,10 +37,12 @@ TESTED_CNNS = (
 )
 """CNNs that the tests run; any other CNN of timm that tells its stages works too."""
 
-_CONVLSTM_OPTIONS = ("reduction", "kernel_size")
-_HO_CONVLSTM_OPTIONS = ("reduction", "order", "steps", "rank", "kernel_size")
-_OVERRIDES = ("memory", "shift", "memory_stages", "dropout", *_HO_CONVLSTM_OPTIONS)
-_MEMORIES = ("none", "convlstm", "ho_convlstm")
+_MEMORY_OPTIONS: dict[str, tuple[str, ...]] = {
+    "none": (),
+    "convlstm": ("reduction", "kernel_size"),
+    "ho_convlstm": ("reduction", "order", "steps", "rank", "kernel_size"),
+}
+_OVERRIDES = ("memory", "shift", "memory_stages", "dropout", *_MEMORY_OPTIONS["ho_convlstm"])
 _SHIFTS = ("none", "bidirectional", "causal")
 
 
@@ -84,7 +86,7 @@ def create_model(
     dropout = overrides.get("dropout", 0.5)
     if not 0 <= dropout < 1:
         raise ModelError(f"dropout is {dropout}; it must be at least 0 and under 1")
-    memory = _choice("memory", overrides.get("memory", FAMILIES[family]["memory"]), _MEMORIES)
+    memory = _choice("memory", overrides.get("memory", FAMILIES[family]["memory"]), tuple(_MEMORY_OPTIONS))
     shift = _choice("shift", overrides.get("shift", FAMILIES[family]["shift"]), _SHIFTS)
     cnn = build_cnn(cnn_name, num_classes=num_classes, dropout=dropout, pretrained=pretrained, weights=backbone_weights)
     stages, tail = cut_stages(cnn)
@@ -104,6 +106,19 @@ def create_model(
     return model
 
 
+def unused_options(name: str, overrides: dict[str, Any]) -> list[str]:
+    """Overrides of `create_model` that change nothing, since the model has no memory of that kind.
+
+    Raises:
+        ModelError: an unknown name or memory.
+    """
+    family, _ = _split_name(name)
+    memory = _choice("memory", overrides.get("memory", FAMILIES[family]["memory"]), tuple(_MEMORY_OPTIONS))
+    of_memory = ("memory_stages", *_MEMORY_OPTIONS["ho_convlstm"])
+    used = ("memory_stages", *_MEMORY_OPTIONS[memory]) if memory != "none" else ()
+    return [key for key in overrides if key in of_memory and key not in used]
+
+
 def _memory_blocks(stages: tuple[Stage, ...], memory: str, overrides: dict[str, Any]) -> dict[int, ConvLSTM]:
     if memory == "none":
         return {}
@@ -111,8 +126,8 @@ def _memory_blocks(stages: tuple[Stage, ...], memory: str, overrides: dict[str, 
     for number in chosen:
         if number not in range(len(stages)):
             raise ModelError(f"memory_stages has {number}; the CNN's stages are 0 to {len(stages) - 1}")
-    block, names = (ConvLSTM, _CONVLSTM_OPTIONS) if memory == "convlstm" else (HOConvLSTM, _HO_CONVLSTM_OPTIONS)
-    options = {key: overrides[key] for key in names if key in overrides}
+    block = ConvLSTM if memory == "convlstm" else HOConvLSTM
+    options = {key: overrides[key] for key in _MEMORY_OPTIONS[memory] if key in overrides}
     return {number: block(stages[number].num_channels, **options) for number in chosen}
 
 

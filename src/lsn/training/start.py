@@ -10,6 +10,7 @@ import torch
 from lsn.config import ModelConfig
 from lsn.errors import ConfigError, WeightsError
 from lsn.models import Recognizer, create_model
+from lsn.models.factory import unused_options
 from lsn.models.weights import load_weights
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,10 @@ def start_model(config: ModelConfig, labels: Sequence[str], *, seed: int) -> Rec
             "model.initial_weights starts the whole network, its CNN included; "
             "leave out model.pretrained and model.backbone_weights, or model.initial_weights"
         )
+    overrides = config.overrides()
+    if unused := unused_options(config.name, overrides):
+        keys = ", ".join(f"model.{key}" for key in unused)
+        logger.warning("%s has no use for %s; the rest of the recipe holds", config.name, keys)
     torch.manual_seed(seed)
     model = create_model(
         config.name,
@@ -35,7 +40,7 @@ def start_model(config: ModelConfig, labels: Sequence[str], *, seed: int) -> Rec
         num_frames=config.num_frames,
         pretrained=config.pretrained,
         backbone_weights=config.backbone_weights,
-        **config.overrides(),
+        **overrides,
     )
     if config.initial_weights is not None:
         load_initial_weights(model, config.initial_weights, labels)
