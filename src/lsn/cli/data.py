@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -10,17 +9,20 @@ from cyclopts import App
 from rich.text import Text
 
 from lsn.cli.console import bar, columns, output
+from lsn.cli.prepare import extract_frames, prepare
 from lsn.cli.progress import counting_progress
 from lsn.config import DataConfig
 from lsn.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from lsn.data import Description, Manifest, Problem
+    from lsn.data import Description, Problem
 
 MOST_OPENED = 200
 """Clips that `show` opens to tell sizes and durations."""
 
-data = App(name="data", help="Check, show or synthesize data sets.")
+data = App(name="data", help="Check, show, prepare, extract or synthesize data sets.")
+data.command(prepare)
+data.command(extract_frames)
 
 
 @data.command
@@ -94,10 +96,10 @@ def show(
     group_column
         Column that names the source of a clip.
     """
-    from lsn.data import describe, probe, read_manifest
+    from lsn.data import describe, probe, read_manifest, thinned
 
     clips = read_manifest(manifest, root=root, labels=labels, group_column=group_column)
-    opened = _some(clips)
+    opened = thinned(clips, MOST_OPENED)
     with counting_progress("opening clips") as progress:
         description = describe(clips, probe(opened, progress=progress))
     _print_description(description, num_opened=len(opened))
@@ -170,12 +172,6 @@ def _print_problems(problems: list[Problem]) -> None:
     styles = {"error": "bold red", "warning": "yellow"}
     for problem in sorted(problems, key=lambda problem: problem.severity):
         output().print(Text(problem.severity, style=styles[problem.severity]).append(f" {problem}", style="default"))
-
-
-def _some(manifest: Manifest) -> Manifest:
-    """At most MOST_OPENED clips, spread over the manifest."""
-    step = max(1, -(-len(manifest) // MOST_OPENED))
-    return replace(manifest, clips=manifest.clips[::step])
 
 
 def _print_description(description: Description, num_opened: int) -> None:

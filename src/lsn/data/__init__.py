@@ -3,7 +3,7 @@
 from lsn.data.checks import check_manifest, check_manifests
 from lsn.data.clips import Clip, Manifest, Problem, raise_on_errors
 from lsn.data.dataset import Batch, ClipDataset, MakeViews, Sample
-from lsn.data.describe import Description, OpenedClips, Spread, describe
+from lsn.data.describe import Description, OpenedClips, Spread, describe, thinned
 from lsn.data.labels import read_labels
 from lsn.data.loader import ClipLoader, make_loader
 from lsn.data.manifest import parse_manifest, read_manifest
@@ -37,4 +37,5 @@ __all__ = [
     "read_labels",
     "read_manifest",
     "split_manifest",
+    "thinned",
 ]

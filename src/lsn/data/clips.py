@@ -88,8 +88,14 @@ class Problem:
         return f"{self.where}: {self.message}"
 
 
-def raise_on_errors(problems: Sequence[Problem]) -> None:
+def raise_on_errors(
+    problems: Sequence[Problem], *, way_to_the_rest: str = "`lsn data check` lists all of them"
+) -> None:
     """Logs the warnings and raises the errors, the first ten by name and the rest by number.
+
+    Args:
+        problems: what was found.
+        way_to_the_rest: said after the number of those that are not listed.
 
     Raises:
         DataError: at least one of the problems is an error.
@@ -103,5 +109,5 @@ def raise_on_errors(problems: Sequence[Problem]) -> None:
     if errors:
         lines = [f"{len(errors)} problems in the data:", *errors[:MAX_LISTED]]
         if len(errors) > MAX_LISTED:
-            lines.append(f"and {len(errors) - MAX_LISTED} more; `lsn data check` lists all of them")
+            lines.append(f"and {len(errors) - MAX_LISTED} more; {way_to_the_rest}")
         raise DataError("\n  ".join(lines))

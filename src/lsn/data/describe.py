@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lsn.data.clips import Manifest
 from lsn.data.probe import Probe
@@ -57,6 +57,11 @@ def describe(manifest: Manifest, probes: Sequence[Probe] = ()) -> Description:
         opened=_opened(probes),
         unreadable=tuple((manifest.where(found.clip), found.error) for found in probes if found.error),
     )
+
+
+def thinned(manifest: Manifest, most: int) -> Manifest:
+    """At most so many of its clips, spread over the manifest."""
+    return replace(manifest, clips=manifest.clips[:: max(1, -(-len(manifest) // most))])
 
 
 def _opened(probes: Sequence[Probe]) -> OpenedClips | None:

@@ -27,15 +27,19 @@ def open_clip(clip: Clip, *, reader: Literal["pyav", "torchcodec"] = "pyav") -> 
     """
     video = open_video(clip.path, reader=reader, frame_pattern=clip.frame_pattern)
     try:
-        first, last = _frame_range(clip, video)
+        first, last = frame_range(clip, video)
     except VideoError:
         video.close()
         raise
     return video if (first, last) == (0, video.num_frames) else window(video, first=first, last=last)
 
 
-def _frame_range(clip: Clip, video: VideoReader) -> tuple[int, int]:
-    """First frame and the one after the last."""
+def frame_range(clip: Clip, video: VideoReader) -> tuple[int, int]:
+    """First frame of a clip's window in its file, and the one after the last.
+
+    Raises:
+        VideoError: the file is shorter than the manifest promises, or lacks the window.
+    """
     total = video.num_frames
     if clip.num_frames is not None:
         if total < clip.num_frames:

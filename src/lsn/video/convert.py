@@ -69,19 +69,21 @@ class RGBConverter:
 
     Args:
         frame: One of them; all share its size and format.
+        size: Width and height to shrink to in the same pass; by default those of the frame.
     """
 
-    def __init__(self, frame: av.VideoFrame) -> None:
+    def __init__(self, frame: av.VideoFrame, *, size: tuple[int, int] | None = None) -> None:
+        width, height = size or (frame.width, frame.height)
         self._graph = av.filter.Graph()
         self._graph.threads = 1  # loaders run one reader a process already
         source = self._graph.add_buffer(
             width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
         )
-        scale = self._graph.add("scale", "flags=bicubic")
+        scale = self._graph.add("scale", f"w={width}:h={height}:flags=bicubic")
         rgb = self._graph.add("format", "pix_fmts=rgb24")
         self._graph.link_nodes(source, scale, rgb, self._graph.add("buffersink")).configure()
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
-        """uint8 (height, width, 3) as stored, which may share memory with FFmpeg's frame."""
+        """uint8 (height, width, 3), not turned yet, which may share memory with FFmpeg's frame."""
         self._graph.push(frame)
         return self._graph.pull().to_ndarray()

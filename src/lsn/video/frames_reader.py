@@ -38,7 +38,7 @@ class FramesReader(VideoReader):
 
     def __init__(self, folder: str | Path, *, frame_pattern: str | None = None, fps: float) -> None:
         check_fps(fps, str(folder))
-        self._files = _numbered_files(Path(folder), frame_pattern)
+        self._files = numbered_files(Path(folder), frame_pattern)
         num_frames = len(self._files)
         height, width, _ = self._read(0).shape
         self.pts_seconds = torch.arange(num_frames, dtype=torch.float64) / fps
@@ -72,7 +72,7 @@ class FramesReader(VideoReader):
             raise VideoError(f"{path}: a broken image ({error}); extract the frames again") from None
 
 
-def _numbered_files(folder: Path, frame_pattern: str | None) -> list[Path]:
+def numbered_files(folder: Path, frame_pattern: str | None) -> list[Path]:
     """The images in the order of their numbers, without holes."""
     matcher = _matcher(frame_pattern)
     by_kind: dict[tuple[str, str], dict[int, Path]] = {}

@@ -35,12 +35,13 @@ class PyAVReader(VideoReader):
     Args:
         source: A video file, or its bytes, that `check_source` has passed.
         num_threads: Threads that decode.
+        short_side: Shrinks larger frames to this short side, in the pass that converts them to RGB.
 
     Raises:
         VideoError: the file is no video, is truncated, or its first frame cannot be decoded.
     """
 
-    def __init__(self, source: Source, *, num_threads: int = 1) -> None:
+    def __init__(self, source: Source, *, num_threads: int = 1, short_side: int | None = None) -> None:
         self._decoder = Decoder(source, num_threads=num_threads)
         self._frame: av.VideoFrame | None = None  # the one that came last; None after a seek
         self._position = -1  # its number; after a seek, one before the first to come
@@ -62,7 +63,8 @@ class PyAVReader(VideoReader):
         self.orientation = orientation_of(first, self._decoder.name)
         """How stored frames are turned to be upright."""
         self._size = (first.width, first.height)
-        self._converter = RGBConverter(first)
+        self._rgb_size = _shrunk(self._size, short_side)
+        self._converter = RGBConverter(first, size=self._rgb_size)
         time_base = self._index.time_base
         ticks = torch.tensor(self._index.pts, dtype=torch.float64)
         self.pts_seconds = ticks * time_base.numerator / time_base.denominator
@@ -75,7 +77,7 @@ class PyAVReader(VideoReader):
     def _make_info(self) -> VideoInfo:
         index = self._index
         duration = (index.pts[-1] + index.last_duration - index.pts[0]) * index.time_base
-        width, height = reversed(self._size) if self.orientation.transposed else self._size
+        width, height = reversed(self._rgb_size) if self.orientation.transposed else self._rgb_size
         return VideoInfo(
             name=self._decoder.name,
             num_frames=index.num_frames,
@@ -185,3 +187,12 @@ class PyAVReader(VideoReader):
         self._skipped.clear()
         self._frame, self._position = None, -1
         self._decoder.rewind(self._index.first_key)
+
+
+def _shrunk(size: tuple[int, int], short_side: int | None) -> tuple[int, int]:
+    """The size with that short side and the same shape; the size itself if it is smaller already."""
+    short = min(size)
+    if short_side is None or short <= short_side:
+        return size
+    width, height = (round(side * short_side / short) for side in size)
+    return width, height

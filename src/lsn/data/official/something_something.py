@@ -1,0 +1,68 @@
+"""Something-Something V1 and V2: the official CSV and JSON files, and the TSN lists made from them.
+
+Source: Goyal et al., "The something something video database", ICCV 2017; V2: Mahdisoltani et al., 2018.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lsn.data.formats import parse_tsn_list
+from lsn.data.labels import read_labels
+from lsn.data.official.lists import Row, Split, read_json_objects, text_of
+from lsn.data.text import read_text
+from lsn.errors import DataError
+
+
+def read_csv_layout(train: Path, val: Path, labels: Path) -> tuple[tuple[str, ...], Split, Split]:
+    """V1's files: rows of `id;class name`, and one name a line in an order of its own."""
+    return read_labels(labels), _read_csv(train), _read_csv(val)
+
+
+def read_json_layout(train: Path, val: Path, labels: Path) -> tuple[tuple[str, ...], Split, Split]:
+    """V2's files: objects with `id` and `template`, whose brackets are no part of the class name."""
+    return read_labels(labels), _read_json(train), _read_json(val)
+
+
+def read_tsn_layout(train: Path, val: Path, labels: Path) -> tuple[tuple[str, ...], Split, Split]:
+    """TSN lists `id num_frames label_number`; all published ones number the sorted names.
+
+    Raises:
+        DataError: the labels file has another order, such as that of V1's own labels file.
+    """
+    names = read_labels(labels)
+    for number, (found, expected) in enumerate(zip(names, sorted(names), strict=True)):
+        if found != expected:
+            raise DataError(
+                f"{labels} line {number + 1}: {found!r}, where the sorted names have {expected!r}; TSN lists of "
+                "Something-Something number the sorted names, V1's own labels file has another order: sort this file"
+            )
+    return names, _read_tsn(train, names), _read_tsn(val, names)
+
+
+def _read_csv(path: Path) -> Split:
+    rows = []
+    for line, text in enumerate(read_text(path, "annotation file").split("\n"), start=1):
+        if not text.strip():
+            continue
+        name, separator, label = text.partition(";")
+        if not (separator and name.strip() and label.strip()):
+            raise DataError(f"{path} line {line}: expected 'id;class name', got {text.strip()!r}")
+        rows.append(Row(name.strip(), label.strip(), line))
+    return Split(path, rows)
+
+
+def _read_json(path: Path) -> Split:
+    rows = []
+    for line, video in read_json_objects(path):
+        where = f"{path} line {line}"
+        label = text_of(video, "template", where).replace("[", "").replace("]", "")
+        rows.append(Row(text_of(video, "id", where), label, line))
+    return Split(path, rows)
+
+
+def _read_tsn(path: Path, labels: tuple[str, ...]) -> Split:
+    clips, problems = parse_tsn_list(path, root="", labels=labels)
+    if problems:
+        raise DataError(f"{problems[0]}" + (f"; and {len(problems) - 1} more such lines" if len(problems) > 1 else ""))
+    return Split(path, [Row(clip.path, clip.label, clip.line, clip.num_frames) for clip in clips])

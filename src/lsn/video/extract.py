@@ -1,0 +1,76 @@
+"""From a video to a folder of JPEG frames, as TSN's tools write them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from PIL import Image
+
+from lsn.errors import ConfigError, VideoError
+from lsn.video.container import check_source
+from lsn.video.frames_reader import numbered_files
+from lsn.video.pyav_reader import PyAVReader
+
+
+def check_extraction(*, short_side: int, pattern: str, quality: int) -> None:
+    """Refuses settings that no folder of frames can be written with.
+
+    Raises:
+        ConfigError: says which, and what it must be.
+    """
+    if short_side < 1:
+        raise ConfigError(f"short_side is {short_side}; it must be at least 1")
+    if not 1 <= quality <= 100:
+        raise ConfigError(f"quality is {quality}; it must be between 1 and 100")
+    try:
+        names = pattern.format(1), pattern.format(2)
+    except (IndexError, KeyError, ValueError):
+        names = pattern, pattern
+    if names[0] == names[1] or Path(names[0]).name != names[0] or not names[0].lower().endswith((".jpg", ".jpeg")):
+        raise ConfigError(f"pattern is {pattern!r}; expected the name of a .jpg with one number, as img_{{:05d}}.jpg")
+
+
+def extract_frames(
+    reader: PyAVReader, folder: str | Path, *, pattern: str = "img_{:05d}.jpg", quality: int = 95
+) -> int:
+    """Writes every frame of a video as a JPEG, numbered from 1. The folder appears when it is complete.
+
+    Args:
+        reader: the video; it decides the size.
+        folder: where; its parents are made.
+        pattern: names of the frames, with a place for the number.
+        quality: of the JPEGs, 1 to 100.
+
+    Returns:
+        The number of frames.
+
+    Raises:
+        VideoError: a frame cannot be decoded, or the folder cannot be written.
+    """
+    folder = Path(folder)
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    try:
+        partial.mkdir(parents=True)
+        for number, (_, frame_HWC) in enumerate(reader, start=1):
+            Image.fromarray(frame_HWC.numpy()).save(partial / pattern.format(number), quality=quality)
+        written = len(numbered_files(partial, pattern))
+        if written != reader.num_frames:
+            raise VideoError(f"{reader.info.name}: {written} of {reader.num_frames} frames were written to {folder}")
+        partial.rename(folder)
+    except OSError as error:
+        raise VideoError(f"{folder}: cannot be written: {error.strerror}") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return written
+
+
+def open_for_extraction(source: str | Path, *, short_side: int) -> PyAVReader:
+    """A reader whose frames are shrunk to a short side while they are converted; smaller ones stay.
+
+    Raises:
+        VideoError: the source is missing, is no video file, is truncated or damaged.
+    """
+    check_source(source)
+    return PyAVReader(source, short_side=short_side)
