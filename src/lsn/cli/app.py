@@ -18,6 +18,7 @@ from cyclopts.exceptions import UnknownCommandError, UnknownOptionError, UnusedC
 
 from lsn import __version__
 from lsn.cli.console import error_line
+from lsn.cli.convert import convert
 from lsn.cli.data import data
 from lsn.cli.demo import demo
 from lsn.cli.evaluate import evaluate
@@ -42,6 +43,7 @@ _COMMANDS: tuple[tuple[App | Callable[..., int | None], Group, str], ...] = (
     (evaluate, _WORK, "lsn evaluate runs/mine videos/test.csv --clips 2 --crops 3"),
     (predict, _WORK, "lsn predict runs/mine clip.mp4 --annotate seen.mp4"),
     (report, _WORK, "lsn report runs/mine"),
+    (convert, _WORK, "lsn convert tsm.pth.tar --model tsm_resnet50 --labels labels.txt --out weights/tsm"),
     (models, _LOOK, "lsn models resnet50"),
     (cost, _LOOK, "lsn cost lsn_resnet50 --num-frames 16"),
 )

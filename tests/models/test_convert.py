@@ -1,0 +1,183 @@
+"""Checkpoints of others, against networks built here as their authors build them."""
+
+import pickle
+
+import pytest
+import torch
+import torchvision
+from safetensors.torch import save_file
+from torch import nn
+
+from lsn.cli.app import main
+from lsn.errors import WeightsError
+from lsn.models.convert import convert_checkpoint
+from lsn.models.weights import load_weights
+
+T, K = 4, 5
+
+
+class Shifted(nn.Module):
+    """TSM's wrapper of a convolution, frame by frame; it names the convolution `net`."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x_NCHW):
+        x_BTCHW = x_NCHW.unflatten(0, (-1, T))
+        eighth = x_BTCHW.shape[2] // 8
+        frames = []
+        for t in range(T):
+            frame = x_BTCHW[:, t].clone()
+            frame[:, :eighth] = x_BTCHW[:, t + 1, :eighth] if t + 1 < T else 0
+            frame[:, eighth : 2 * eighth] = x_BTCHW[:, t - 1, eighth : 2 * eighth] if t > 0 else 0
+            frames.append(frame)
+        return self.net(torch.stack(frames, dim=1).flatten(0, 1))
+
+
+class TSM(nn.Module):
+    """The published network around torchvision's ResNet."""
+
+    def __init__(self, base_model, *, shift):
+        super().__init__()
+        self.new_fc = nn.Linear(base_model.fc.in_features, K)
+        base_model.fc = nn.Identity()
+        if shift:
+            for module in list(base_model.modules()):
+                if hasattr(module, "conv1") and module is not base_model:
+                    module.conv1 = Shifted(module.conv1)
+        self.base_model = base_model
+
+    def forward(self, clip_BTCHW):
+        features = self.base_model(clip_BTCHW.flatten(0, 1))
+        return self.new_fc(features).unflatten(0, (-1, T)).mean(1)
+
+
+def published(name="resnet18", *, shift=True):
+    torch.manual_seed(3)
+    network = TSM(getattr(torchvision.models, name)(), shift=shift)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):  # as after training
+            module.running_mean.normal_(0, 0.2)
+            module.running_var.uniform_(0.5, 1.5)
+    return network.eval()
+
+
+def checkpoint_of(network, path):
+    """As TSM's code saves it: under `state_dict`, with the prefix of DataParallel, beside plain data."""
+    state = {f"module.{name}": tensor for name, tensor in network.state_dict().items()}
+    torch.save({"epoch": 45, "arch": "resnet18", "state_dict": state, "best_prec1": torch.tensor(47.0)}, path)
+    return path
+
+
+@pytest.mark.parametrize(("name", "shift"), [("resnet18", True), ("resnet50", True), ("resnet18", False)])
+def test_the_converted_model_gives_the_logits_of_the_original(tmp_path, name, shift):
+    network = published(name, shift=shift)
+    checkpoint = checkpoint_of(network, tmp_path / "tsm.pth.tar")
+
+    done = convert_checkpoint(checkpoint, name=f"{'tsm' if shift else 'tsn'}_{name}", num_classes=K, num_frames=T)
+
+    clip_BTCHW = torch.randn(2, T, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(done.model(clip_BTCHW), network(clip_BTCHW), rtol=1e-4, atol=1e-4)
+    assert len(done.used) == len(network.state_dict())
+    assert (done.unused, done.fresh) == ((), ())
+    assert done.model.new_parameter_names() == set()
+
+
+def test_an_lsn_starts_from_it_as_the_same_function_with_a_new_memory(tmp_path):
+    network = published()
+    checkpoint = checkpoint_of(network, tmp_path / "tsm.pth.tar")
+
+    done = convert_checkpoint(checkpoint, name="lsn_ss_resnet18", num_classes=K, num_frames=T)
+
+    clip_BTCHW = torch.randn(1, T, 3, 64, 64)
+    with torch.no_grad():  # a fresh memory is the identity
+        torch.testing.assert_close(done.model(clip_BTCHW), network(clip_BTCHW), rtol=1e-4, atol=1e-4)
+    assert done.unused == ()
+    assert done.fresh
+    assert all(name.startswith("memory.") for name in done.fresh)
+    assert done.model.new_parameter_names() == {n for n, _ in done.model.named_parameters() if n.startswith("memory.")}
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_resnet_of_torchvision_starts_the_cnn_and_not_the_classifier(tmp_path, suffix):
+    network = torchvision.models.resnet18()
+    path = tmp_path / f"resnet18{suffix}"
+    if suffix == ".pth":
+        torch.save(network.state_dict(), path)
+    else:
+        save_file(network.state_dict(), path)
+
+    done = convert_checkpoint(path, name="tsn_resnet18", num_classes=K)
+
+    torch.testing.assert_close(done.model.cnn.layer3[1].conv2.weight, network.layer3[1].conv2.weight)
+    assert set(done.unused) == {"fc.weight", "fc.bias"}
+    assert set(done.fresh) == {"cnn.fc.weight", "cnn.fc.bias"}
+
+
+def test_old_checkpoints_without_counts_of_batches_are_fine(tmp_path):
+    state = {n: t for n, t in published().state_dict().items() if not n.endswith("num_batches_tracked")}
+    torch.save({"state_dict": state}, tmp_path / "old.pth")
+
+    assert convert_checkpoint(tmp_path / "old.pth", name="tsm_resnet18", num_classes=K).fresh == ()
+
+
+class Malice:
+    def __reduce__(self):
+        return (print, ("this code must not run",))
+
+
+def test_code_in_a_checkpoint_is_refused_and_not_run(tmp_path, capsys):
+    torch.save({"state_dict": {"a": torch.zeros(1)}, "args": Malice()}, tmp_path / "evil.pth")
+    with pytest.raises(WeightsError, match="could run code"):
+        convert_checkpoint(tmp_path / "evil.pth", name="tsm_resnet18", num_classes=K)
+    (tmp_path / "evil.pkl").write_bytes(pickle.dumps(Malice()))
+    with pytest.raises(WeightsError, match=r"evil\.pkl"):
+        convert_checkpoint(tmp_path / "evil.pkl", name="tsm_resnet18", num_classes=K)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "no such checkpoint"),
+        (b"", "not a readable checkpoint"),
+        (b"text", "not a readable checkpoint"),
+        ({"state_dict": {}}, "no tensors by name"),
+        ([1, 2], "no tensors by name"),
+        ({"conv1.weight": torch.zeros(64, 3, 7, 7)}, "does not fill the CNN of tsm_resnet18: 99 of its 102 tensors"),
+    ],
+)
+def test_a_file_that_is_no_fitting_checkpoint_is_named(tmp_path, content, expected):
+    path = tmp_path / "given.pth"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+
+    with pytest.raises(WeightsError, match=expected) as caught:
+        convert_checkpoint(path, name="tsm_resnet18", num_classes=K)
+    assert str(path) in str(caught.value)
+
+
+def test_the_command_writes_a_weights_folder_and_tells_what_became_of_the_tensors(tmp_path, capsys):
+    network = published()
+    checkpoint = checkpoint_of(network, tmp_path / "tsm.pth.tar")
+    (tmp_path / "labels.txt").write_text("".join(f"class {number}\n" for number in range(K)))
+    arguments = ["convert", str(checkpoint), "--labels", str(tmp_path / "labels.txt"), "--num-frames", str(T)]
+
+    assert main([*arguments, "--model", "tsm_resnet18", "--out", str(tmp_path / "weights")]) == 0
+    said = capsys.readouterr().out
+    assert f"{len(network.state_dict())}" in said
+    assert "lsn predict" in said
+    loaded = load_weights(tmp_path / "weights")
+    assert loaded.labels == tuple(f"class {number}" for number in range(K))
+    clip_BTCHW = torch.randn(1, T, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.model(clip_BTCHW), network(clip_BTCHW), rtol=1e-4, atol=1e-4)
+
+    assert main([*arguments, "--model", "lsn_ss_resnet18", "--out", str(tmp_path / "start")]) == 0
+    assert "Train before use" in capsys.readouterr().out
+    assert main([*arguments, "--model", "tsm_resnet18", "--out", str(tmp_path / "weights")]) == 2
+    assert "exists" in capsys.readouterr().err
