@@ -10,15 +10,14 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
 from lsn.data.clips import Clip, Manifest
 from lsn.data.windows import frame_range
-from lsn.data.workers import exit_with_parent
+from lsn.data.workers import map_in_processes
 from lsn.errors import DataError, VideoError
 from lsn.files import write_text
 from lsn.video.extract import check_extraction, extract_frames, open_for_extraction
@@ -117,7 +116,8 @@ def extract_manifests(
     _claim(out, settings)
 
     results: dict[str, _Result] = {}
-    for job, result in zip(jobs, _run(jobs, settings, num_workers), strict=True):
+    extracted = map_in_processes(partial(_extract, settings=settings), jobs, num_workers=num_workers, jobs_a_turn=4)
+    for job, result in zip(jobs, extracted, strict=True):
         results[job.path] = result
         if progress:
             progress(len(results), len(jobs))
@@ -189,15 +189,6 @@ def _claim(out: Path, settings: ExtractionSettings) -> None:
         raise DataError(
             f"{out}: holds frames with {found}, asked: {asdict(settings)}; delete it or choose another folder"
         )
-
-
-def _run(jobs: Sequence[_Job], settings: ExtractionSettings, num_workers: int) -> Iterator[_Result]:
-    with ProcessPoolExecutor(num_workers, initializer=exit_with_parent) as pool:
-        try:
-            yield from pool.map(partial(_extract, settings=settings), jobs, chunksize=4)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 def _extract(job: _Job, settings: ExtractionSettings) -> _Result:

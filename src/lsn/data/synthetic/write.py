@@ -7,7 +7,6 @@ import io
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsn.data.synthetic import gestures, long, motion
-from lsn.data.workers import exit_with_parent
+from lsn.data.workers import map_in_processes
 from lsn.errors import ConfigError, DataError, did_you_mean
 from lsn.files import write_text
 from lsn.video import write_video
@@ -227,8 +226,7 @@ def _run(jobs: Sequence[_Job], num_workers: int) -> Iterator[list[tuple[str, str
     if num_workers == 0:
         yield from map(_write_videos, jobs)
         return
-    with ProcessPoolExecutor(num_workers, initializer=exit_with_parent) as pool:
-        yield from pool.map(_write_videos, jobs, chunksize=8)
+    yield from map_in_processes(_write_videos, jobs, num_workers=num_workers, jobs_a_turn=8)
 
 
 def _write_videos(job: _Job) -> list[tuple[str, str]]:
