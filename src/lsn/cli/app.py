@@ -26,6 +26,7 @@ from lsn.cli.models import cost, models
 from lsn.cli.predict import predict
 from lsn.cli.recipes import recipes
 from lsn.cli.report import report
+from lsn.cli.reproduce import reproduce
 from lsn.cli.train import train
 from lsn.errors import LSNError, did_you_mean
 
@@ -43,6 +44,7 @@ _COMMANDS: tuple[tuple[App | Callable[..., int | None], Group, str], ...] = (
     (evaluate, _WORK, "lsn evaluate runs/mine videos/test.csv --clips 2 --crops 3"),
     (predict, _WORK, "lsn predict runs/mine clip.mp4 --annotate seen.mp4"),
     (report, _WORK, "lsn report runs/mine"),
+    (reproduce, _WORK, "lsn reproduce something-something-v1 lsn lsn_ss"),
     (convert, _WORK, "lsn convert tsm.pth.tar --model tsm_resnet50 --labels labels.txt --out weights/tsm"),
     (models, _LOOK, "lsn models resnet50"),
     (cost, _LOOK, "lsn cost lsn_resnet50 --num-frames 16"),

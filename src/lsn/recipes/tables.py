@@ -1,0 +1,150 @@
+"""Tables of results: which recipes their rows train, and what was published for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lsn.errors import ConfigError, did_you_mean
+
+_PAPER_URL = "https://doi.org/10.1007/978-981-19-5194-7_24"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model of a table."""
+
+    name: str
+    recipe: str
+    overrides: tuple[str, ...] = ()
+    """Changes to the recipe, `section.key=value`."""
+    published: float | None = None
+    """Top-1 that the paper reports, in percent."""
+    start: Row | None = None
+    """What is trained first, once for all seeds, and gives the initial weights."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Models that are compared on one data set."""
+
+    title: str
+    rows: tuple[Row, ...]
+    way_to_data: str
+    """What to do when the data is not there."""
+    source: str = ""
+    """Where the published figures are from."""
+
+    def choose(self, names: Sequence[str]) -> tuple[Row, ...]:
+        """The rows of these names, in the table's order; all without names.
+
+        Raises:
+            ConfigError: a name is not in the table.
+        """
+        known = [row.name for row in self.rows]
+        for name in names:
+            if name not in known:
+                raise ConfigError(f"the table of {self.title} has no row {name!r}; {did_you_mean(name, known)}")
+        return tuple(row for row in self.rows if not names or row.name in names)
+
+
+def _model(name: str) -> str:
+    return f"model.name={name}_resnet50"
+
+
+def _something(version: int, *, lsn: float, lsn_ss: float) -> Table:
+    name, recipe = f"something-something-v{version}", f"something_v{version}_lsn"
+    return Table(
+        f"Something-Something V{version}",
+        (
+            Row("tsn", recipe, (_model("tsn"),)),
+            Row("tsm", recipe, (_model("tsm"),)),
+            Row("convlstm", recipe, (_model("convlstm"),)),
+            Row("lsn", recipe, published=lsn),
+            Row("lsn_ss", f"{recipe}_ss", published=lsn_ss),
+            Row("lsn_ss_best", f"{recipe}_ss", ("input.horizontal_flip=true", "input.rand_augment_layers=2")),
+        ),
+        "Ask for the videos and labels at https://developer.qualcomm.com/software/ai-datasets/something-something, "
+        f"then: lsn data prepare {name} --annotations LABELS --videos VIDEOS --out data/{name}",
+        _PAPER_URL,
+    )
+
+
+_DIVING = "diving48_lsn_ss"
+
+
+def _gestures(family: str) -> Row:
+    """A model that learns movements, then synthetic gestures, then real ones."""
+    name = f"model.name={family}_test_resnet"
+    movements = Row(f"{family} on movements", "demo", (name,))
+    synthetic = Row(f"{family} on synthetic gestures", "gestures_pretrain", (name,), start=movements)
+    return Row(family, "gestures", (name,), start=synthetic)
+
+
+TABLES: dict[str, Table] = {
+    "something-something-v1": _something(1, lsn=45.7, lsn_ss=50.4),
+    "something-something-v2": _something(2, lsn=56.1, lsn_ss=62.3),
+    "diving48": Table(
+        "Diving48 V2",
+        (
+            Row("tsn", _DIVING, (_model("tsn"),)),
+            Row("tsm", _DIVING, (_model("tsm"),)),
+            Row("convlstm", _DIVING, (_model("convlstm"),)),
+            Row("lsn_ss", _DIVING, published=82.3),
+            Row(
+                "lsn_ss_from_something",
+                _DIVING,
+                ("model.pretrained=false",),
+                published=84.0,
+                start=Row("lsn_ss on something-something-v2", "something_v2_lsn_ss"),
+            ),
+        ),
+        "Fetch the videos and labels (version 2) from http://www.svcl.ucsd.edu/projects/resound/dataset.html, then: "
+        "lsn data prepare diving48 --annotations LABELS --videos RGB --out data/diving48",
+        _PAPER_URL,
+    ),
+    "gestures": Table(
+        "Real finger gestures (EgoGestAR)",
+        tuple(_gestures(family) for family in ("tsn", "tsm", "convlstm", "lsn", "lsn_ss")),
+        "Give yours with data.train=egogestar/train.csv data.val=egogestar/val.csv; then: lsn demo, and lsn data "
+        "synthesize runs/data/gestures --kind gestures --num-train 6000 --num-val 300 --size 96",
+    ),
+    "fight": Table(
+        "Fights in surveillance video (surv_fight)",
+        tuple(
+            Row(family, "fight", (f"model.name={family}_tf_efficientnet_lite0",))
+            for family in ("tsn", "tsm", "convlstm", "lsn", "lsn_ss")
+        ),
+        "Give yours with data.train=surv_fight/index.csv model.backbone_weights=tf_efficientnet_lite0.in1k.safetensors",
+    ),
+    "long": Table(
+        "Parts of the memory, on two flashes far apart (synthetic)",
+        (
+            Row("lsn", "long"),
+            Row("order 1", "long", ("model.order=1",)),
+            Row("order 2", "long", ("model.order=2",)),
+            Row("order 4, 4 steps", "long", ("model.order=4", "model.steps=4")),
+            Row("order 3, 6 steps", "long", ("model.steps=6",)),
+            Row("no ATS (convlstm)", "long", ("model.memory=convlstm",)),
+            Row("last stage only", "long", ("model.memory_stages=[3]",)),
+            Row("last two stages", "long", ("model.memory_stages=[2,3]",)),
+            Row("reduction 2", "long", ("model.reduction=2",)),
+            Row("shift beside the memory", "long", ("model.shift=bidirectional",)),
+            Row("shift alone", "long", ("model.memory=none", "model.shift=bidirectional")),
+            Row("neither", "long", ("model.memory=none",)),
+        ),
+        "Write it: lsn data synthesize runs/data/long --kind long",
+    ),
+}
+"""By the name that `lsn reproduce` takes."""
+
+
+def find_table(name: str) -> Table:
+    """A table by its name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in TABLES:
+        raise ConfigError(f"no table is called {name!r}; {did_you_mean(name, TABLES)}")
+    return TABLES[name]

@@ -1,0 +1,149 @@
+"""`lsn reproduce`, on sets so small that its figures mean nothing, through the real command."""
+
+import json
+
+import pytest
+import yaml
+
+from lsn.cli.app import main
+from lsn.data.synthetic import write_synthetic
+from lsn.recipes.tables import TABLES, Row, find_table
+
+SMALL = [
+    "training.epochs=1",
+    "optim.warmup_epochs=0",
+    "input.size=32",
+    "input.short_side=32",
+    "data.num_workers=0",
+    "model.num_frames=4",
+]
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """The long set in small, as overrides; the working folder is empty but for it."""
+    monkeypatch.chdir(tmp_path)
+    written = write_synthetic("long", kind="long", num_train=4, num_val=2, size=32)
+    return [f"data.train={written.train}", f"data.val={written.val}"]
+
+
+def saved_recipe(folder):
+    return yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))
+
+
+def test_a_row_is_trained_once_a_seed_and_the_table_has_mean_and_range(tmp_path, data, capsys):
+    arguments = ["reproduce", "long", "lsn", "neither", *data, *SMALL, "--seeds", "2", "--out", "runs"]
+    assert main(arguments) == 0
+    out = tmp_path / "runs/long"
+    rows = json.loads((out / "table.json").read_text())
+    assert [row["name"] for row in rows] == ["lsn", "neither"]
+    for row in rows:
+        measured = [
+            100 * json.loads((out / row["name"] / f"seed{seed}/evaluation.json").read_text())["metrics"]["top1"]
+            for seed in (0, 1)
+        ]
+        assert row["top1"] == pytest.approx(measured)
+        assert row["mean"] == pytest.approx(sum(measured) / 2)
+        assert (row["protocol"], row["num_videos"]) == ("4x1x1", 2)
+    assert saved_recipe(out / "lsn/seed1")["training"]["seed"] == 1
+    assert saved_recipe(out / "neither/seed0")["model"]["memory"] == "none"
+    said = capsys.readouterr().out
+    assert "2 videos; 2 seeds, mean (range)." in said
+
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("model.safetensors")}
+    assert main([*arguments, "--into", "page.md"]) == 2
+    assert "page.md: cannot be read" in capsys.readouterr().err
+    (tmp_path / "page.md").write_text("# Mine\n<!-- table: long -->\nold\n<!-- end: long -->\nrest\n")
+    assert main([*arguments, "--into", "page.md"]) == 0
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("model.safetensors")} == before
+    page = (tmp_path / "page.md").read_text()
+    assert page == f"# Mine\n<!-- table: long -->\n{(out / 'table.md').read_text()}<!-- end: long -->\nrest\n"
+
+
+def test_a_finished_run_with_other_settings_is_not_taken_for_this_one(tmp_path, data, capsys):
+    arguments = ["reproduce", "long", "neither", *data, *SMALL, "--out", "runs"]
+    assert main(arguments) == 0
+    assert main([*arguments, "optim.learning_rate=0.1"]) == 2
+    assert "holds a run with other settings; delete it" in capsys.readouterr().err
+
+
+def test_a_row_starts_from_what_is_trained_before_it(tmp_path, data, monkeypatch):
+    start = Row("movements", "long", tuple(data))
+    table = TABLES["long"]
+    monkeypatch.setitem(TABLES, "long", type(table)("Mine", (Row("mine", "long", start=start),), ""))
+
+    assert main(["reproduce", "long", *data, *SMALL, "--seeds", "2", "--out", "runs"]) == 0
+
+    for seed in (0, 1):
+        initial = saved_recipe(tmp_path / f"runs/long/mine/seed{seed}")["model"]["initial_weights"]
+        assert initial == "runs/long/movements/seed0"
+    assert not (tmp_path / "runs/long/movements/seed1").exists()
+
+
+@pytest.mark.parametrize("name", ["something-something-v1", "something-something-v2", "diving48"])
+def test_without_data_it_says_what_is_missing_and_where_to_ask(tmp_path, monkeypatch, capsys, name):
+    monkeypatch.chdir(tmp_path)
+    assert main(["reproduce", name]) == 2
+    said = capsys.readouterr().err
+    assert f"data/{name}/train.csv is not there" in said
+    assert f"lsn data prepare {name}" in said
+    assert "://" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["something-v1"], "no table is called 'something-v1'; did you mean 'something-something-v1'?"),
+        (["long", "lns"], "no row 'lns'; did you mean 'lsn'?"),
+        (["long", "--seeds", "0"], "--seeds is 0"),
+        (["long", "optim.rate=3"], "unknown key 'rate'"),
+    ],
+)
+def test_mistakes_are_named(arguments, expected, capsys):
+    assert main(["reproduce", *arguments]) == 2
+    assert expected in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_without_a_table_all_are_listed(capsys):
+    assert main(["reproduce"]) == 0
+    said = capsys.readouterr().out
+    assert all(name in said for name in TABLES)
+    assert "lsn_ss_best" in said
+
+
+def test_the_published_figures_are_those_of_the_paper():
+    published = {
+        (name, row.name): row.published for name, table in TABLES.items() for row in table.rows if row.published
+    }
+    assert published == {
+        ("something-something-v1", "lsn"): 45.7,
+        ("something-something-v2", "lsn"): 56.1,
+        ("something-something-v1", "lsn_ss"): 50.4,
+        ("something-something-v2", "lsn_ss"): 62.3,
+        ("diving48", "lsn_ss"): 82.3,
+        ("diving48", "lsn_ss_from_something"): 84.0,
+    }
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_row_of_every_table_is_a_valid_recipe(name):
+    from lsn.cli.reproduce import _config
+
+    for row in find_table(name).rows:
+        config = _config(row, [], seed=0)
+        if row.published:
+            clips = 1 if row.name == "lsn" else 2
+            assert (config.model.num_frames, config.evaluation.num_clips, config.evaluation.num_crops) == (16, clips, 1)
+
+
+@pytest.mark.parametrize("name", ["something-something-v1", "something-something-v2", "diving48", "gestures", "fight"])
+def test_baselines_have_the_budget_of_the_lsn_beside_them(name):
+    from dataclasses import replace
+
+    from lsn.cli.reproduce import _config
+
+    by_name = {row.name: _config(row, [], seed=0) for row in find_table(name).rows}
+    plain = by_name.get("lsn", by_name["lsn_ss"])
+    for baseline in ("tsn", "tsm", "convlstm"):
+        config = by_name[baseline]
+        assert config == replace(plain, model=replace(plain.model, name=config.model.name))
