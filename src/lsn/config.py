@@ -187,6 +187,8 @@ class TrainingConfig:
     """Decay of the moving average of the weights, which is then what is evaluated and saved; 0 is off."""
     batch_norm: Literal["train", "sync", "partial", "frozen"] = "train"
     """Statistics by process; over all processes; only the first norm and those of new layers learn; only the latter."""
+    frozen_stages: int = 0
+    """First stages of the CNN, 0 to 4, that keep their starting weights; memory blocks learn all the same."""
     grad_checkpointing: bool = False
     """Recompute the CNN's activations in the backward pass instead of keeping them."""
     seed: int = 0
@@ -205,6 +207,7 @@ class TrainingConfig:
             _require(getattr(self, name) >= 1, f"training.{name}", getattr(self, name), "at least 1")
         _require(0 <= self.label_smoothing < 1, "training.label_smoothing", self.label_smoothing, "in [0, 1)")
         _require(0 <= self.ema_decay < 1, "training.ema_decay", self.ema_decay, "in [0, 1)")
+        _require(0 <= self.frozen_stages <= 4, "training.frozen_stages", self.frozen_stages, "between 0 and 4")
         _require(self.checkpoint_every >= 0, "training.checkpoint_every", self.checkpoint_every, "0 or more")
 
 

@@ -20,6 +20,7 @@ from lsn.models import Recognizer
 from lsn.training.batch_norm import freeze_batch_norm, synchronize_batch_norm
 from lsn.training.checkpoint import Position, load_checkpoint, refuse_to_overwrite, save_checkpoint
 from lsn.training.distributed import World
+from lsn.training.freeze import freeze_stages
 from lsn.training.machine import tune_allocator
 from lsn.training.optim import Schedule, create_optimizer, parameter_groups
 from lsn.training.plan import count_steps
@@ -106,9 +107,9 @@ def prepare(config: RunConfig, out: Path, world: World, *, resume: bool) -> Run:
     model = _build_model(config, train_set.labels, saved)
     model.set_grad_checkpointing(settings.grad_checkpointing)
     model.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    frozen_norms: list[nn.Module] = []
+    frozen_norms = freeze_stages(model, settings.frozen_stages)
     if settings.batch_norm in ("partial", "frozen"):
-        frozen_norms = freeze_batch_norm(model, settings.batch_norm, new_names=model.new_parameter_names())
+        frozen_norms += freeze_batch_norm(model, settings.batch_norm, new_names=model.new_parameter_names())
     elif settings.batch_norm == "sync" and world.size > 1:
         synchronize_batch_norm(model, world.device)
 
