@@ -44,7 +44,7 @@ def test_the_first_stages_keep_weights_and_statistics_and_all_else_learns(num_st
 
 
 def test_random_weights_and_stages_that_are_not_there_are_refused():
-    with pytest.raises(ConfigError, match="frozen_stages is 1, but .* has random weights; give model.pretrained"):
+    with pytest.raises(ConfigError, match=r"frozen_stages is 1, but .* has random weights; give model.pretrained"):
         freeze_stages(network(trained=False), 1)
     with pytest.raises(ConfigError, match="frozen_stages is 5, but lsn_resnet10t has 4 stages"):
         freeze_stages(network(), 5)
