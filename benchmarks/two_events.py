@@ -12,8 +12,6 @@ videos are never seen in training.
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import random
 import sys
 from collections.abc import Sequence
@@ -25,7 +23,7 @@ from torchvision.transforms.v2.functional import center_crop, resize
 
 from lsn.data import Clip, open_clip, read_manifest, split_manifest
 from lsn.errors import DataError, LSNError
-from lsn.files import write_text
+from lsn.files import write_csv
 from lsn.video import write_video
 
 LABELS = ("gesture then fight", "fight then gesture")
@@ -96,9 +94,7 @@ def write_split(out: Path, split: str, sources: Sources, num_videos: int, rng: r
             rows.append((path, label, str(pair), Path(gesture.path).name, Path(fight.path).name))
         if pair % 20 == 19 or 2 * pair + 2 == num_videos:
             print(f"{split}: {2 * pair + 2} of {num_videos} videos", file=sys.stderr)
-    table = io.StringIO()
-    csv.writer(table, lineterminator="\n").writerows(rows)
-    write_text(out / f"{split}.csv", table.getvalue())
+    write_csv(out / f"{split}.csv", rows)
 
 
 def join(gesture: Clip, fight: Clip, calm: Sequence[Clip], rng: random.Random) -> tuple[torch.Tensor, torch.Tensor]:

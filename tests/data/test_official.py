@@ -249,7 +249,7 @@ def spoil_row(root):
         (spoil_two_endings, ["train.csv line 2", "frames/2 and", "frames/2.mp4 are both video '2'"]),
         (spoil_empty, ["train.csv line 2", "empty file (0 bytes)"]),
         (spoil_missing_name, ["labels.csv: 173 class names, but Something-Something V1 has 174"]),
-        (spoil_class, ["train.csv line 2", "'Doing 09, something' is not in the labels file; did you mean"]),
+        (spoil_class, ["train.csv line 2", "'Doing 09, something' (1 video) is not in the labels file; did you mean"]),
         (spoil_twice, ["train.csv line 3", "video '1' is listed here and in", "train.csv line 1; keep one"]),
         (spoil_both_splits, ["validation.csv line 1", "listed here and in", "train.csv line 1"]),
         (spoil_row, ["train.csv line 2: expected 'id;class name', got '2,Doing 09'"]),

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +17,7 @@ from lsn.data.clips import Clip, Manifest
 from lsn.data.windows import frame_range
 from lsn.data.workers import map_in_processes
 from lsn.errors import DataError, VideoError
-from lsn.files import write_text
+from lsn.files import write_csv, write_text
 from lsn.video.extract import check_extraction, extract_frames, open_for_extraction
 from lsn.video.frames_reader import numbered_files
 
@@ -130,7 +128,7 @@ def extract_manifests(
         for clip, span in zip(job.clips, results[job.path].windows, strict=False)  # none where the video failed
     }
     for name, manifest in zip(names, manifests, strict=True):
-        _write_manifest(out / name, manifest, folders, results, windows, settings)
+        write_csv(out / name, _manifest(manifest, out, folders, results, windows, settings.pattern))
     done = [result for result in results.values() if result.error is None]
     return Extraction(
         num_extracted=sum(not result.was_there for result in done),
@@ -217,29 +215,25 @@ def _write_failures(path: Path, failures: Sequence[tuple[str, str]]) -> None:
     if not failures:
         path.unlink(missing_ok=True)  # of an earlier call
         return
-    table = io.StringIO()
-    csv.writer(table, lineterminator="\n").writerows([("path", "reason"), *failures])
-    write_text(path, table.getvalue())
+    write_csv(path, [("path", "reason"), *failures])
 
 
-def _write_manifest(
-    path: Path,
+def _manifest(
     manifest: Manifest,
+    out: Path,
     folders: dict[str, Path],
     results: dict[str, _Result],
     windows: dict[tuple[str, tuple[float | None, ...]], tuple[int, int]],
-    settings: ExtractionSettings,
-) -> None:
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["path", "label", "first_frame", "last_frame", "num_frames", "frame_pattern", "group"])
+    pattern: str,
+) -> Iterator[tuple[object, ...]]:
+    """The rows of the manifest of frames that stands for one of videos, its header first."""
+    yield "path", "label", "first_frame", "last_frame", "num_frames", "frame_pattern", "group"
     for clip in manifest.clips:
         result = results[clip.path]
         if result.error is not None:
             continue
-        first, last = windows[clip.path, clip.window]
-        is_whole = (first, last) == (0, result.num_frames)
-        folder = folders[clip.path].relative_to(path.parent).as_posix()
-        span = ("", "") if is_whole else (first, last)
-        writer.writerow([folder, clip.label, *span, result.num_frames, settings.pattern, clip.group])
-    write_text(path, table.getvalue())
+        span: tuple[int | None, int | None] = windows[clip.path, clip.window]
+        if span == (0, result.num_frames):
+            span = None, None
+        folder = folders[clip.path].relative_to(out).as_posix()
+        yield folder, clip.label, *span, result.num_frames, pattern, clip.group

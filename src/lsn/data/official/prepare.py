@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
-import shutil
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +15,7 @@ from lsn.data.official.datasets import Annotations, OfficialDataset, read_annota
 from lsn.data.official.lists import Row, Split
 from lsn.data.text import listing, suggestion
 from lsn.errors import DataError, VideoError
-from lsn.files import write_text
+from lsn.files import new_folder, write_csv, write_text
 from lsn.video.frames_reader import numbered_files
 
 RECORD = "dataset.json"
@@ -94,9 +89,9 @@ def prepare(
             raise DataError(f"{splits[key].source}: none of its {len(splits[key].rows)} videos is in {videos}")
     left_out = tuple(f"{split.where(row)}: {row.name}" for split, row in missing)
     record = {"dataset": name, "clips": {key: len(rows) for key, rows in kept.items()}, "missing": len(missing)}
-    with _new_folder(out) as partial:
+    with new_folder(out) as partial:
         for key, rows in kept.items():
-            write_text(partial / f"{key}.csv", _manifest_text(rows, found, lists.dataset, videos, out))
+            write_csv(partial / f"{key}.csv", _manifest(rows, found, lists.dataset, videos, out))
         write_text(partial / "labels.txt", "".join(f"{label}\n" for label in lists.labels))
         if left_out:
             write_text(partial / "missing.txt", "".join(f"{line}\n" for line in left_out))
@@ -127,19 +122,20 @@ def _row_problems(lists: Annotations) -> list[Problem]:
     """Names without a class, and videos that are listed twice."""
     problems = []
     known = set(lists.labels)
-    unknown: Counter[str] = Counter()
+    unknown: dict[str, list[str]] = {}
     first_of: dict[str, str] = {}
     for split in (lists.train, lists.val):
         for row in split.rows:
+            where = split.where(row)
             if row.label not in known:
-                unknown[row.label] += 1
-                if unknown[row.label] == 1:
-                    message = f"class {row.label!r} is not in the labels file; {suggestion(row.label, lists.labels)}"
-                    problems.append(Problem("error", message, split.where(row)))
+                unknown.setdefault(row.label, []).append(where)
             if row.name in first_of:
                 message = f"video {row.name!r} is listed here and in {first_of[row.name]}; keep one of them"
-                problems.append(Problem("error", message, split.where(row)))
-            first_of.setdefault(row.name, split.where(row))
+                problems.append(Problem("error", message, where))
+            first_of.setdefault(row.name, where)
+    for label, places in unknown.items():
+        some = f"class {label!r} ({len(places)} video{'s' * (len(places) > 1)}) is not in the labels file"
+        problems.append(Problem("error", f"{some}; {suggestion(label, lists.labels)}", places[0]))
     for split in (lists.train, lists.val):
         if not split.rows:
             problems.append(Problem("error", "lists no videos", str(split.source)))
@@ -217,35 +213,18 @@ def _missing_problem(missing: Sequence[tuple[Split, Row]], lists: Annotations, v
     return Problem("error", message, split.where(row))
 
 
-def _manifest_text(
+def _manifest(
     rows: Sequence[Row],
     found: Mapping[str, _Found],
     dataset: OfficialDataset,
     videos: str | Path | None,
     out: Path,
-) -> str:
+) -> Iterator[tuple[object, ...]]:
+    """The rows of a manifest, its header first."""
     # Relative to the manifests, so that both folders can be moved together.
     top = "" if videos is None else os.path.relpath(videos, out)
     suffix = "" if dataset.published_as_frames else Path(dataset.example).suffix
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["path", "label", "num_frames"])
+    yield "path", "label", "num_frames"
     for row in rows:
         entry = found.get(row.name) or _Found(row.name + suffix, None)
-        writer.writerow([os.path.join(top, entry.name), row.label, entry.num_frames])  # noqa: PTH118
-    return table.getvalue()
-
-
-@contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
-    """Yields a folder that takes the place of `folder`, missing or empty, when the block ends without an error."""
-    partial = folder.absolute().with_name(f".{folder.absolute().name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of a call that was killed
-    try:
-        partial.mkdir(parents=True)
-        yield partial
-        if folder.exists():
-            folder.rmdir()
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        yield os.path.join(top, entry.name), row.label, entry.num_frames  # noqa: PTH118

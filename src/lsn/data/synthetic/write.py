@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +14,7 @@ from numpy.typing import NDArray
 from lsn.data.synthetic import gestures, long, motion
 from lsn.data.workers import map_in_processes
 from lsn.errors import ConfigError, DataError, did_you_mean
-from lsn.files import write_text
+from lsn.files import new_folder, write_csv, write_text
 from lsn.video import write_video
 
 _RECORD = "synthetic.json"
@@ -170,17 +167,9 @@ def write_synthetic(
     if _already_written(folder, request):
         return result
 
-    partial = folder.absolute().with_name(f".{folder.absolute().name}.partial")
-    if partial.exists():
-        shutil.rmtree(partial)  # of a call that was killed
-    try:
+    with new_folder(folder) as partial:
         _write_all(partial, request, num_workers, progress)
         write_text(partial / _RECORD, json.dumps(asdict(request), indent=2) + "\n")
-        if folder.exists():
-            folder.rmdir()  # it is empty
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return result
 
 
@@ -217,9 +206,7 @@ def _write_all(folder: Path, request: _Request, num_workers: int, progress: Call
         if progress:
             progress(done, total)
     for split, split_rows in rows.items():
-        table = io.StringIO()
-        csv.writer(table, lineterminator="\n").writerows([("path", "label"), *sorted(split_rows)])
-        write_text(folder / f"{split}.csv", table.getvalue())
+        write_csv(folder / f"{split}.csv", [("path", "label"), *sorted(split_rows)])
 
 
 def _run(jobs: Sequence[_Job], num_workers: int) -> Iterator[list[tuple[str, str]]]:
