@@ -32,11 +32,11 @@ def saved_recipe(folder):
 
 
 def test_a_row_is_trained_once_a_seed_and_the_table_has_mean_and_range(tmp_path, data, capsys):
-    arguments = ["reproduce", "long", "lsn", "neither", *data, *SMALL, "--seeds", "2", "--out", "runs"]
+    arguments = ["reproduce", "long", "lsn", "no_memory", *data, *SMALL, "--seeds", "2", "--out", "runs"]
     assert main(arguments) == 0
     out = tmp_path / "runs/long"
     rows = json.loads((out / "table.json").read_text())
-    assert [row["name"] for row in rows] == ["lsn", "neither"]
+    assert [row["name"] for row in rows] == ["lsn", "no_memory"]
     for row in rows:
         measured = [
             100 * json.loads((out / row["name"] / f"seed{seed}/evaluation.json").read_text())["metrics"]["top1"]
@@ -46,7 +46,7 @@ def test_a_row_is_trained_once_a_seed_and_the_table_has_mean_and_range(tmp_path,
         assert row["mean"] == pytest.approx(sum(measured) / 2)
         assert (row["protocol"], row["num_videos"]) == ("4x1x1", 2)
     assert saved_recipe(out / "lsn/seed1")["training"]["seed"] == 1
-    assert saved_recipe(out / "neither/seed0")["model"]["memory"] == "none"
+    assert saved_recipe(out / "no_memory/seed0")["model"]["memory"] == "none"
     said = capsys.readouterr().out
     assert "2 videos; 2 seeds, mean (range)." in said
 
@@ -61,7 +61,7 @@ def test_a_row_is_trained_once_a_seed_and_the_table_has_mean_and_range(tmp_path,
 
 
 def test_a_finished_run_with_other_settings_is_not_taken_for_this_one(tmp_path, data, capsys):
-    arguments = ["reproduce", "long", "neither", *data, *SMALL, "--out", "runs"]
+    arguments = ["reproduce", "long", "no_memory", *data, *SMALL, "--out", "runs"]
     assert main(arguments) == 0
     assert main([*arguments, "optim.learning_rate=0.1"]) == 2
     assert "holds a run with other settings; delete it" in capsys.readouterr().err

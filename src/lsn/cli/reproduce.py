@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def reproduce(
-    table: str = "",
+    table: str | None = None,
     /,
     *rows: str,
     seeds: int = 1,
@@ -46,7 +46,7 @@ def reproduce(
     into
         Also put the table into this Markdown page, between <!-- table: NAME --> and <!-- end: NAME -->.
     """
-    if not table:
+    if table is None:
         _list_tables()
         return
     if seeds < 1:
@@ -109,7 +109,7 @@ def _run(row: Row, overrides: Sequence[str], out: Path, seed: int) -> Path:
     if row.start:
         start = _run(row.start, _for_start(overrides), out, seed=0)
         config = replace(config, model=replace(config.model, initial_weights=str(start)))
-    folder = out / row.name.replace(" ", "_").replace(",", "") / f"seed{seed}"
+    folder = out / row.name.replace(" ", "_") / f"seed{seed}"
     if (folder / "report.html").is_file():  # what a run writes last
         _require_same(config, folder)
         output().print(f"{row.name}, seed {seed}: done already, in {folder}")
