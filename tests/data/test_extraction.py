@@ -59,6 +59,20 @@ def test_the_clips_of_the_frames_are_those_of_the_videos(videos, tmp_path):
                 assert (a - b).abs().mean() < 4  # what JPEG costs; neighbouring frames differ by 60
 
 
+def test_manifests_in_other_folders_than_their_videos(videos, tmp_path):
+    for split, name in (("train", "a/one.mp4"), ("val", "b/three.mp4")):
+        (tmp_path / "lists" / split).mkdir(parents=True)
+        (tmp_path / f"lists/{split}/{split}.csv").write_text(f"path,label\n../../videos/{name},x\n")
+    manifests = [read_manifest(tmp_path / f"lists/{split}/{split}.csv") for split in ("train", "val")]
+
+    extract_manifests(manifests, tmp_path / "out")
+
+    found = sorted(
+        path.relative_to(tmp_path / "out/frames").as_posix() for path in (tmp_path / "out").rglob("*_00001*")
+    )
+    assert found == ["a/one/img_00001.jpg", "b/three/img_00001.jpg"]
+
+
 def test_a_group_column_is_kept(videos, tmp_path):
     extract_manifests([read_manifest(videos / "train.csv", group_column="scene")], tmp_path / "out")
 

@@ -159,7 +159,7 @@ def _jobs(manifests: Sequence[Manifest], frames: Path) -> list[_Job]:
             if Path(clip.path).is_dir():
                 raise DataError(f"{manifest.where(clip)}: {clip.path} is a folder of frames already; give video files")
             clips_of.setdefault(clip.path, {}).setdefault(clip.window, clip)
-    absolute = {path: Path(path).absolute() for path in clips_of}
+    absolute = {path: Path(os.path.abspath(path)) for path in clips_of}  # noqa: PTH100 - without .. and links as they are
     top = Path(os.path.commonpath([path.parent for path in absolute.values()])) if absolute else Path()
     folders: dict[Path, str] = {}
     jobs = []
