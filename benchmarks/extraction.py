@@ -1,8 +1,7 @@
 """Frames a second of `lsn data extract-frames` beside those of ffmpeg, one core each, in one run.
 
 Both decode every clip, shrink it to a short side and write JPEGs, clip by clip in turns. ffmpeg starts anew for each
-clip, as the scripts do that call it; Both must write the same number of
-frames of the same size.
+clip, as scripts that call it do. Both must write the same number of frames of the same size.
 
     python benchmarks/extraction.py SURV_FIGHT/index.csv
 """
@@ -39,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if shutil.which("ffmpeg") is None:
             raise DataError("ffmpeg is not installed; it is what this compares with")
         clips = read_manifest(options.manifest).clips[: options.most]
+        if len(clips) < 2:
+            raise DataError(f"{options.manifest}: {len(clips)} clip; a comparison by clip needs at least 2")
         ours, theirs, num_frames = measure([clip.path for clip in clips], options.short_side)
     except LSNError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -88,7 +89,10 @@ def by_ffmpeg(path: str, out: Path, short_side: int) -> None:
 def check_same(a: Path, b: Path, path: str) -> int:
     """The number of frames, if both wrote as many, in one size."""
     names = [sorted(file.name for file in folder.iterdir()) for folder in (a, b)]
-    sizes = [Image.open(folder / "img_00001.jpg").size for folder in (a, b)]
+    sizes = []
+    for folder in (a, b):
+        with Image.open(folder / "img_00001.jpg") as image:
+            sizes.append(image.size)
     if names[0] != names[1] or sizes[0] != sizes[1]:
         raise DataError(f"{path}: {len(names[0])} frames of {sizes[0]} here, {len(names[1])} of {sizes[1]} by ffmpeg")
     return len(names[0])

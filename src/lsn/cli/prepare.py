@@ -74,7 +74,7 @@ def extract_frames(
 ) -> None:
     """Write the frames of every video of some manifests as JPEGs, and manifests of them.
 
-    Trainings read videos as they are; docs/data.md tells when frames pay. A call that was stopped can be repeated:
+    Trainings read videos as they are; docs/data.md has more on frames. A call that was stopped can be repeated:
     finished videos are counted again and kept.
 
     Parameters
@@ -159,13 +159,14 @@ def _print_videos(prepared: Prepared) -> None:
     from lsn.data.extraction import estimate_extraction
 
     train = read_manifest(prepared.train, labels=prepared.annotations.labels)
-    frames = describe(train, probe(thinned(train, MOST_OPENED))).opened
+    opened = thinned(train, MOST_OPENED)
+    frames = describe(opened, probe(opened)).opened
     console = output()
     if frames is not None:
         spread = frames.num_frames
-        some = f" (of {MOST_OPENED} videos looked into)" if len(train) > MOST_OPENED else ""
+        some = f" (of {len(opened)} videos looked into)" if len(opened) < len(train) else ""
         console.print(f"Frames{some}: {spread.minimum:.0f} to {spread.maximum:.0f}, median {spread.median:.0f}")
-    files = [clip for clip in train.clips if not Path(clip.path).is_dir()]
+    files = [clip for clip in train.clips if clip.num_frames is None]  # folders have been counted
     if not files:
         return
     estimate = estimate_extraction(thinned(replace(train, clips=tuple(files)), MOST_EXTRACTED))

@@ -22,7 +22,7 @@ class Row:
     line: int
     """Line of the list, counted from 1."""
     num_frames: int | None = None
-    """Frames that the list promises; None if it tells nothing."""
+    """Frames that the list tells; None if it tells nothing."""
 
 
 @dataclass(frozen=True)

@@ -206,7 +206,7 @@ def _missing_problem(missing: Sequence[tuple[Split, Row]], lists: Annotations, v
     message = f"{len(missing)} of {total} videos are not in {videos}: {listing([row.name for _, row in missing])}; "
     if len(missing) == total:
         example = f"expected such as {videos / lists.dataset.example}"
-        inner = [entry.name for entry in sorted(videos.iterdir()) if entry.is_dir()] if len(missing) == total else []
+        inner = [entry.name for entry in sorted(videos.iterdir()) if entry.is_dir()]
         message += example + (f"; is it in one of {listing(inner)}?" if inner else "")
     else:
         message += "fetch them, or leave them out with --skip-missing"
