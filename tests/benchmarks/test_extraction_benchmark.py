@@ -1,8 +1,6 @@
 """The extraction benchmark runs and compares like with like."""
 
-import importlib.util
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,15 +9,10 @@ from PIL import Image
 from lsn.errors import DataError
 from lsn.video import write_video
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks/extraction.py"
-
 
 @pytest.fixture(scope="module")
-def benchmark():
-    spec = importlib.util.spec_from_file_location("extraction_benchmark", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def benchmark(import_script):
+    return import_script("extraction")
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="compares with ffmpeg")

@@ -1,7 +1,6 @@
 """Joined videos of two events, made from clips whose colour tells what they are and which source they are from."""
 
 import csv
-import importlib
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 from lsn.data import read_manifest
 from lsn.video import open_video, write_video
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 RED, BLUE = (200, 30, 30), (30, 30, 200)
 NUM_SOURCES = 8
 NUM_VIDEOS = {"train": 8, "val": 4}
@@ -50,10 +48,8 @@ def write_sources(folder: Path, fight: str = "fight") -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def two_events():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(BENCHMARKS)
-        yield importlib.import_module("two_events").main
+def two_events(import_script):
+    return import_script("two_events").main
 
 
 @pytest.fixture(scope="module")

@@ -68,7 +68,8 @@ def test_a_finished_run_with_other_settings_is_not_taken_for_this_one(tmp_path, 
 
 
 def test_a_row_starts_from_what_is_trained_before_it(tmp_path, data, monkeypatch):
-    start = Row("movements", "long", tuple(data))
+    train, val = (override.partition("=")[2] for override in data)
+    start = Row("movements", "long", (f"data.train={val}", f"data.val={train}"))
     table = TABLES["long"]
     monkeypatch.setitem(TABLES, "long", type(table)("Mine", (Row("mine", "long", start=start),), ""))
 
@@ -78,6 +79,8 @@ def test_a_row_starts_from_what_is_trained_before_it(tmp_path, data, monkeypatch
         initial = saved_recipe(tmp_path / f"runs/long/mine/seed{seed}")["model"]["initial_weights"]
         assert initial == "runs/long/movements/seed0"
     assert not (tmp_path / "runs/long/movements/seed1").exists()
+    started = saved_recipe(tmp_path / "runs/long/movements/seed0")["data"]
+    assert (started["train"], started["val"], started["num_workers"]) == (val, train, 0)
 
 
 @pytest.mark.parametrize("name", ["something-something-v1", "something-something-v2", "diving48"])

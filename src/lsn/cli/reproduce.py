@@ -37,8 +37,8 @@ def reproduce(
     table
         Name of the table.
     rows
-        Rows to train, by default all; and changes to every recipe, such as data.train=videos/train.csv. Changes to
-        data.* are for the rows, not for what they start from.
+        Rows to train, by default all; and changes to every recipe, such as data.train=videos/train.csv. Those that
+        say which clips are for the rows, not for what they start from.
     seeds
         Runs a row, with seeds 0, 1, ...; the table then has their mean and range.
     out
@@ -72,9 +72,12 @@ def _config(row: Row, overrides: Sequence[str], *, seed: int) -> RunConfig:
     return load_config(find_recipe(row.recipe), (*row.overrides, *overrides, f"training.seed={seed}"))
 
 
+_WHICH_CLIPS = {f"data.{key}" for key in ("train", "val", "val_fraction", "root", "labels", "group_column")}
+
+
 def _for_start(overrides: Sequence[str]) -> list[str]:
-    """Changes that also hold for what a row starts from, which has data of its own."""
-    return [override for override in overrides if not override.startswith("data.")]
+    """Changes that also hold for what a row starts from, which has clips of its own."""
+    return [override for override in overrides if override.partition("=")[0] not in _WHICH_CLIPS]
 
 
 def _check_data(table: Table, row: Row, overrides: Sequence[str]) -> None:
