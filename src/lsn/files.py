@@ -33,7 +33,7 @@ def new_folder(folder: str | Path) -> Iterator[Path]:
 
     What a killed process left of an earlier try is removed.
     """
-    folder = Path(folder).absolute()
+    folder = Path(folder).resolve()  # where a link to an empty folder, or to none yet, leads
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:

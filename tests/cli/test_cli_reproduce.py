@@ -1,6 +1,7 @@
 """`lsn reproduce`, on sets so small that its figures mean nothing, through the real command."""
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -83,6 +84,61 @@ def test_a_row_starts_from_what_is_trained_before_it(tmp_path, data, monkeypatch
     assert (started["train"], started["val"], started["num_workers"]) == (val, train, 0)
 
 
+def test_finished_rows_with_the_same_settings_stay_in_the_table(tmp_path, data):
+    def rows_of_table():
+        return [row["name"] for row in json.loads((tmp_path / "runs/long/table.json").read_text())]
+
+    common = [*data, *SMALL, "--out", "runs"]
+    assert main(["reproduce", "long", "no_memory", *common]) == 0
+    assert main(["reproduce", "long", "shift_alone", *common]) == 0
+    assert rows_of_table() == ["shift_alone", "no_memory"]
+    assert main(["reproduce", "long", "last_stage", *common, "optim.learning_rate=0.1"]) == 0
+    assert rows_of_table() == ["last_stage"]
+
+
+def test_a_start_that_is_there_already_is_named_once_for_all_rows(tmp_path, data, monkeypatch):
+    common = [*data, *SMALL, "--out", "runs"]
+    assert main(["reproduce", "long", "no_memory", *common]) == 0
+    weights = tmp_path / "runs/long/no_memory/seed0"
+    start = Row("never trained", "long", ("data.train=nowhere.csv",))
+    rows = (Row("mine", "long", ("model.memory=none", "model.pretrained=false"), start=start),)
+    monkeypatch.setitem(TABLES, "long", type(TABLES["long"])("Mine", rows, ""))
+
+    given = [f"model.initial_weights={weights}", "model.backbone_weights=for_rows_without_a_start.safetensors"]
+    assert main(["reproduce", "long", *common, *given]) == 0
+
+    assert saved_recipe(tmp_path / "runs/long/mine/seed0")["model"]["initial_weights"] == str(weights)
+    assert not (tmp_path / "runs/long/never_trained").exists()
+
+
+def test_a_run_that_was_stopped_before_its_recipe_was_written_goes_on(tmp_path, data, monkeypatch, capsys):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    arguments = ["reproduce", "long", "no_memory", *data, *SMALL, "--out", "runs"]
+    run = tmp_path / "runs/long/no_memory/seed0"
+    with monkeypatch.context() as patch:
+        patch.setattr("lsn.training.setup.Tracker", stop)
+        assert main(arguments) == 130
+    assert "the same command goes on with it" in capsys.readouterr().err
+    assert [path.name for path in run.iterdir()] == ["checkpoint.pt"]
+    assert main(arguments) == 0
+    assert (run / "report.html").is_file()
+
+
+def test_the_page_is_looked_at_before_anything_is_trained(tmp_path, data, capsys):
+    (tmp_path / "page.md").write_text("no place")
+    assert main(["reproduce", "long", "lsn", *data, *SMALL, "--out", "runs", "--into", "page.md"]) == 2
+    assert "has no place for this table" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_missing_data_of_a_start_is_explained_by_its_own_table(tmp_path, data, capsys):
+    assert main(["reproduce", "diving48", "lsn_ss_from_something", *data, "data.labels=null"]) == 2
+    said = capsys.readouterr().err
+    assert "data/something-something-v2/train.csv is not there. Ask for the videos" in said
+
+
 @pytest.mark.parametrize("name", ["something-something-v1", "something-something-v2", "diving48"])
 def test_without_data_it_says_what_is_missing_and_where_to_ask(tmp_path, monkeypatch, capsys, name):
     monkeypatch.chdir(tmp_path)
@@ -100,6 +156,8 @@ def test_without_data_it_says_what_is_missing_and_where_to_ask(tmp_path, monkeyp
         (["long", "lns"], "no row 'lns'; did you mean 'lsn'?"),
         (["long", "--seeds", "0"], "--seeds is 0"),
         (["long", "optim.rate=3"], "unknown key 'rate'"),
+        (["long", "model.name=tsn_resnet50"], "model.name is what the rows of a table differ in"),
+        (["long", "training.seed=7"], "--seeds says how many"),
     ],
 )
 def test_mistakes_are_named(arguments, expected, capsys):
@@ -130,10 +188,10 @@ def test_the_published_figures_are_those_of_the_paper():
 
 @pytest.mark.parametrize("name", TABLES)
 def test_every_row_of_every_table_is_a_valid_recipe(name):
-    from lsn.cli.reproduce import _config
+    from lsn.cli.reproduce import _plan
 
     for row in find_table(name).rows:
-        config = _config(row, [], seed=0)
+        config = _plan(row, [], Path(), seed=0).config
         if row.published:
             clips = 1 if row.name == "lsn" else 2
             assert (config.model.num_frames, config.evaluation.num_clips, config.evaluation.num_crops) == (16, clips, 1)
@@ -143,10 +201,15 @@ def test_every_row_of_every_table_is_a_valid_recipe(name):
 def test_baselines_have_the_budget_of_the_lsn_beside_them(name):
     from dataclasses import replace
 
-    from lsn.cli.reproduce import _config
+    from lsn.cli.reproduce import _plan
 
-    by_name = {row.name: _config(row, [], seed=0) for row in find_table(name).rows}
-    plain = by_name.get("lsn", by_name["lsn_ss"])
+    by_name = {row.name: _plan(row, [], Path(), seed=0) for row in find_table(name).rows}
+    lsn = by_name.get("lsn", by_name["lsn_ss"])
     for baseline in ("tsn", "tsm", "convlstm"):
-        config = by_name[baseline]
-        assert config == replace(plain, model=replace(plain.model, name=config.model.name))
+        mine, theirs = by_name[baseline], lsn
+        while mine is not None and theirs is not None:  # the model, and what it starts from
+            name, start = mine.config.model.name, mine.config.model.initial_weights
+            model = replace(theirs.config.model, name=name, initial_weights=start)
+            assert mine.config == replace(theirs.config, model=model)
+            mine, theirs = mine.start, theirs.start
+        assert mine is theirs is None

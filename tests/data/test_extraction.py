@@ -1,6 +1,9 @@
 """Frames of whole manifests as folders of JPEGs."""
 
 import json
+import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +15,7 @@ import torch
 
 from lsn.data import open_clip, read_manifest
 from lsn.data.extraction import ExtractionSettings, estimate_extraction, extract_manifests
+from lsn.data.workers import map_in_processes
 from lsn.errors import ConfigError, DataError
 from lsn.video import open_video, write_video
 from lsn.video.frames_reader import numbered_files
@@ -156,14 +160,121 @@ def test_videos_that_cannot_be_read_are_listed_and_left_out(videos, tmp_path):
     assert len(read_manifest(tmp_path / "out/train.csv").clips) == 4
 
 
-def test_files_that_differ_in_their_ending_get_folders_of_their_own(tmp_path):
-    write_video(tmp_path / "videos/x/same.mp4", clip_of(1), fps=10)
-    write_video(tmp_path / "videos/x/same2.mp4", clip_of(2, num_frames=6), fps=10)
-    (tmp_path / "videos/x/same2.mp4").rename(tmp_path / "videos/x/same.mov")
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("x/same.mp4", "x/same.mov"), r"same\.m\S+ and x/same\.m\S+ would both have their frames in x/same"),
+        (("x.mp4", "x/a.mp4"), r"x/a\.mp4 would have its frames inside those of x\.mp4"),
+    ],
+)
+@pytest.mark.parametrize("calls", [1, 2])
+def test_no_two_videos_share_a_folder(tmp_path, names, said, calls):
+    videos = tmp_path / "videos"
+    write_video(videos / "one.mp4", clip_of(1), fps=10)
+    for name in names:
+        (videos / name).parent.mkdir(exist_ok=True)
+        shutil.copy(videos / "one.mp4", videos / name)
+    paths = ["one.mp4", *names]
+    for call in range(calls):
+        mine = paths if calls == 1 else [paths[0], paths[1 + call]]
+        (videos / f"{call}.csv").write_text("path,label\n" + "".join(f"{path},y\n" for path in mine))
+    for call in range(calls - 1):
+        extract_manifests([read_manifest(videos / f"{call}.csv")], tmp_path / "out")
 
-    extract_manifests([read_manifest(tmp_path / "videos")], tmp_path / "out")
+    with pytest.raises(DataError, match=said):
+        extract_manifests([read_manifest(videos / f"{calls - 1}.csv")], tmp_path / "out")
+    assert (tmp_path / "out/frames/one").exists() == (calls == 2)
 
-    assert sorted(path.name for path in (tmp_path / "out/frames").iterdir()) == ["same", "same.mp4"]
+
+def test_a_folder_belongs_to_the_videos_that_it_was_made_from(tmp_path):
+    for split, seed in (("train", 1), ("val", 2)):
+        write_video(tmp_path / f"{split}/a/01.mp4", clip_of(seed), fps=10)
+        (tmp_path / f"{split}/{split}.csv").write_text("path,label\na/01.mp4,y\n")
+    train, val = (read_manifest(tmp_path / f"{split}/{split}.csv") for split in ("train", "val"))
+    extract_manifests([train], tmp_path / "out")
+
+    with pytest.raises(DataError, match=r"val/a/01\.mp4: is not in .*train/a, whose videos' frames"):
+        extract_manifests([val], tmp_path / "out")
+    other = tmp_path / "train/more/train.csv"
+    other.parent.mkdir()
+    other.write_text("path,label\n../a/01.mp4,z\n")
+    with pytest.raises(DataError, match=r"train\.csv: is the manifest of .* and would be replaced by that of"):
+        extract_manifests([read_manifest(other)], tmp_path / "out")
+
+
+def test_a_second_call_for_a_part_finds_the_frames_of_the_first(tmp_path):
+    for split, seed in (("train", 1), ("val", 2)):
+        write_video(tmp_path / f"videos/{split}/01.mp4", clip_of(seed), fps=10)
+        (tmp_path / f"videos/{split}.csv").write_text(f"path,label\n{split}/01.mp4,y\n")
+    both = [read_manifest(tmp_path / f"videos/{split}.csv") for split in ("train", "val")]
+    extract_manifests(both, tmp_path / "out")
+    again = extract_manifests(both[:1], tmp_path / "out")
+    assert (again.num_found, again.num_extracted) == (1, 0)
+    assert read_manifest(tmp_path / "out/val.csv").clips[0].path.endswith("frames/val/01")
+
+
+def test_a_window_outside_its_video_costs_that_clip_alone(tmp_path):
+    write_video(tmp_path / "a.mp4", clip_of(1, num_frames=8), fps=10)
+    (tmp_path / "x.csv").write_text("path,label,first_frame,last_frame\na.mp4,y,0,4\na.mp4,y,4,8\na.mp4,y,8,20\n")
+
+    done = extract_manifests([read_manifest(tmp_path / "x.csv")], tmp_path / "out")
+
+    assert done.num_frames == 8
+    assert [clip.window[2:] for clip in read_manifest(tmp_path / "out/x.csv").clips] == [(0, 4), (4, 8)]
+    ((path, reason),) = done.failures
+    assert path.endswith("a.mp4")
+    assert re.search(r"x\.csv line 4: .*the window of frames 8 to 20 is outside its 8 frames", reason)
+
+
+def test_two_promises_about_one_file_stay_two(tmp_path):
+    write_video(tmp_path / "a.mp4", clip_of(1, num_frames=8), fps=10)
+    manifests = []
+    for name, promised in (("three", 3), ("five", 5)):
+        (tmp_path / f"{name}.csv").write_text(f"path,label,num_frames\na.mp4,y,{promised}\n")
+        manifests.append(read_manifest(tmp_path / f"{name}.csv"))
+
+    extract_manifests(manifests, tmp_path / "out")
+
+    ends = [read_manifest(tmp_path / f"out/{name}.csv").clips[0].last_frame for name in ("three", "five")]
+    assert ends == [3, 5]
+
+
+def test_failures_of_earlier_calls_stay_listed_until_they_are_mended(tmp_path):
+    write_video(tmp_path / "good.mp4", clip_of(1), fps=10)
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    for name in ("good", "bad"):
+        (tmp_path / f"{name}.csv").write_text(f"path,label\n{name}.mp4,y\n")
+    failures = tmp_path / "out/failures.csv"
+    extract_manifests([read_manifest(tmp_path / "bad.csv")], tmp_path / "out")
+    extract_manifests([read_manifest(tmp_path / "good.csv")], tmp_path / "out")
+    assert "bad.mp4" in failures.read_text()
+    shutil.copy(tmp_path / "good.mp4", tmp_path / "bad.mp4")
+    extract_manifests([read_manifest(tmp_path / "bad.csv")], tmp_path / "out")
+    assert not failures.exists()
+
+
+def test_what_a_killed_call_left_is_removed(tmp_path):
+    write_video(tmp_path / "videos/a.mp4", clip_of(1), fps=10)
+    (tmp_path / "videos/x.csv").write_text("path,label\na.mp4,y\n")
+    leftovers = [tmp_path / f"out/frames/.a.{pid}.partial" for pid in (1, os.getpid())]
+    extract_manifests([read_manifest(tmp_path / "videos/x.csv")], tmp_path / "out")
+    shutil.rmtree(tmp_path / "out/frames/a")
+    for leftover in leftovers:
+        leftover.mkdir()
+
+    done = extract_manifests([read_manifest(tmp_path / "videos/x.csv")], tmp_path / "out")
+
+    assert (done.num_extracted, done.failures) == (1, ())
+    assert [path.name for path in (tmp_path / "out/frames").iterdir()] == ["a"]
+
+
+def _die(_job: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_dies_is_an_error_of_the_machine():
+    with pytest.raises(DataError, match="a worker process died, most often for want of memory"):
+        list(map_in_processes(_die, [1, 2], num_workers=1, jobs_a_turn=1))
 
 
 def test_other_settings_other_folders_and_frames_are_refused(videos, tmp_path):
@@ -191,6 +302,11 @@ def test_other_settings_other_folders_and_frames_are_refused(videos, tmp_path):
         {"pattern": "a/{:05d}.jpg"},
         {"pattern": "{x}.jpg"},
         {"pattern": "{:05d}_{:05d}.jpg"},
+        {"pattern": "img_{:5d}.jpg"},
+        {"pattern": "{:05x}.jpg"},
+        {"pattern": "{:.1f}.jpg"},
+        {"pattern": "{0:05d}.jpg"},
+        {"pattern": "{:05d}{{.jpg"},
     ],
 )
 def test_settings_out_of_range_are_refused(videos, tmp_path, settings):
@@ -205,4 +321,4 @@ def test_the_estimate_is_of_the_files_that_would_be_written(videos, tmp_path):
     extract(videos, tmp_path / "out")
     written = sum(path.stat().st_size for path in Path(tmp_path / "out/frames/b/three").iterdir())
     assert estimate.bytes_per_video == written
-    assert json.loads((tmp_path / "out/extraction.json").read_text())["short_side"] == 256
+    assert json.loads((tmp_path / "out/extraction.json").read_text())["settings"]["short_side"] == 256

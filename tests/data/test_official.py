@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from lsn.cli.app import main
 from lsn.config import DataConfig
-from lsn.data import check_splits, read_labels
+from lsn.data import check_splits, read_labels, read_manifest
 from lsn.data.official import DATASETS, prepare
 from lsn.errors import ConfigError, DataError
 from lsn.video import write_video
@@ -122,7 +123,9 @@ def test_v1_from_its_csv_files_and_frames(tmp_path):
         {"path": "../frames/1", "label": NAMES[5], "num_frames": "3"},
         {"path": "../frames/2", "label": NAMES[9], "num_frames": "3"},
     ]
-    assert read_labels(tmp_path / "out/labels.txt") == tuple(reversed(NAMES))
+    # Not in the order of V1's own file: what numbers the classes elsewhere numbers the sorted names.
+    assert read_labels(tmp_path / "lists" / f"{V1}-labels.csv") == tuple(reversed(NAMES))
+    assert read_labels(tmp_path / "out/labels.txt") == tuple(NAMES)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "dataset.json",
         "labels.txt",
@@ -211,6 +214,10 @@ def spoil_hole(root):
     (root / "frames/2/00002.jpg").unlink()
 
 
+def spoil_beginning(root):
+    (root / "frames/2/00001.jpg").unlink()
+
+
 def spoil_two_endings(root):
     (root / "frames/2.mp4").write_bytes(b"x")
 
@@ -246,6 +253,7 @@ def spoil_row(root):
     ("spoil", "expected"),
     [
         (spoil_hole, ["train.csv line 2", "2 of 3 frames are there; missing: 2"]),
+        (spoil_beginning, ["train.csv line 2", "the frames begin with number 2; those before are missing"]),
         (spoil_two_endings, ["train.csv line 2", "frames/2 and", "frames/2.mp4 are both video '2'"]),
         (spoil_empty, ["train.csv line 2", "empty file (0 bytes)"]),
         (spoil_missing_name, ["labels.csv: 173 class names, but Something-Something V1 has 174"]),
@@ -267,15 +275,16 @@ def test_what_is_wrong_is_named_with_file_and_line_and_nothing_is_written(tmp_pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["frames", "lists"]
 
 
-def test_fewer_frames_than_a_list_promises_are_an_error(tmp_path):
-    write_lines(tmp_path / "lists/v1_train.txt", ["1 3 5", "2 4 9"])
-    write_lines(tmp_path / "lists/v1_val.txt", ["3 3 5"])
-    write_lines(tmp_path / "lists/labels.txt", NAMES)
+@pytest.mark.parametrize("name", [V1, V2])
+def test_fewer_frames_than_a_list_promises_are_an_error(tmp_path, name):
+    write_lines(tmp_path / "lists/train_videofolder.txt", ["1 3 5", "frames/2 4 9"])
+    write_lines(tmp_path / "lists/val_videofolder.txt", ["3 3 5"])
+    write_lines(tmp_path / "lists/category.txt", NAMES)
     frames(tmp_path / "frames", ["1", "2", "3"])
 
-    said = message(prepare, V1, annotations=tmp_path / "lists", videos=tmp_path / "frames", out=tmp_path / "out")
+    said = message(prepare, name, annotations=tmp_path / "lists", videos=tmp_path / "frames", out=tmp_path / "out")
 
-    assert "v1_train.txt line 2" in said
+    assert "train_videofolder.txt line 2" in said
     assert "holds 3 of 4 frames" in said
 
 
@@ -293,6 +302,9 @@ def test_fewer_frames_than_a_list_promises_are_an_error(tmp_path):
         ("[\n 3]", ["line 2: expected an object"]),
         ("{}", ["expected a JSON list"]),
         ("[]", ["lists no videos"]),
+        ('[{"id": "1", "template": "x"}]\n[]', ["line 2", "something follows the list"]),
+        ("[" * 100_000, ["line 1"]),
+        ('[{"id": "\\ud800", "template": "x"}]', ["line 1: expected a text under 'id'"]),
         ("", ["expected a JSON list"]),
     ],
 )
@@ -305,6 +317,65 @@ def test_broken_json_is_named_with_its_line(tmp_path, text, expected):
     assert f"{V2}-train.json" in said
     for part in expected:
         assert part in said
+
+
+def test_a_list_with_a_name_too_few_is_blamed_on_the_labels_file(tmp_path):
+    write_lines(tmp_path / "lists/train_videofolder.txt", ["1 3 173"])
+    write_lines(tmp_path / "lists/val_videofolder.txt", ["3 3 5"])
+    write_lines(tmp_path / "lists/category.txt", NAMES[:-1])
+    said = message(prepare, V1, annotations=tmp_path / "lists", videos=None, out=tmp_path / "out")
+    assert "category.txt: 173 class names, but Something-Something V1 has 174" in said
+
+    diving_lists(tmp_path / "diving")
+    (tmp_path / "diving/Diving48_vocab.json").write_text(json.dumps([["a", str(n)] for n in range(20)]))
+    said = message(prepare, "diving48", annotations=tmp_path / "diving", videos=None, out=tmp_path / "out")
+    assert "Diving48_vocab.json: 20 class names, but Diving48 V2 has 48" in said
+
+
+def test_an_end_frame_before_the_start_is_an_error(tmp_path):
+    diving_lists(tmp_path / "lists")
+    path = tmp_path / "lists/Diving48_V2_train.json"
+    path.write_text(path.read_text().replace('"end_frame": 9', '"end_frame": -4', 1))
+    said = message(prepare, "diving48", annotations=tmp_path / "lists", videos=None, out=tmp_path / "out")
+    assert "end_frame is -4; it must be at least 1" in said
+
+
+def test_links_that_lead_nowhere_and_folders_named_like_videos_are_no_videos(tmp_path):
+    v2_lists(tmp_path / "lists", train=(("1", 5), ("2", 9), ("4", 9), ("5", 9)))
+    videos(tmp_path / "videos", ["1", "3"], suffix=".webm")
+    (tmp_path / "videos/2.webm").symlink_to("nowhere.webm")
+    (tmp_path / "videos/4.webm").symlink_to("4.webm")
+    (tmp_path / "videos/5.webm").mkdir()
+    said = message(prepare, V2, annotations=tmp_path / "lists", videos=tmp_path / "videos", out=tmp_path / "out")
+    assert "3 of 5 videos are not in" in said
+
+
+@pytest.mark.parametrize("dangling", [False, True])
+def test_paths_hold_where_the_new_folder_lies_behind_a_link(tmp_path, dangling):
+    v2_lists(tmp_path / "lists")
+    videos(tmp_path / "videos", ["1", "2", "3"], suffix=".webm")
+    far = tmp_path / "a/disk/far/away"
+    far.mkdir(parents=True)
+    (tmp_path / "data").symlink_to(far)
+    out = tmp_path / "data/set"
+    if dangling:
+        out.symlink_to(far / "elsewhere/set")
+
+    prepared = prepare(V2, annotations=tmp_path / "lists", videos=tmp_path / "videos", out=out)
+
+    assert [Path(clip.path).exists() for clip in read_manifest(prepared.train).clips] == [True, True]
+
+
+def test_videos_that_cannot_be_read_are_told(tmp_path, capsys):
+    v2_lists(tmp_path / "lists")
+    videos(tmp_path / "videos", ["1", "3"], suffix=".webm")
+    arguments = ["data", "prepare", V2, "--annotations", str(tmp_path / "lists"), "--videos", str(tmp_path / "videos")]
+    (tmp_path / "videos/2.webm").write_text("no video")
+    assert main([*arguments, "--out", str(tmp_path / "one")]) == 0
+    assert "warning: 1 of 2 videos looked into cannot be read; the first: " in capsys.readouterr().err
+    (tmp_path / "videos/1.webm").write_text("no video")
+    assert main([*arguments, "--out", str(tmp_path / "all")]) == 2
+    assert "2 of 2 videos looked into cannot be read" in capsys.readouterr().err
 
 
 def test_folders_in_use_and_unknown_sets_are_refused(tmp_path):

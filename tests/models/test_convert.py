@@ -1,6 +1,7 @@
 """Checkpoints of others, against networks built here as their authors build them."""
 
 import pickle
+import re
 
 import pytest
 import torch
@@ -9,9 +10,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 from lsn.cli.app import main
+from lsn.config import InputConfig, ModelConfig
 from lsn.errors import WeightsError
 from lsn.models.convert import convert_checkpoint
-from lsn.models.weights import load_weights
+from lsn.models.weights import load_weights, save_weights
+from lsn.training.batch_norm import freeze_batch_norm
+from lsn.training.start import start_model
 
 T, K = 4, 5
 
@@ -142,8 +146,11 @@ def test_code_in_a_checkpoint_is_refused_and_not_run(tmp_path, capsys):
     ("content", "expected"),
     [
         (None, "no such checkpoint"),
-        (b"", "not a readable checkpoint"),
-        (b"text", "not a readable checkpoint"),
+        (b"", "not what torch.save writes"),
+        (b"<!DOCTYPE html><title>Sign in", "not what torch.save writes \\(it begins with '<!DOCTYPE html>"),
+        (b"version https://git-lfs.github.com/spec/v1", "not what torch.save writes .*; fetch the file again"),
+        (b"PK\x03\x04 cut off", "not a readable checkpoint"),
+        ({0: torch.zeros(1)}, "no tensors by name"),
         ({"state_dict": {}}, "no tensors by name"),
         ([1, 2], "no tensors by name"),
         ({"conv1.weight": torch.zeros(64, 3, 7, 7)}, "does not fill the CNN of tsm_resnet18: 99 of its 102 tensors"),
@@ -159,6 +166,53 @@ def test_a_file_that_is_no_fitting_checkpoint_is_named(tmp_path, content, expect
     with pytest.raises(WeightsError, match=expected) as caught:
         convert_checkpoint(path, name="tsm_resnet18", num_classes=K)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("places", "name", "same"),
+    [
+        ([rf"layer{s}\.{b}\.conv1" for s in (1, 2, 3, 4) for b in (0, 1)], "tsm_resnet18", True),
+        ([], "tsn_resnet18", True),
+        ([], "tsm_resnet18", False),  # no shift, as in an image classifier
+        ([rf"layer{s}\.{b}" for s in (1, 2, 3, 4) for b in (0, 1)], "tsm_resnet18", False),  # shift_place=block
+        ([rf"layer{s}\.0\.conv1" for s in (1, 2, 3, 4)], "tsm_resnet18", False),  # every second block
+        ([rf"layer{s}\.{b}\.conv1" for s in (1, 2, 3, 4) for b in (0, 1)], "tsn_resnet18", False),
+    ],
+)
+def test_a_network_that_shifts_elsewhere_is_a_start_only(tmp_path, capsys, places, name, same):
+    state = torchvision.models.resnet18(num_classes=K).state_dict()
+    for place in places:
+        state = {re.sub(rf"^({place})\.", r"\1.net.", name): tensor for name, tensor in state.items()}
+    torch.save(state, tmp_path / "given.pth")
+    (tmp_path / "labels.txt").write_text("".join(f"class {number}\n" for number in range(K)))
+
+    assert convert_checkpoint(tmp_path / "given.pth", name=name, num_classes=K).same_shift is same
+
+    arguments = ["convert", str(tmp_path / "given.pth"), "--labels", str(tmp_path / "labels.txt"), "--model", name]
+    assert main([*arguments, "--out", str(tmp_path / "weights")]) == 0
+    said = capsys.readouterr().out
+    assert ("Try it" in said) is same
+    assert ("shifts other convolutions" in said) is not same
+    assert ("Train before use" in said) is not same
+
+
+def test_what_a_start_lacks_is_new_in_the_training_and_learns(tmp_path):
+    checkpoint = checkpoint_of(published(), tmp_path / "tsm.pth.tar")
+    done = convert_checkpoint(checkpoint, name="lsn_ss_resnet18", num_classes=K, num_frames=T)
+    labels = [f"class {number}" for number in range(K)]
+    save_weights(tmp_path / "start", done.model, labels=labels, input=InputConfig(), metrics={}, untrained=done.fresh)
+
+    config = ModelConfig(name="lsn_ss_resnet18", num_frames=T, initial_weights=str(tmp_path / "start"))
+    model = start_model(config, labels, seed=0)
+
+    new = {name for name, _ in model.named_parameters() if name.startswith("memory.")}
+    assert model.new_parameter_names() == new
+    model.train()
+    freeze_batch_norm(model, "partial", new_names=new)
+    model(torch.randn(2, T, 3, 32, 32)).square().sum().backward()
+    assert model.memory["3"].expand[1].weight.grad.abs().sum() > 0
+    other = start_model(config, ["another", *labels[1:]], seed=0)
+    assert other.new_parameter_names() == new | {"cnn.fc.weight", "cnn.fc.bias"}
 
 
 def test_the_command_writes_a_weights_folder_and_tells_what_became_of_the_tensors(tmp_path, capsys):

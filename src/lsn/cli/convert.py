@@ -22,8 +22,8 @@ def convert(
     """Make a weights folder from a published checkpoint.
 
     Reads torchvision's ResNets and the checkpoints of TSN's and TSM's code (.pth, .pth.tar, .safetensors), without
-    running code that they may hold. The folder is for lsn predict and lsn evaluate if everything was found, else for
-    model.initial_weights of a training.
+    running code that they may hold. The folder is for lsn predict and lsn evaluate if everything was found and the
+    model shifts what the checkpoint shifted, else for model.initial_weights of a training; the last line says which.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def convert(
         raise WeightsError(f"{out}: exists; choose another folder, or delete it")
     names = read_labels(labels)
     done = convert_checkpoint(checkpoint, name=model, num_classes=len(names), num_frames=num_frames)
-    save_weights(out, done.model, labels=names, input=InputConfig(), metrics={})
+    save_weights(out, done.model, labels=names, input=InputConfig(), metrics={}, untrained=done.fresh)
     table = columns("Tensors", "", "for example", right=("Tensors",))
     for tensors, what in (
         (done.used, "used"),
@@ -58,7 +58,10 @@ def convert(
         table.add_row(str(len(tensors)), what, ", ".join(tensors[:MOST_NAMED]))
     console = output()
     console.print(table)
-    if done.fresh:
-        console.print(f"\nTrain before use: lsn train RECIPE model.name={model} model.initial_weights={out}")
+    if not done.same_shift:
+        console.print(f"\nThe checkpoint's network shifts other convolutions than {model}: its scores would be others.")
+    if done.fresh or not done.same_shift:
+        changes = f"model.name={model} model.pretrained=false model.initial_weights={out}"
+        console.print(f"\nTrain before use: lsn train RECIPE {changes}")
     else:
         console.print(f"\nTry it: lsn predict {out} VIDEO")

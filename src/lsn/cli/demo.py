@@ -54,7 +54,7 @@ def demo(*, out: Path = Path("runs/demo")) -> None:
     names = lsn_config.model.name, tsn_config.model.name
     _heading(f"2/3  Training {names[0]}, a CNN with a memory, and beside it {names[1]}, the same CNN without")
     with _trained_beside(tsn_config, folders["tsn"], log=out / "tsn.log") as wait_for_control:
-        train_and_report(lsn_config, folders["lsn"])
+        train_and_report(lsn_config, folders["lsn"], way_on="the same command begins anew")
         wait_for_control()
     models = [
         {"name": config.model.name, "top1": _metrics(folder)["top1"]}
@@ -78,7 +78,7 @@ def _configs(out: Path) -> tuple[RunConfig, RunConfig]:
 
 def _remove_earlier(out: Path, folders: Iterable[Path]) -> None:
     """Makes room for the demo's own runs; nothing is removed that does not look like a run."""
-    earlier = [folder for folder in folders if (folder / "recipe.yaml").is_file()]
+    earlier = [folder for folder in folders if (folder / "checkpoint.pt").is_file()]
     if earlier:
         output().print(f"The models of an earlier demo in {out} are replaced.")
     for folder in earlier:

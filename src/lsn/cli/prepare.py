@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lsn.cli.console import format_bytes, output
+from lsn.cli.console import error_line, format_bytes, output
 from lsn.cli.progress import counting_progress, duration
 from lsn.errors import ConfigError, DataError
 
@@ -124,7 +124,8 @@ def extract_frames(
         for path, reason in done.failures[:MOST_LISTED]:
             console.print(f"failed: {path}: {reason}")
         raise DataError(
-            f"{len(done.failures)} videos gave no frames and are not in the manifests; {out / 'failures.csv'} lists "
+            f"{len(done.failures)} videos or parts of them gave no frames and are not in the manifests; "
+            f"{out / 'failures.csv'} lists "
             "them: mend them and run the same command again, which keeps what is done"
         )
 
@@ -160,7 +161,14 @@ def _print_videos(prepared: Prepared) -> None:
 
     train = read_manifest(prepared.train, labels=prepared.annotations.labels)
     opened = thinned(train, MOST_OPENED)
-    frames = describe(opened, probe(opened)).opened
+    probes = probe(opened)
+    failed = [found.error for found in probes if found.error is not None]
+    if failed:
+        said = f"{len(failed)} of {len(probes)} videos looked into cannot be read; the first: {failed[0]}"
+        if len(failed) == len(probes):
+            raise DataError(said)
+        error_line(f"warning: {said}; `lsn data check {prepared.train}` lists all", style="yellow")
+    frames = describe(opened, probes).opened
     console = output()
     if frames is not None:
         spread = frames.num_frames

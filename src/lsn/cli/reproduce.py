@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,9 @@ def reproduce(
     """Train and test the models of a table, and print it beside the published figures.
 
     Without a table, the tables and their rows are listed. Runs that are finished are not repeated, others go on
-    where they were stopped. On several GPUs: torchrun --nproc-per-node 8 -m lsn reproduce ...
+    where they were stopped.
+    Rows that were finished before, with the same settings, are in the table too. On several GPUs:
+    torchrun --nproc-per-node 8 -m lsn reproduce ...
 
     Parameters
     ----------
@@ -53,12 +55,24 @@ def reproduce(
         raise ConfigError(f"--seeds is {seeds}; it must be at least 1")
     chosen = find_table(table)
     overrides = [token for token in rows if "=" in token]
+    for token in overrides:
+        if (key := token.partition("=")[0]) in _OF_THE_ROWS:
+            raise ConfigError(f"{key} is what the rows of a table differ in; {_OF_THE_ROWS[key]}")
     wanted = chosen.choose([token for token in rows if "=" not in token])
+    plans = {row.name: [_plan(row, overrides, out / table, seed) for seed in range(seeds)] for row in chosen.rows}
     for row in wanted:
-        _check_data(chosen, row, overrides)
-    results = [_run_row(row, overrides, out / table, seeds) for row in wanted]
+        _check_data(chosen, row, plans[row.name][0])
+    if into is not None and is_main_process():
+        from lsn.report.table import check_place
+
+        check_place(into, table)
+    for row in wanted:
+        for plan in plans[row.name]:
+            _run(plan)
+    shown = [row for row in chosen.rows if row in wanted or all(map(_is_done, plans[row.name]))]
     if is_main_process():
-        _finish(table, chosen, results, _config(wanted[-1], overrides, seed=0), out / table, into)
+        results = [_measured(row, plans[row.name]) for row in shown]
+        _finish(table, chosen, results, plans[wanted[-1].name][0], out / table, into)
 
 
 def _list_tables() -> None:
@@ -68,34 +82,82 @@ def _list_tables() -> None:
     output().print(listed)
 
 
-def _config(row: Row, overrides: Sequence[str], *, seed: int) -> RunConfig:
-    return load_config(find_recipe(row.recipe), (*row.overrides, *overrides, f"training.seed={seed}"))
+@dataclass(frozen=True)
+class _Plan:
+    """One training of a row, and what it starts from."""
+
+    name: str
+    config: RunConfig
+    folder: Path
+    start: _Plan | None
 
 
+_OF_THE_ROWS = {"model.name": "train another model with `lsn train`", "training.seed": "--seeds says how many"}
 _WHICH_CLIPS = {f"data.{key}" for key in ("train", "val", "val_fraction", "root", "labels", "group_column")}
+_WHOLE_START = "model.initial_weights"
+_CNN_STARTS = {"model.pretrained", "model.backbone_weights"}
 
 
-def _for_start(overrides: Sequence[str]) -> list[str]:
-    """Changes that also hold for what a row starts from, which has clips of its own."""
-    return [override for override in overrides if override.partition("=")[0] not in _WHICH_CLIPS]
+def _plan(row: Row, overrides: Sequence[str], out: Path, seed: int) -> _Plan:
+    """What one seed of a row trains, and before it what it starts from, which has clips of its own.
+
+    A start is trained once for all seeds, or is what `model.initial_weights` names.
+    """
+    start, mine = None, list(overrides)
+    given = [override for override in overrides if _key(override) == _WHOLE_START]
+    if row.start:
+        mine = [override for override in overrides if _key(override) not in _CNN_STARTS]
+        if not given:
+            theirs = [override for override in overrides if _key(override) not in _WHICH_CLIPS]
+            start = _plan(row.start, theirs, out, seed=0)
+            mine.append(f"{_WHOLE_START}={start.folder}")
+    config = load_config(find_recipe(row.recipe), (*row.overrides, *mine, f"training.seed={seed}"))
+    return _Plan(row.name, config, out / row.name.replace(" ", "_") / f"seed{seed}", start)
 
 
-def _check_data(table: Table, row: Row, overrides: Sequence[str]) -> None:
+def _key(override: str) -> str:
+    return override.partition("=")[0]
+
+
+def _check_data(table: Table, row: Row, plan: _Plan) -> None:
     """Refuses before hours of training what would fail after them."""
-    data = _config(row, overrides, seed=0).data
+    data = plan.config.data
     for path in (data.train, data.val, data.labels):
         if path is not None and not Path(path).exists():
-            raise DataError(f"{row.name}: {path} is not there. {table.way_to_data}")
-    if row.start:
-        _check_data(table, row.start, _for_start(overrides))
+            home = next((each for each in TABLES.values() if row.recipe in {one.recipe for one in each.rows}), table)
+            raise DataError(f"{row.name}: {path} is not there. {home.way_to_data}")
+    if row.start and plan.start:
+        _check_data(table, row.start, plan.start)
 
 
-def _run_row(row: Row, overrides: Sequence[str], out: Path, seeds: int) -> TableRow:
+def _is_done(plan: _Plan) -> bool:
+    """Whether a run is finished, with these settings."""
+    recipe = plan.folder / "recipe.yaml"
+    finished = (plan.folder / "report.html").is_file()  # what a run writes last
+    return finished and recipe.read_text(encoding="utf-8") == to_yaml(plan.config)
+
+
+def _run(plan: _Plan) -> None:
+    """Trains what a run starts from and then the run, unless they are finished."""
+    if plan.start:
+        _run(plan.start)
+    what = f"{plan.name}, seed {plan.config.training.seed}"
+    if _is_done(plan):
+        output().print(f"{what}: done already, in {plan.folder}")
+        return
+    if (plan.folder / "report.html").is_file():
+        raise ConfigError(f"{plan.folder}: holds a run with other settings; delete it, or choose another --out")
+    output().print(f"{what}: {plan.config.model.name}, in {plan.folder}")
+    resume = (plan.folder / "checkpoint.pt").is_file()
+    train_and_report(plan.config, plan.folder, resume=resume, way_on="the same command goes on with it")
+
+
+def _measured(row: Row, plans: Sequence[_Plan]) -> TableRow:
     from lsn.report.table import TableRow, protocol_of
 
-    folders = [_run(row, overrides, out, seed) for seed in range(seeds)]
-    metrics = [json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))["metrics"] for folder in folders]
-    config = _config(row, overrides, seed=0)
+    files = [plan.folder / "evaluation.json" for plan in plans]
+    metrics = [json.loads(file.read_text(encoding="utf-8"))["metrics"] for file in files]
+    config = plans[0].config
     return TableRow(
         row.name,
         config.model.name,
@@ -106,30 +168,7 @@ def _run_row(row: Row, overrides: Sequence[str], out: Path, seeds: int) -> Table
     )
 
 
-def _run(row: Row, overrides: Sequence[str], out: Path, seed: int) -> Path:
-    """Trains one row with one seed, and before it what it starts from; returns the run's folder."""
-    config = _config(row, overrides, seed=seed)
-    if row.start:
-        start = _run(row.start, _for_start(overrides), out, seed=0)
-        config = replace(config, model=replace(config.model, initial_weights=str(start)))
-    folder = out / row.name.replace(" ", "_") / f"seed{seed}"
-    if (folder / "report.html").is_file():  # what a run writes last
-        _require_same(config, folder)
-        output().print(f"{row.name}, seed {seed}: done already, in {folder}")
-        return folder
-    output().print(f"{row.name}, seed {seed}: {config.model.name} by the recipe {row.recipe}")
-    train_and_report(config, folder, resume=(folder / "checkpoint.pt").is_file())
-    return folder
-
-
-def _require_same(config: RunConfig, folder: Path) -> None:
-    if (folder / "recipe.yaml").read_text(encoding="utf-8") != to_yaml(config):
-        raise ConfigError(f"{folder}: holds a run with other settings; delete it, or choose another --out")
-
-
-def _finish(
-    name: str, table: Table, rows: Sequence[TableRow], config: RunConfig, folder: Path, into: Path | None
-) -> None:
+def _finish(name: str, table: Table, rows: Sequence[TableRow], plan: _Plan, folder: Path, into: Path | None) -> None:
     from lsn.report.table import HEADERS, describe_protocol, put_into, write_table
 
     shown = columns(*HEADERS, right=("Published", "Top-1", "Difference"))
@@ -138,7 +177,7 @@ def _finish(
     seeds = len(rows[0].top1)
     notes = [
         f"{rows[0].num_videos} videos; {seeds} seed{'s, mean (range)' if seeds > 1 else ''}. "
-        + describe_protocol(config)
+        + describe_protocol(plan.config)
     ]
     if table.source:
         notes.append(f"Published: {table.source}")

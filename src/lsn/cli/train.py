@@ -46,8 +46,14 @@ def train(recipe: str, /, *overrides: str, out: Path | None = None, resume: bool
         )
 
 
-def train_and_report(config: RunConfig, folder: Path, *, resume: bool = False) -> TrainingResult:
-    """Trains with progress shown, then writes the report; after Ctrl-C says how to go on."""
+def train_and_report(
+    config: RunConfig,
+    folder: Path,
+    *,
+    resume: bool = False,
+    way_on: str = "the same command with --resume goes on with it",
+) -> TrainingResult:
+    """Trains with progress shown, then writes the report; after Ctrl-C says which way is on."""
     from lsn.report import write_report
     from lsn.training import train as run_training
 
@@ -56,7 +62,7 @@ def train_and_report(config: RunConfig, folder: Path, *, resume: bool = False) -
             result = run_training(config, folder, resume=resume, progress=progress)
     except KeyboardInterrupt:
         if is_main_process() and (folder / "checkpoint.pt").is_file():
-            error_line(f"{folder} can be gone on with: the same command with --resume", style="yellow")
+            error_line(f"{folder}: {way_on}", style="yellow")
         raise
     if is_main_process():
         write_report(folder)

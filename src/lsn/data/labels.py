@@ -71,7 +71,8 @@ def _from_numbers(path: Path, numbers: dict[str, Any]) -> list[str]:
         labels[int(number)] = name.strip()
     if labels and sorted(labels) == list(range(1, len(labels) + 1)):
         raise DataError(
-            f"{path}: label numbers run from 1 to {len(labels)}; they must start at 0, subtract 1 from each"
+            f"{path}: label numbers run from 1 to {len(labels)}; they must start at 0: if no name is missing, "
+            "subtract 1 from each, else fetch the file again"
         )
     if labels and max(labels) >= len(labels):
         raise DataError(f"{path}: {len(labels)} labels need the numbers 0 to {len(labels) - 1}, found {max(labels)}")

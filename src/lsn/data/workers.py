@@ -7,8 +7,11 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection
 from typing import TypeVar
+
+from lsn.errors import DataError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -19,6 +22,9 @@ def map_in_processes(
 ) -> Iterator[Result]:
     """Yields what the function makes of each job, in their order; an error or Ctrl-C drops the jobs not begun.
 
+    Raises:
+        DataError: a process died.
+
     Args:
         function: can be pickled, as can jobs and results.
         jobs: what to work on.
@@ -28,6 +34,10 @@ def map_in_processes(
     with ProcessPoolExecutor(num_workers, initializer=exit_with_parent) as pool:
         try:
             yield from pool.map(function, jobs, chunksize=jobs_a_turn)
+        except BrokenProcessPool:
+            raise DataError(
+                "a worker process died, most often for want of memory; run the same command again, with fewer workers"
+            ) from None
         except BaseException:  # the pool itself drops none if it is interrupted while it takes them
             pool.shutdown(cancel_futures=True)
             raise

@@ -21,15 +21,18 @@ from torch import Tensor
 from lsn.errors import WeightsError
 from lsn.models.factory import create_model
 from lsn.models.recognizer import Recognizer
+from lsn.models.shift import residual_convs
 
 _NAMED = 5  # tensors that an error names
 _CONTAINERS = ("state_dict", "model", "model_state")
 """Keys that checkpoints keep their tensors under."""
+_SHIFTED = re.compile(r"\.net\.")
+"""TSM's shift wraps what comes after it."""
 _RENAMED = (
     (re.compile(r"^module\."), ""),  # of DataParallel
     (re.compile(r"^base_model\."), ""),  # of TSN and TSM
     (re.compile(r"^new_fc\."), "fc."),
-    (re.compile(r"\.net\."), "."),  # of TSM's shift, which wraps a convolution
+    (_SHIFTED, "."),
 )
 
 
@@ -44,6 +47,8 @@ class Conversion:
     """Tensors of the checkpoint that have no place in the model."""
     fresh: tuple[str, ...]
     """Tensors of the model that the checkpoint does not have: its memory, or a classifier of other classes."""
+    same_shift: bool
+    """Whether the model shifts where the checkpoint did; if not, its scores are not those of the original."""
 
 
 def convert_checkpoint(
@@ -51,7 +56,8 @@ def convert_checkpoint(
 ) -> Conversion:
     """Builds a model and starts its CNN from a checkpoint; its classifier, too, if it has as many classes.
 
-    A `tsm_*` model from a checkpoint of TSM's code gives the logits that the original gives.
+    A `tsm_*` model from a checkpoint of TSM's code gives the logits that the original gives, where both shift the same
+    convolutions: so in ResNet-18 to -50 with TSM's usual `shift_place=blockres`.
 
     Args:
         path: `.safetensors`, or what `torch.save` wrote (`.pth`, `.pt`, `.pth.tar`).
@@ -86,12 +92,14 @@ def convert_checkpoint(
         )
     model.load_state_dict(state)
     model.mark_trained(used)
+    shifted = {_renamed(key[: match.start()]) for key in tensors if (match := _SHIFTED.search(key))}
     taken = set(used.values())
     return Conversion(
         model.eval(),
         used=tuple(used.values()),
         unused=tuple(key for key in tensors if key not in taken),
         fresh=tuple(key for key in state if key not in used and not key.endswith("num_batches_tracked")),
+        same_shift=shifted == (set(residual_convs(model.cnn)) if model.shift == "bidirectional" else set()),
     )
 
 
@@ -104,6 +112,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise WeightsError(f"{path}: no such checkpoint file; relative paths start from {Path.cwd()}")
+    if path.suffix != ".safetensors":
+        _check_is_checkpoint(path)
     try:
         if path.suffix == ".safetensors":
             loaded: Any = load_file(path)
@@ -119,10 +129,20 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     container = next((key for key in _CONTAINERS if isinstance(loaded, Mapping) and key in loaded), None)
     inner = loaded if container is None else loaded[container]
     items = inner.items() if isinstance(inner, Mapping) else ()
-    tensors = {key: value for key, value in items if isinstance(value, Tensor)}
+    tensors = {key: value for key, value in items if isinstance(key, str) and isinstance(value, Tensor)}
     if not tensors:
         raise WeightsError(f"{path}: holds no tensors by name; expected a state_dict, alone or under 'state_dict'")
     return tensors
+
+
+def _check_is_checkpoint(path: Path) -> None:
+    """Tells what was downloaded in the place of a checkpoint from one that is broken or dangerous."""
+    with path.open("rb") as file:
+        start = file.read(512)
+    # A zip archive, a pickle of old, or a tar archive of older still.
+    if not (start.startswith((b"PK", b"\x80")) or start[257:262] == b"ustar"):
+        shown = start[:40].decode("ascii", errors="replace")
+        raise WeightsError(f"{path}: not what torch.save writes (it begins with {shown!r}); fetch the file again")
 
 
 def _renamed(key: str) -> str:

@@ -76,9 +76,14 @@ class Recognizer(nn.Module):
         return tuple(self.cnn.pretrained_cfg["std"])
 
     @property
+    def shift(self) -> Direction | None:
+        """Direction of the temporal shift, None without one."""
+        return self._shift.direction if self._shift else None
+
+    @property
     def is_causal(self) -> bool:
         """Whether no frame's logits depend on later frames."""
-        return self._shift is None or self._shift.direction == "causal"
+        return self.shift in (None, "causal")
 
     def forward(self, clip_BTCHW: Tensor) -> Tensor:
         """Class scores of whole clips: the mean of the frames' logits, BK."""

@@ -63,12 +63,18 @@ def install_shift(cnn: nn.Module, direction: Direction) -> ResidualShift:
         ModelError: the CNN has no residual block that is known here.
     """
     shift = ResidualShift(direction)
-    convs = [conv for module in cnn.modules() if (conv := _first_residual_conv(module)) is not None]
+    convs = residual_convs(cnn)
     if not convs:
         raise ModelError(f"{type(cnn).__name__} has no residual blocks to shift; use shift='none' or a residual CNN")
-    for conv in convs:
+    for conv in convs.values():
         conv.register_forward_pre_hook(shift)
     return shift
+
+
+def residual_convs(cnn: nn.Module) -> dict[str, nn.Module]:
+    """The first convolution of every residual block, by name: where the shift goes."""
+    found = {id(conv) for module in cnn.modules() if (conv := _first_residual_conv(module)) is not None}
+    return {name: module for name, module in cnn.named_modules() if id(module) in found}
 
 
 def _first_residual_conv(module: nn.Module) -> nn.Module | None:

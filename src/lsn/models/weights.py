@@ -32,7 +32,7 @@ class LoadedModel:
     """A model with what belongs to it."""
 
     model: Recognizer
-    """The network, in eval mode, on the CPU."""
+    """The network, in eval mode, on the CPU; `new_parameter_names` tells what of it was never trained."""
     labels: tuple[str, ...]
     """Names of the classes, in the order of the logits."""
     input: InputConfig
@@ -49,6 +49,7 @@ def save_weights(
     input: InputConfig,
     metrics: dict[str, Any],
     state: dict[str, Tensor] | None = None,
+    untrained: Sequence[str] = (),
 ) -> None:
     """Writes a weights folder; each file appears whole or not at all.
 
@@ -59,6 +60,7 @@ def save_weights(
         input: preprocessing that the model was trained with.
         metrics: what was measured, as plain data.
         state: other tensors for the same architecture, such as a moving average.
+        untrained: parameters that still have random values, as after a conversion.
 
     Raises:
         WeightsError: the number of labels is not that of the classes.
@@ -75,6 +77,7 @@ def save_weights(
         "mean": list(model.mean),
         "std": list(model.std),
         "metrics": metrics,
+        "untrained": list(untrained),
     }
     folder = Path(folder)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in (state or model.state_dict()).items()}
@@ -103,6 +106,7 @@ def load_weights(folder: str | Path) -> LoadedModel:
             raise WeightsError(f"{len(labels)} labels for a model of {model.num_classes} classes")
         _check_normalisation(model, mean=config["mean"], std=config["std"])
         metrics = dict(config.get("metrics", {}))
+        untrained = set(config.get("untrained", ()))
         tensors = load_file(folder / TENSORS_NAME)
         model.load_state_dict(tensors)
     except FileNotFoundError:
@@ -114,7 +118,7 @@ def load_weights(folder: str | Path) -> LoadedModel:
     except (RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         raise WeightsError(f"{folder / TENSORS_NAME}: does not fit the model of {CONFIG_NAME}: {reason}") from error
-    model.mark_trained(name for name, _ in model.named_parameters())
+    model.mark_trained(name for name, _ in model.named_parameters() if name not in untrained)
     return LoadedModel(model.eval(), labels, input, metrics)
 
 

@@ -74,12 +74,27 @@ def write_table(folder: Path, title: str, rows: Sequence[TableRow], notes: Seque
     return text
 
 
+def check_place(page: Path, name: str) -> None:
+    """Makes sure that `put_into` will find its place.
+
+    Raises:
+        DataError: the page is missing or has no part that belongs to the table.
+    """
+    _around(page, name)
+
+
 def put_into(page: Path, name: str, text: str) -> None:
     """Replaces the part of a Markdown page that belongs to a table.
 
     Raises:
         DataError: the page is missing or has no such part.
     """
+    before, after = _around(page, name)
+    write_text(page, before + text + after)
+
+
+def _around(page: Path, name: str) -> tuple[str, str]:
+    """What stands before the table, its mark included, and what after."""
     start, end = f"<!-- table: {name} -->\n", f"<!-- end: {name} -->"
     try:
         old = page.read_text(encoding="utf-8")
@@ -89,4 +104,4 @@ def put_into(page: Path, name: str, text: str) -> None:
     _, closed, after = rest.partition(end)
     if not (found and closed):
         raise DataError(f"{page}: has no place for this table; write {start.strip()} and {end} where it belongs")
-    write_text(page, before + start + text + end + after)
+    return before + start, end + after

@@ -211,6 +211,8 @@ def _open_folder(run: Run, *, resumed: bool) -> None:
     error = None
     try:
         if run.world.is_main:
+            if not resumed:
+                run.save()  # before all else, so that whatever is in the folder can be gone on with
             run.tracker = Tracker(
                 run.out,
                 step=run.position.step,
@@ -218,8 +220,6 @@ def _open_folder(run: Run, *, resumed: bool) -> None:
                 tensorboard=run.config.training.tensorboard,
             )
             write_text(run.out / "recipe.yaml", to_yaml(run.config))
-            if not resumed:
-                run.save()
     except LSNError as caught:
         error = caught
     run.world.raise_together(error)

@@ -51,7 +51,7 @@ def load_initial_weights(model: Recognizer, folder: str, labels: Sequence[str]) 
     """Starts a whole network from a weights folder.
 
     The rows of the classifier go by label name: labels that both sides know keep their row, the others start fresh.
-    Unless every label is known, the classifier counts as new.
+    Unless every label is known, the classifier counts as new, as does all that was never trained in the folder.
 
     Args:
         model: Of the same architecture; the number of frames and of classes may differ.
@@ -80,7 +80,8 @@ def load_initial_weights(model: Recognizer, folder: str, labels: Sequence[str]) 
         for row, old_row in known:
             new[name][row] = old[name][old_row]
     model.load_state_dict({name: new[name] if name in head else old[name] for name in new})
-    model.mark_trained(name for name, _ in model.named_parameters() if name not in head or len(known) == len(labels))
+    untrained = loaded.model.new_parameter_names() | (head if len(known) < len(labels) else set())
+    model.mark_trained(name for name, _ in model.named_parameters() if name not in untrained)
     logger.info("%s: its classifier knows %d of %d labels", folder, len(known), len(labels))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 from pathlib import Path
@@ -10,7 +11,7 @@ from PIL import Image
 
 from lsn.errors import ConfigError, VideoError
 from lsn.video.container import check_source
-from lsn.video.frames_reader import numbered_files
+from lsn.video.frames_reader import frame_number, numbered_files
 from lsn.video.pyav_reader import PyAVReader
 
 
@@ -28,7 +29,8 @@ def check_extraction(*, short_side: int, pattern: str, quality: int) -> None:
         names = pattern.format(1), pattern.format(2)
     except (IndexError, KeyError, ValueError):
         names = pattern, pattern
-    if names[0] == names[1] or Path(names[0]).name != names[0] or not names[0].lower().endswith((".jpg", ".jpeg")):
+    readable = names[0] != names[1] and frame_number(names[0], pattern) == 1
+    if not readable or Path(names[0]).name != names[0] or not names[0].lower().endswith((".jpg", ".jpeg")):
         raise ConfigError(f"pattern is {pattern!r}; expected the name of a .jpg with one number, as img_{{:05d}}.jpg")
 
 
@@ -52,6 +54,8 @@ def extract_frames(
     folder = Path(folder)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     try:
+        for leftover in folder.parent.glob(f".{glob.escape(folder.name)}.*.partial"):  # of a call that was killed
+            shutil.rmtree(leftover)
         partial.mkdir(parents=True)
         for number, (_, frame_HWC) in enumerate(reader, start=1):
             Image.fromarray(frame_HWC.numpy()).save(partial / pattern.format(number), quality=quality)

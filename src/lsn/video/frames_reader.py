@@ -88,7 +88,7 @@ def numbered_files(folder: Path, frame_pattern: str | None) -> list[Path]:
         raise VideoError(f"{folder}: holds no frames; expected {expected}")
     if len(by_kind) > 1:
         kinds = ", ".join(f"{before}*{after}" for before, after in sorted(by_kind))
-        raise VideoError(f"{folder}: holds several kinds of images ({kinds}); name one with frame_pattern")
+        raise VideoError(f"{folder}: holds several kinds of images ({kinds}); keep one, or name it with frame_pattern")
     (files,) = by_kind.values()
     promised = max(files) - min(files) + 1  # without end if the numbers are times, so the holes are never listed
     if num_missing := promised - len(files):
@@ -99,6 +99,16 @@ def numbered_files(folder: Path, frame_pattern: str | None) -> list[Path]:
             f"{folder}: {len(files)} of {promised} frames are there; missing: {names}{more}; extract them again"
         )
     return [files[number] for number in sorted(files)]
+
+
+def frame_number(name: str, frame_pattern: str) -> int | None:
+    """The number of an image that the pattern names, None for another image.
+
+    Raises:
+        ConfigError: the pattern has no place for a number, or more than one.
+    """
+    match = _matcher(frame_pattern).fullmatch(name)
+    return int(match["number"]) if match else None
 
 
 def _matcher(frame_pattern: str | None) -> re.Pattern[str]:

@@ -10,8 +10,6 @@ from lsn.data.official import diving48, something_something
 from lsn.data.official.lists import Split
 from lsn.errors import ConfigError, DataError, did_you_mean
 
-Contents = tuple[tuple[str, ...], Split, Split]
-
 
 @dataclass(frozen=True)
 class Layout:
@@ -20,7 +18,8 @@ class Layout:
     train: str
     val: str
     labels: str
-    read: Callable[[Path, Path, Path], Contents]
+    read_names: Callable[[Path], tuple[str, ...]]
+    read_list: Callable[[Path, tuple[str, ...]], Split]
 
     def paths(self, folder: Path) -> tuple[Path, Path, Path]:
         """Where the three files are, if they are there."""
@@ -40,11 +39,11 @@ class OfficialDataset:
     example: str
     """A video below the folder of videos."""
     published_as_frames: bool = False
-    """The videos are folders of JPEG frames, so that a list's number of frames is a promise."""
+    """The videos are folders of JPEG frames."""
 
 
 _TSN, _TSN_V1, _TSN_V2 = (
-    Layout(*names, something_something.read_tsn_layout)
+    Layout(*names, something_something.read_sorted_names, something_something.read_tsn)
     for names in (
         ("train_videofolder.txt", "val_videofolder.txt", "category.txt"),
         ("v1_train.txt", "v1_val.txt", "labels.txt"),
@@ -59,7 +58,11 @@ DATASETS: dict[str, OfficialDataset] = {
         "Something-Something V1",
         (
             Layout(
-                f"{_V1}-train.csv", f"{_V1}-validation.csv", f"{_V1}-labels.csv", something_something.read_csv_layout
+                f"{_V1}-train.csv",
+                f"{_V1}-validation.csv",
+                f"{_V1}-labels.csv",
+                something_something.read_names,
+                something_something.read_csv,
             ),
             _TSN_V1,
             _TSN,
@@ -77,9 +80,16 @@ DATASETS: dict[str, OfficialDataset] = {
                 f"{_V2}-train.json",
                 f"{_V2}-validation.json",
                 f"{_V2}-labels.json",
-                something_something.read_json_layout,
+                something_something.read_names,
+                something_something.read_json,
             ),
-            Layout("train.json", "validation.json", "labels.json", something_something.read_json_layout),
+            Layout(
+                "train.json",
+                "validation.json",
+                "labels.json",
+                something_something.read_names,
+                something_something.read_json,
+            ),
             _TSN_V2,
             _TSN,
         ),
@@ -90,7 +100,15 @@ DATASETS: dict[str, OfficialDataset] = {
     ),
     "diving48": OfficialDataset(
         "Diving48 V2",
-        (Layout("Diving48_V2_train.json", "Diving48_V2_test.json", "Diving48_vocab.json", diving48.read_v2),),
+        (
+            Layout(
+                "Diving48_V2_train.json",
+                "Diving48_V2_test.json",
+                "Diving48_vocab.json",
+                diving48.read_vocabulary,
+                diving48.read_v2,
+            ),
+        ),
         num_classes=48,
         num_train=15_027,
         num_val=1_970,
@@ -98,7 +116,15 @@ DATASETS: dict[str, OfficialDataset] = {
     ),
     "diving48-v1": OfficialDataset(
         "Diving48 V1",
-        (Layout("Diving48_train.json", "Diving48_test.json", "Diving48_vocab.json", diving48.read_v1),),
+        (
+            Layout(
+                "Diving48_train.json",
+                "Diving48_test.json",
+                "Diving48_vocab.json",
+                diving48.read_vocabulary,
+                diving48.read_v1,
+            ),
+        ),
         num_classes=48,
         num_train=15_943,
         num_val=2_096,
@@ -132,10 +158,10 @@ def read_annotations(name: str, folder: str | Path) -> Annotations:
     if layout is None:
         known = "; or ".join(f"{way.train}, {way.val} and {way.labels}" for way in dataset.layouts)
         raise DataError(f"{folder}: no annotations of {dataset.title} there; expected {known}")
-    labels, train, val = layout.read(*layout.paths(folder))
+    train, val, names = layout.paths(folder)
+    labels = layout.read_names(names)
     if len(labels) != dataset.num_classes:
         raise DataError(
-            f"{folder / layout.labels}: {len(labels)} class names, but {dataset.title} has {dataset.num_classes}; "
-            "fetch the file again"
+            f"{names}: {len(labels)} class names, but {dataset.title} has {dataset.num_classes}; fetch the file again"
         )
-    return Annotations(dataset, labels, train, val)
+    return Annotations(dataset, labels, layout.read_list(train, labels), layout.read_list(val, labels))

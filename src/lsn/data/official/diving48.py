@@ -18,42 +18,35 @@ UNUSED_IN_V2 = 30
 """The number of the one dive that version 2 gives to no video. It stays a class, so that numbers keep their meaning."""
 
 
-def read_v1(train: Path, val: Path, labels: Path) -> tuple[tuple[str, ...], Split, Split]:
-    """The first annotations."""
-    names = _read_vocabulary(labels)
-    return names, _read(train, names), _read(val, names)
-
-
-def read_v2(train: Path, val: Path, labels: Path) -> tuple[tuple[str, ...], Split, Split]:
-    """The corrected annotations.
+def read_v2(path: Path, names: tuple[str, ...]) -> Split:
+    """A list of the corrected annotations.
 
     Raises:
         DataError: a row has the label that version 2 never gives, so that the file holds version 1.
     """
-    names = _read_vocabulary(labels)
-    splits = _read(train, names), _read(val, names)
-    for split in splits:
-        for row in split.rows:
-            if row.label == names[UNUSED_IN_V2]:
-                raise DataError(
-                    f"{split.where(row)}: label {UNUSED_IN_V2} ({row.label}), which version 2 gives to no video; this "
-                    "is the list of version 1: fetch that of version 2, or prepare diving48-v1"
-                )
-    return names, *splits
+    split = read_v1(path, names)
+    for row in split.rows:
+        if row.label == names[UNUSED_IN_V2]:
+            raise DataError(
+                f"{split.where(row)}: label {UNUSED_IN_V2} ({row.label}), which version 2 gives to no video; this "
+                "is the list of version 1: fetch that of version 2, or prepare diving48-v1"
+            )
+    return split
 
 
-def _read_vocabulary(path: Path) -> tuple[str, ...]:
+def read_vocabulary(path: Path) -> tuple[str, ...]:
     """Each dive is four words (take-off, somersaults, twists, position), which together are its name."""
     try:
         dives = json.loads(read_text(path, "vocabulary"))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path} line {error.lineno}: not JSON: {error.msg}; fetch the file again") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not JSON: {error}; fetch the file again") from None
     if not isinstance(dives, list) or not all(isinstance(words, list) for words in dives):
         raise DataError(f"{path}: expected a list of dives, each a list of words; fetch the file again")
     return check_labels([" ".join(map(str, words)) for words in dives], str(path))
 
 
-def _read(path: Path, names: tuple[str, ...]) -> Split:
+def read_v1(path: Path, names: tuple[str, ...]) -> Split:
+    """A list of the first annotations."""
     rows = []
     for line, video in read_json_objects(path):
         where = f"{path} line {line}"
@@ -63,5 +56,7 @@ def _read(path: Path, names: tuple[str, ...]) -> Split:
         start, end = integer_of(video, "start_frame", where), integer_of(video, "end_frame", where)
         if start != 0:
             raise DataError(f"{where}: start_frame is {start}; the official clips are cut already, so it must be 0")
-        rows.append(Row(text_of(video, "vid_name", where), names[number], line, end))
+        if end < 1:
+            raise DataError(f"{where}: end_frame is {end}; it must be at least 1")
+        rows.append(Row(text_of(video, "vid_name", where), names[number], line))
     return Split(path, rows)

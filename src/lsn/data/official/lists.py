@@ -52,21 +52,26 @@ def read_json_objects(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     while True:
         position = _skip_space(text, position + 1)
         if text[position : position + 1] == "]" and separator == "[":
-            return
+            break
         line, counted = line + text.count("\n", counted, position), position
         try:
             value, position = decoder.raw_decode(text, position)
         except json.JSONDecodeError as error:
             raise _broken(path, text, error.pos, error.msg) from None
+        except (RecursionError, ValueError) as error:  # nested without end, or a number of thousands of digits
+            raise _broken(path, text, position, str(error)) from None
         if not isinstance(value, dict):
             raise DataError(f"{path} line {line}: expected an object, one a video, got {value!r:.60}")
         yield line, value
         position = _skip_space(text, position)
         separator = text[position : position + 1]
         if separator == "]":
-            return
+            break
         if separator != ",":
             raise _broken(path, text, position, "expected , or ]")
+    end = _skip_space(text, position + 1)
+    if end < len(text):
+        raise _broken(path, text, end, "something follows the list")
 
 
 def text_of(row: Mapping[str, Any], key: str, where: str) -> str:
@@ -76,7 +81,7 @@ def text_of(row: Mapping[str, Any], key: str, where: str) -> str:
         DataError: there is none.
     """
     value = row.get(key)
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or not value.strip() or not _is_unicode(value):
         raise DataError(f"{where}: expected a text under {key!r}, got {value!r}; the keys are {', '.join(row)}")
     return value.strip()
 
@@ -91,6 +96,11 @@ def integer_of(row: Mapping[str, Any], key: str, where: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise DataError(f"{where}: expected a whole number under {key!r}, got {value!r}; the keys are {', '.join(row)}")
     return value
+
+
+def _is_unicode(text: str) -> bool:
+    """JSON can hold halves of characters, which no file can be named or written with."""
+    return not any("\ud800" <= sign <= "\udfff" for sign in text)
 
 
 def _skip_space(text: str, position: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ def prepare(
     """Writes `train.csv`, `val.csv`, `labels.txt` and `dataset.json` for a data set in its official form.
 
     Nothing is written unless all is well. Manifests name the classes, so no order of labels can be mistaken for
-    another; `labels.txt` keeps the official order.
+    another; `labels.txt` has the order by which published lists and checkpoints number them.
 
     Args:
         name: a key of `lsn.data.official.DATASETS`.
@@ -148,17 +149,17 @@ def _find_videos(
     """The entry for each id that has one, and what is wrong with the entries."""
     wanted = {row.name: (split, row) for split in (lists.train, lists.val) for row in split.rows}
     entries, problems = _entries(videos, wanted)
-    folders = [name for name, entry in entries.items() if entry.is_dir()]
+    folders = [name for name, entry in entries.items() if _is(entry, os.DirEntry.is_dir)]
     found = {name: _Found(entry.name, None) for name, entry in entries.items()}
     # Listing folders is waiting for the disk, which threads share well.
     with ThreadPoolExecutor(max_workers=4 * (os.cpu_count() or 1)) as pool:
-        counts = pool.map(_count_frames, map(videos.joinpath, folders))
+        counts = pool.map(_count_frames, (Path(entries[name].path) for name in folders))
         for done, (name, counted) in enumerate(zip(folders, counts, strict=True), start=1):
             split, row = wanted[name]
             if isinstance(counted, str):
                 problems.append(Problem("error", counted, split.where(row)))
-            elif lists.dataset.published_as_frames and row.num_frames is not None and counted < row.num_frames:
-                message = f"{videos / name} holds {counted} of {row.num_frames} frames; fetch it again"
+            elif row.num_frames is not None and counted < row.num_frames:
+                message = f"{entries[name].path} holds {counted} of {row.num_frames} frames; fetch it again"
                 problems.append(Problem("error", message, split.where(row)))
             else:
                 found[name] = _Found(name, counted)
@@ -176,14 +177,15 @@ def _entries(
         with os.scandir(videos) as listed:
             for entry in sorted(listed, key=lambda entry: entry.name):
                 stem, suffix = os.path.splitext(entry.name)  # noqa: PTH122 - on hundreds of thousands of names
-                name = stem if suffix.lower() in VIDEO_SUFFIXES else entry.name
-                if name not in wanted or (name == entry.name and not entry.is_dir()):
+                is_video = suffix.lower() in VIDEO_SUFFIXES and _is(entry, os.DirEntry.is_file)
+                name = stem if is_video else entry.name
+                if name not in wanted or not (is_video or _is(entry, os.DirEntry.is_dir)):
                     continue
                 split, row = wanted[name]
                 if name in entries:
                     message = f"{entries[name].path} and {entry.path} are both video {name!r}; remove one"
                     problems.append(Problem("error", message, split.where(row)))
-                elif entry.is_file() and entry.stat().st_size == 0:
+                elif is_video and entry.stat().st_size == 0:
                     message = f"{entry.path} is an empty file (0 bytes); fetch it again"
                     problems.append(Problem("error", message, split.where(row)))
                 entries.setdefault(name, entry)
@@ -192,12 +194,24 @@ def _entries(
     return entries, problems
 
 
+def _is(entry: os.DirEntry[str], what: Callable[[os.DirEntry[str]], bool]) -> bool:
+    """A link that leads nowhere, or to itself, is nothing."""
+    try:
+        return what(entry)
+    except OSError:
+        return False
+
+
 def _count_frames(folder: Path) -> int | str:
     """How many frames a folder holds, or what is wrong with it."""
     try:
-        return len(numbered_files(folder, None))
+        files = numbered_files(folder, None)
     except VideoError as error:
         return str(error)
+    first = int(re.findall(r"\d+", files[0].stem)[-1])
+    if first > 1:
+        return f"{folder}: the frames begin with number {first}; those before are missing; fetch it again"
+    return len(files)
 
 
 def _missing_problem(missing: Sequence[tuple[Split, Row]], lists: Annotations, videos: Path) -> Problem:
@@ -222,7 +236,8 @@ def _manifest(
 ) -> Iterator[tuple[object, ...]]:
     """The rows of a manifest, its header first."""
     # Relative to the manifests, so that both folders can be moved together.
-    top = "" if videos is None else os.path.relpath(videos, out)
+    # By their real places: with .. in a path, what a link points to counts.
+    top = "" if videos is None else os.path.relpath(os.path.realpath(videos), os.path.realpath(out))
     suffix = "" if dataset.published_as_frames else Path(dataset.example).suffix
     yield "path", "label", "num_frames"
     for row in rows:

@@ -14,33 +14,33 @@ from lsn.data.text import read_text
 from lsn.errors import DataError
 
 
-def read_csv_layout(train: Path, val: Path, labels: Path) -> tuple[tuple[str, ...], Split, Split]:
-    """V1's files: rows of `id;class name`, and one name a line in an order of its own."""
-    return read_labels(labels), _read_csv(train), _read_csv(val)
+def read_names(path: Path) -> tuple[str, ...]:
+    """The class names, sorted.
+
+    V1's own file has an order of its own, which nothing published numbers its classes by: V2, the TSN lists of both
+    versions and the classifiers of published checkpoints all number the sorted names.
+    """
+    return tuple(sorted(read_labels(path)))
 
 
-def read_json_layout(train: Path, val: Path, labels: Path) -> tuple[tuple[str, ...], Split, Split]:
-    """V2's files: objects with `id` and `template`, whose brackets are no part of the class name."""
-    return read_labels(labels), _read_json(train), _read_json(val)
-
-
-def read_tsn_layout(train: Path, val: Path, labels: Path) -> tuple[tuple[str, ...], Split, Split]:
-    """TSN lists `id num_frames label_number`; all published ones number the sorted names.
+def read_sorted_names(path: Path) -> tuple[str, ...]:
+    """The class names that TSN lists number, which must be sorted in the file.
 
     Raises:
-        DataError: the labels file has another order, such as that of V1's own labels file.
+        DataError: the file has another order, such as that of V1's own labels file.
     """
-    names = read_labels(labels)
+    names = read_labels(path)
     for number, (found, expected) in enumerate(zip(names, sorted(names), strict=True)):
         if found != expected:
             raise DataError(
-                f"{labels} line {number + 1}: {found!r}, where the sorted names have {expected!r}; TSN lists of "
+                f"{path} line {number + 1}: {found!r}, where the sorted names have {expected!r}; TSN lists of "
                 "Something-Something number the sorted names, V1's own labels file has another order: sort this file"
             )
-    return names, _read_tsn(train, names), _read_tsn(val, names)
+    return names
 
 
-def _read_csv(path: Path) -> Split:
+def read_csv(path: Path, labels: tuple[str, ...]) -> Split:
+    """V1's list: rows of `id;class name`."""
     rows = []
     for line, text in enumerate(read_text(path, "annotation file").split("\n"), start=1):
         if not text.strip():
@@ -52,7 +52,8 @@ def _read_csv(path: Path) -> Split:
     return Split(path, rows)
 
 
-def _read_json(path: Path) -> Split:
+def read_json(path: Path, labels: tuple[str, ...]) -> Split:
+    """V2's list: objects with `id` and `template`, whose brackets are no part of the class name."""
     rows = []
     for line, video in read_json_objects(path):
         where = f"{path} line {line}"
@@ -61,8 +62,9 @@ def _read_json(path: Path) -> Split:
     return Split(path, rows)
 
 
-def _read_tsn(path: Path, labels: tuple[str, ...]) -> Split:
+def read_tsn(path: Path, labels: tuple[str, ...]) -> Split:
+    """A TSN list: rows of `id num_frames label_number`, with or without folders in front of the id."""
     clips, problems = parse_tsn_list(path, root="", labels=labels)
     if problems:
         raise DataError(f"{problems[0]}" + (f"; and {len(problems) - 1} more such lines" if len(problems) > 1 else ""))
-    return Split(path, [Row(clip.path, clip.label, clip.line, clip.num_frames) for clip in clips])
+    return Split(path, [Row(Path(clip.path).name, clip.label, clip.line, clip.num_frames) for clip in clips])
