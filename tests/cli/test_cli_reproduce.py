@@ -1,6 +1,8 @@
 """`lsn reproduce`, on sets so small that its figures mean nothing, through the real command."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,6 +96,19 @@ def test_finished_rows_with_the_same_settings_stay_in_the_table(tmp_path, data):
     assert rows_of_table() == ["shift_alone", "no_memory"]
     assert main(["reproduce", "long", "last_stage", *common, "optim.learning_rate=0.1"]) == 0
     assert rows_of_table() == ["last_stage"]
+
+
+def test_a_table_on_two_processes(tmp_path, data):
+    """A row with two seeds under torchrun: every process walks the same plan, and one prints."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    common = [*data, *SMALL, "training.batch_size=2", "--out", "runs", "--seeds", "2"]
+    for _ in range(2):  # the second time all is done
+        command = [*torchrun, "-m", "lsn", "reproduce", "long", "no_memory", *common]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        rows = json.loads((tmp_path / "runs/long/table.json").read_text())
+        assert [(row["name"], len(row["top1"])) for row in rows] == [("no_memory", 2)]
+    assert done.stdout.count("done already") == 2
 
 
 def test_a_start_that_is_there_already_is_named_once_for_all_rows(tmp_path, data, monkeypatch):
