@@ -169,11 +169,12 @@ def _measured(row: Row, plans: Sequence[_Plan]) -> TableRow:
 
 
 def _finish(name: str, table: Table, rows: Sequence[TableRow], plan: _Plan, folder: Path, into: Path | None) -> None:
-    from lsn.report.table import HEADERS, describe_protocol, put_into, write_table
+    from lsn.report.table import cells, describe_protocol, put_into, write_table
 
-    shown = columns(*HEADERS, right=("Published", "Top-1", "Difference"))
-    for row in rows:
-        shown.add_row(*row.cells())
+    header, *lines = cells(rows)
+    shown = columns(*header, right=("Published", "Top-1", "Difference"))
+    for line in lines:
+        shown.add_row(*line)
     seeds = len(rows[0].top1)
     notes = [
         f"{rows[0].num_videos} videos; {seeds} seed{'s, mean (range)' if seeds > 1 else ''}. "

@@ -33,20 +33,22 @@ class TableRow:
         """Mean top-1 over the seeds."""
         return statistics.mean(self.top1)
 
-    def cells(self) -> tuple[str, ...]:
-        """Name, model, protocol, published, measured with its spread, difference."""
-        spread = f" ({min(self.top1):.1f} to {max(self.top1):.1f})" if len(self.top1) > 1 else ""
-        return (
-            self.name,
-            self.model,
-            self.protocol,
-            "" if self.published is None else f"{self.published:.1f}",
-            f"{self.mean:.1f}{spread}",
-            "" if self.published is None else f"{self.mean - self.published:+.1f}",
-        )
+
+def cells(rows: Sequence[TableRow]) -> list[tuple[str, ...]]:
+    """The table as text, its header first; without what was published if nothing was, for any row."""
+    compared = any(row.published is not None for row in rows)
+    header = ("Row", "Model", "Frames x clips x crops", "Top-1")
+    return [(*header, "Published", "Difference") if compared else header, *(_cells(row, compared) for row in rows)]
 
 
-HEADERS = ("Row", "Model", "Frames x clips x crops", "Published", "Top-1", "Difference")
+def _cells(row: TableRow, compared: bool) -> tuple[str, ...]:
+    spread = f" ({min(row.top1):.1f} to {max(row.top1):.1f})" if len(row.top1) > 1 else ""
+    measured = (row.name, row.model, row.protocol, f"{row.mean:.1f}{spread}")
+    if not compared:
+        return measured
+    if row.published is None:
+        return (*measured, "", "")
+    return (*measured, f"{row.published:.1f}", f"{row.mean - row.published:+.1f}")
 
 
 def protocol_of(config: RunConfig) -> str:
@@ -66,8 +68,8 @@ def describe_protocol(config: RunConfig) -> str:
 
 def write_table(folder: Path, title: str, rows: Sequence[TableRow], notes: Sequence[str]) -> str:
     """Writes `table.md` and `table.json`; returns the Markdown."""
-    lines = [f"| {' | '.join(HEADERS)} |", f"|{'---|' * len(HEADERS)}"]
-    lines += [f"| {' | '.join(row.cells())} |" for row in rows]
+    header, *others = (f"| {' | '.join(line)} |" for line in cells(rows))
+    lines = [header, f"|{'---|' * (header.count('|') - 1)}", *others]
     text = "\n".join([f"**{title}**", "", *lines, "", *notes, ""])
     write_text(folder / "table.md", text)
     write_text(folder / "table.json", json.dumps([asdict(row) | {"mean": row.mean} for row in rows], indent=2) + "\n")
