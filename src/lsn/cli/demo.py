@@ -78,7 +78,7 @@ def _configs(out: Path) -> tuple[RunConfig, RunConfig]:
 
 def _remove_earlier(out: Path, folders: Iterable[Path]) -> None:
     """Makes room for the demo's own runs; nothing is removed that does not look like a run."""
-    earlier = [folder for folder in folders if (folder / "checkpoint.pt").is_file()]
+    earlier = [folder for folder in folders if (folder / "recipe.yaml").is_file()]
     if earlier:
         output().print(f"The models of an earlier demo in {out} are replaced.")
     for folder in earlier:
