@@ -95,7 +95,8 @@ def test_numbers_far_apart_are_refused_without_counting_through_them(tmp_path):
 def test_two_kinds_of_images_need_a_pattern(tmp_path):
     folder = fill(tmp_path / "frames", range(3))
     fill(folder, range(5), "flow_x_{:05d}.jpg")
-    assert "several kinds of images (flow_x_*.jpg, img_*.jpg); keep one, or name it with frame_pattern" in refusal(folder)
+    message = refusal(folder)
+    assert "several kinds of images (flow_x_*.jpg, img_*.jpg); keep one, or name it with frame_pattern" in message
     assert open_video(folder, frame_pattern="flow_x_{:05d}.jpg").num_frames == 5
 
 
