@@ -6,6 +6,7 @@ from lsn.models.factory import create_model, list_models
 from lsn.models.memory import ConvLSTM, HOConvLSTM, MemoryState
 from lsn.models.recognizer import Recognizer
 from lsn.models.shift import temporal_shift
+from lsn.models.state import StreamState
 
 __all__ = [
     "AccumulatedTemporaryState",
@@ -14,6 +15,7 @@ __all__ = [
     "HOConvLSTM",
     "MemoryState",
     "Recognizer",
+    "StreamState",
     "create_model",
     "list_models",
     "temporal_shift",

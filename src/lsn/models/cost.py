@@ -6,7 +6,7 @@ Counted on the meta device, so nothing is computed; the multiply-adds are those 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -81,22 +81,24 @@ def model_cost(model: Recognizer, *, height: int = 224, width: int = 224, num_fr
     costs = []
     for number, stage in enumerate(meta.stages):
         modules = [meta.cnn.get_submodule(name) for name in stage.modules]
-        cost, x_BTCHW = _measure(stage.name, modules, partial(meta.run_stage, stage.modules), x_BTCHW)
+        cost, x_BTCHW = _measure(stage.name, modules, partial(_run_stage, meta, stage.modules), x_BTCHW)
         costs.append(cost)
         if str(number) in meta.memory:
             block = meta.memory[str(number)]
-            cost, x_BTCHW = _measure(f"memory {number}", [block], partial(_run_memory, block), x_BTCHW)
+            cost, x_BTCHW = _measure(f"memory {number}", [block], block, x_BTCHW)
             costs.append(cost)
     cost, _ = _measure("head", _head_modules(meta), partial(_run_head, meta), x_BTCHW)
     return ModelCost((*costs, cost))
 
 
-def _run_memory(block: nn.Module, x_BTCHW: Tensor) -> Tensor:
-    return block(x_BTCHW)[0]
+def _run_stage(model: Recognizer, modules: tuple[str, ...], x_BTCHW: Tensor) -> tuple[Tensor, Iterable[Tensor]]:
+    y_BTCHW, left = model.run_stage(modules, x_BTCHW)
+    return y_BTCHW, left.values()
 
 
-def _run_head(model: Recognizer, x_BTCHW: Tensor) -> Tensor:
-    return model.forward_head(model.run_stage(model.tail, x_BTCHW))
+def _run_head(model: Recognizer, x_BTCHW: Tensor) -> tuple[Tensor, Iterable[Tensor]]:
+    features_BTCHW, carried = _run_stage(model, model.tail, x_BTCHW)
+    return model.forward_head(features_BTCHW), carried
 
 
 def _head_modules(model: Recognizer) -> list[nn.Module]:
@@ -109,25 +111,22 @@ def _head_modules(model: Recognizer) -> list[nn.Module]:
 
 @torch.no_grad()
 def _measure(
-    name: str, modules: list[nn.Module], run: Callable[[Tensor], Tensor], x_BTCHW: Tensor
+    name: str, modules: list[nn.Module], run: Callable[[Tensor], tuple[Tensor, Iterable[Tensor]]], x_BTCHW: Tensor
 ) -> tuple[StageCost, Tensor]:
+    """Runs modules under the counters; `run` gives their output and what they carry to the next frame."""
     outputs: list[int] = []
     leaves = [leaf for module in modules for leaf in module.modules() if not list(leaf.children())]
     hooks = [leaf.register_forward_hook(lambda _m, _i, y: outputs.append(y.numel())) for leaf in leaves]
     with FlopCounterMode(display=False) as counter:
-        y_BTCHW = run(x_BTCHW)
+        y_BTCHW, carried = run(x_BTCHW)
     for hook in hooks:
         hook.remove()
-    state_bytes = 0
-    if len(modules) == 1 and isinstance(block := modules[0], ConvLSTM):
-        state = block.init_state(1, *x_BTCHW.shape[-2:])
-        state_bytes = sum(tensor.numel() for tensor in state) * BYTES_A_NUMBER
     cost = StageCost(
         name=name,
         parameters=sum(parameter.numel() for module in modules for parameter in module.parameters()),
         macs=counter.get_total_flops() // 2,  # the counter counts a multiply-add as two
         activation_bytes=sum(outputs) * BYTES_A_NUMBER,
-        state_bytes=state_bytes,
+        state_bytes=sum(tensor.numel() for tensor in carried) * BYTES_A_NUMBER,
         output_shape=tuple(y_BTCHW.shape[2:]),
     )
     return cost, y_BTCHW

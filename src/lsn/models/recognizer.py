@@ -10,7 +10,7 @@ Shapes: B clips, T frames, N = B * T, C channels, H height, W width, K classes.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,8 +19,9 @@ from torch.utils.checkpoint import checkpoint
 
 from lsn.errors import ModelError
 from lsn.models.backbone import Stage, run_modules
-from lsn.models.memory import ConvLSTM
-from lsn.models.shift import Direction, install_shift
+from lsn.models.memory import ConvLSTM, MemoryState
+from lsn.models.shift import Direction, ShiftCall, install_shift
+from lsn.models.state import StreamState
 
 
 class Recognizer(nn.Module):
@@ -81,6 +82,12 @@ class Recognizer(nn.Module):
         return self._shift.direction if self._shift else None
 
     @property
+    def shifted_channels(self) -> dict[str, int]:
+        """Input channels of each convolution that a shift stands before, by the CNN's name; empty without a shift."""
+        names = self._shift.names if self._shift else ()
+        return {name: self.cnn.get_submodule(name).in_channels for name in names}
+
+    @property
     def is_causal(self) -> bool:
         """Whether no frame's logits depend on later frames."""
         return self.shift in (None, "causal")
@@ -99,35 +106,103 @@ class Recognizer(nn.Module):
         Raises:
             ModelError: the clip is not B x T x 3 x H x W with at least one frame.
         """
+        return self._advance(clip_BTCHW, None)[0]
+
+    def init_state(self, batch_size: int, height: int, width: int) -> StreamState:
+        """The state of `batch_size` streams of frames of this size before their first frame: zeros.
+
+        Raises:
+            ModelError: a number is under 1, or the model cannot stream.
+        """
+        if min(batch_size, height, width) < 1:
+            raise ModelError(f"a state for {batch_size} streams of {width}x{height} pixels; all must be at least 1")
+        self._require_causal()
+        return StreamState.zeros_for(self, self._advance, batch_size=batch_size, height=height, width=width)
+
+    def step(self, frames: Tensor, state: StreamState | None = None) -> tuple[Tensor, StreamState]:
+        """Goes on with streams by one frame, or by a chunk of frames; the same numbers as `forward_frames`.
+
+        Nothing is kept in the model and `state` is not changed, so a state can be kept, copied and gone on with in
+        several ways. It is the same computation as for whole clips, in eval mode to the rounding of float32.
+
+        Args:
+            frames: one frame of each stream (BCHW), or as many of each (BTCHW).
+            state: where the streams stand; None before the first frame.
+
+        Returns:
+            The class scores after each frame (BK, or BTK for a chunk), and the state after the last.
+
+        Raises:
+            ModelError: the model cannot stream, or the state is of another model, number of streams or size.
+        """
+        self._require_causal()
+        one_frame = frames.ndim == 4
+        clip_BTCHW = frames.unsqueeze(1) if one_frame else frames
+        if state is not None:
+            state.check(self, clip_BTCHW)
+        features_BTCHW, state = self._advance(clip_BTCHW, state)
+        logits_BTK = self.forward_head(features_BTCHW)
+        return (logits_BTK[:, 0] if one_frame else logits_BTK), state
+
+    def _advance(self, clip_BTCHW: Tensor, state: StreamState | None) -> tuple[Tensor, StreamState]:
+        """Runs all stages over a clip that goes on from a state; returns the last feature map and the new state."""
         if clip_BTCHW.ndim != 5 or clip_BTCHW.shape[2] != 3 or 0 in clip_BTCHW.shape[1:]:
             raise ModelError(f"expected clips of shape B x T x 3 x H x W, got {tuple(clip_BTCHW.shape)}")
+        B, T, _, H, W = clip_BTCHW.shape
+        past: Mapping[str, Tensor] = {} if state is None else state.shifted
+        memory: dict[str, MemoryState] = {}
+        shifted: dict[str, Tensor] = {}
         x_BTCHW = clip_BTCHW
         for number, stage in enumerate(self.stages):
-            x_BTCHW = self.run_stage(stage.modules, x_BTCHW)
-            if str(number) in self.memory:
-                x_BTCHW, _ = self.memory[str(number)](x_BTCHW)
-        return self.run_stage(self.tail, x_BTCHW)
+            x_BTCHW, left = self.run_stage(stage.modules, x_BTCHW, past)
+            shifted |= left
+            if (key := str(number)) in self.memory:
+                before = None if state is None else state.memory[key]
+                x_BTCHW, memory[key] = self.memory[key](x_BTCHW, before)
+        x_BTCHW, left = self.run_stage(self.tail, x_BTCHW, past)
+        seen_B = torch.full((B,), T, dtype=torch.int64, device=clip_BTCHW.device)
+        num_frames_B = seen_B if state is None else state.num_frames_B + seen_B
+        return x_BTCHW, StreamState(memory, shifted | left, num_frames_B, height=H, width=W)
+
+    def _require_causal(self) -> None:
+        if not self.is_causal:
+            raise ModelError(
+                f"{self.name} cannot stream: its bidirectional shift looks one frame ahead; train the causal one, "
+                f"`lsn train stream model.name={self.name}`, or any recipe with model.shift=causal"
+            )
 
     def forward_head(self, features_BTCHW: Tensor, pre_logits: bool = False) -> Tensor:
         """Pool, dropout and classifier on every frame, BTK; `pre_logits` stops before the classifier."""
         x_NC = self.cnn.forward_head(features_BTCHW.flatten(0, 1), pre_logits=pre_logits)
         return x_NC.unflatten(0, features_BTCHW.shape[:2])
 
-    def run_stage(self, modules: Sequence[str], x_BTCHW: Tensor) -> Tensor:
-        """Runs modules of the CNN on every frame."""
+    def run_stage(
+        self, modules: Sequence[str], x_BTCHW: Tensor, past: Mapping[str, Tensor] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Runs modules of the CNN on every frame.
+
+        Args:
+            modules: their names.
+            x_BTCHW: what goes into the first.
+            past: what the frame before the clip left for the shifts; see `ShiftCall`.
+
+        Returns:
+            What comes out of the last, and what the last frame leaves for the shifts.
+        """
         num_frames = x_BTCHW.shape[1]
 
-        def run(x_NCHW: Tensor) -> Tensor:
+        def run(x_NCHW: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            call = ShiftCall(num_frames, past or {})
             if self._shift is not None:  # set here, so that a recomputation in the backward pass finds it too
-                self._shift.num_frames = num_frames
-            return run_modules(self.cnn, tuple(modules), x_NCHW)
+                self._shift.call = call
+            return run_modules(self.cnn, tuple(modules), x_NCHW), call.left
 
         x_NCHW = x_BTCHW.flatten(0, 1)
         if self._grad_checkpointing and torch.is_grad_enabled():
-            x_NCHW = checkpoint(run, x_NCHW, use_reentrant=False)
+            x_NCHW, left = checkpoint(run, x_NCHW, use_reentrant=False)
         else:
-            x_NCHW = run(x_NCHW)
-        return x_NCHW.unflatten(0, (-1, num_frames))
+            x_NCHW, left = run(x_NCHW)
+        return x_NCHW.unflatten(0, (-1, num_frames)), left
 
     def get_classifier(self) -> nn.Module:
         """The classifier that runs on every frame."""

@@ -8,7 +8,9 @@ Shapes: N = B * T frames folded into the batch, B clips, T frames, C channels, H
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -20,15 +22,18 @@ Direction = Literal["bidirectional", "causal"]
 SHIFTED_FRACTION = 8  # one channel in eight a direction, as in TSM
 
 
-def temporal_shift(x_BTCHW: Tensor, direction: Direction) -> Tensor:
+def temporal_shift(x_BTCHW: Tensor, direction: Direction, *, past_BCHW: Tensor | None = None) -> Tensor:
     """Moves channels along time, with zeros where there is no neighbour.
 
     bidirectional: the first eighth of the channels comes from frame t+1, the next eighth from t-1.
-    causal: the first eighth comes from t-1, so that no frame sees its future.
+    causal: the first eighth comes from t-1, so that no frame sees its future; for the first frame it is `past_BCHW`,
+    the first eighth of the channels of the frame before the clip.
     """
     fold = x_BTCHW.shape[2] // SHIFTED_FRACTION
     y_BTCHW = torch.zeros_like(x_BTCHW)
     if direction == "causal":
+        if past_BCHW is not None:
+            y_BTCHW[:, 0, :fold] = past_BCHW
         y_BTCHW[:, 1:, :fold] = x_BTCHW[:, :-1, :fold]
         y_BTCHW[:, :, fold:] = x_BTCHW[:, :, fold:]
     else:
@@ -39,35 +44,52 @@ def temporal_shift(x_BTCHW: Tensor, direction: Direction) -> Tensor:
 
 
 @dataclass
-class ResidualShift:
-    """A forward pre-hook that shifts what enters the first convolution of each residual block.
+class ShiftCall:
+    """What the shifts need to know during one call of the network, and what they leave for the next."""
 
-    A hook and not a wrapper, so that the CNN keeps timm's parameter names with and without the shift.
-    `num_frames` is the clip length of the call in progress; `Recognizer` sets it before each stage.
+    num_frames: int
+    """Frames T of the clips of this call."""
+    past: Mapping[str, Tensor] = field(default_factory=dict)
+    """What the frame before the clip left (BCHW), by name of the convolution; empty before the first frame."""
+    left: dict[str, Tensor] = field(default_factory=dict)
+    """What the last frame of this clip leaves; filled by a causal shift."""
+
+
+@dataclass
+class ResidualShift:
+    """Shifts what enters the first convolution of each residual block, as forward pre-hooks.
+
+    Hooks and not wrappers, so that the CNN keeps timm's parameter names with and without the shift. Nothing is kept
+    from call to call: `Recognizer` sets `call` before each stage.
     """
 
     direction: Direction
-    num_frames: int = 1
+    names: tuple[str, ...]
+    """The convolutions, as the CNN names them."""
+    call: ShiftCall = field(default_factory=lambda: ShiftCall(1))
 
-    def __call__(self, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Replaces the input of `module` (NCHW) by its shifted frames."""
+    def shift_input(self, name: str, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Replaces the input of the convolution `name` (NCHW) by its shifted frames."""
         x_NCHW, *rest = inputs
-        x_BTCHW = x_NCHW.unflatten(0, (-1, self.num_frames))
-        return (temporal_shift(x_BTCHW, self.direction).flatten(0, 1), *rest)
+        x_BTCHW = x_NCHW.unflatten(0, (-1, self.call.num_frames))
+        y_BTCHW = temporal_shift(x_BTCHW, self.direction, past_BCHW=self.call.past.get(name))
+        if self.direction == "causal":  # a copy, since a view would keep the whole clip in memory
+            self.call.left[name] = x_BTCHW[:, -1, : x_BTCHW.shape[2] // SHIFTED_FRACTION].clone()
+        return (y_BTCHW.flatten(0, 1), *rest)
 
 
 def install_shift(cnn: nn.Module, direction: Direction) -> ResidualShift:
-    """Puts one shared `ResidualShift` in front of the first convolution of every residual block.
+    """Shifts the input of the first convolution of every residual block.
 
     Raises:
         ModelError: the CNN has no residual block that is known here.
     """
-    shift = ResidualShift(direction)
     convs = residual_convs(cnn)
     if not convs:
         raise ModelError(f"{type(cnn).__name__} has no residual blocks to shift; use shift='none' or a residual CNN")
-    for conv in convs.values():
-        conv.register_forward_pre_hook(shift)
+    shift = ResidualShift(direction, tuple(convs))
+    for name, conv in convs.items():
+        conv.register_forward_pre_hook(partial(shift.shift_input, name))
     return shift
 
 

@@ -1,0 +1,140 @@
+"""What a causal model carries from frame to frame: one record of tensors, whatever the memory.
+
+Shapes: B streams, S past hidden states, D hidden channels, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from lsn.errors import ModelError
+from lsn.models.memory import MemoryState
+from lsn.models.shift import SHIFTED_FRACTION
+
+if TYPE_CHECKING:
+    from lsn.models.recognizer import Recognizer
+
+_NUM_FRAMES = "num_frames"
+
+
+@dataclass(frozen=True, eq=False)
+class StreamState:
+    """Where B streams stand. Its size does not depend on how long they have run.
+
+    Every tensor has one row a stream, so streams are picked, joined and moved row by row.
+    """
+
+    memory: Mapping[str, MemoryState]
+    """Hidden states and cell of each memory block, by number of its stage."""
+    shifted: Mapping[str, Tensor]
+    """BCHW: what the last frame leaves for the causal shift of each convolution, by the CNN's name for it."""
+    num_frames_B: Tensor
+    """int64: frames that each stream has seen."""
+    height: int
+    """Of the frames, in pixels."""
+    width: int
+    """Of the frames, in pixels."""
+
+    @property
+    def batch_size(self) -> int:
+        """Streams B."""
+        return len(self.num_frames_B)
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory of all tensors."""
+        return sum(tensor.nbytes for tensor in self.tensors().values())
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors, by name."""
+        flat = {f"memory.{key}.{name}": t for key, block in self.memory.items() for name, t in block._asdict().items()}
+        return {**flat, **{f"shifted.{key}": t for key, t in self.shifted.items()}, _NUM_FRAMES: self.num_frames_B}
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> StreamState:
+        """The state with every tensor changed, as by `tensor.to(device)` or `tensor.clone()`."""
+        return self.with_tensors({name: change(tensor) for name, tensor in self.tensors().items()})
+
+    def with_tensors(self, tensors: Mapping[str, Tensor]) -> StreamState:
+        """A state of the same kind with other tensors, by name."""
+        return StreamState(
+            {
+                key: MemoryState(*(tensors[f"memory.{key}.{name}"] for name in MemoryState._fields))
+                for key in self.memory
+            },
+            {key: tensors[f"shifted.{key}"] for key in self.shifted},
+            tensors[_NUM_FRAMES],
+            height=self.height,
+            width=self.width,
+        )
+
+    def rows(self, streams: Sequence[int]) -> StreamState:
+        """A copy of the rows of some streams, in that order."""
+        index = torch.tensor(streams, dtype=torch.int64, device=self.num_frames_B.device)
+        return self.map(lambda tensor: tensor.index_select(0, index))
+
+    def check(self, model: Recognizer, clip_BTCHW: Tensor) -> None:
+        """Makes sure that the state fits a model and what it is to go on with.
+
+        Raises:
+            ModelError: it is of another model, number of streams or size of frames.
+        """
+        B, (H, W) = len(clip_BTCHW), clip_BTCHW.shape[-2:]
+        if (self.batch_size, self.height, self.width) != (B, H, W):
+            raise ModelError(
+                f"the state is of {self.batch_size} streams of {self.width}x{self.height} pixels, but the frames are "
+                f"of {B} of {W}x{H}; make one with init_state({B}, {H}, {W})"
+            )
+        if self._kind() != _kind_of(model):
+            raise ModelError(f"the state is of another model than {model.name}; make one with its init_state")
+
+    def _kind(self) -> dict[str, tuple[int, ...]]:
+        """Channels, and past states of memories, by name."""
+        memory = {key: tuple(block.history_BSDHW.shape[1:3]) for key, block in self.memory.items()}
+        return memory | {key: (tensor.shape[1],) for key, tensor in self.shifted.items()}
+
+    @classmethod
+    def zeros_for(
+        cls,
+        model: Recognizer,
+        advance: Callable[[Tensor, None], tuple[Tensor, Self]],
+        *,
+        batch_size: int,
+        height: int,
+        width: int,
+    ) -> StreamState:
+        """The zeros that `advance` goes on from as from no state at all.
+
+        Its shapes come from a run without numbers (on torch's meta device), which computes nothing.
+        """
+        weights = {name: t.to("meta") for name, t in (*model.named_parameters(), *model.named_buffers())}
+        probe = _StateOf(model, advance)
+        clip_BTCHW = torch.empty(batch_size, 1, 3, height, width, device="meta")
+        try:
+            shapes = functional_call(probe, {f"model.{name}": t for name, t in weights.items()}, (clip_BTCHW,))
+        except RuntimeError as error:
+            raise ModelError(f"{model.name} cannot see frames of {width}x{height} pixels: {error}") from error
+        device = next(model.parameters()).device
+        return shapes.map(lambda tensor: torch.zeros(tensor.shape, dtype=tensor.dtype, device=device))
+
+
+class _StateOf(nn.Module):
+    """A model seen as a function from a clip to the state after it."""
+
+    def __init__(self, model: nn.Module, advance: Callable[[Tensor, None], tuple[Tensor, StreamState]]) -> None:
+        super().__init__()
+        self.model, self.advance = model, advance
+
+    @torch.no_grad()
+    def forward(self, clip_BTCHW: Tensor) -> StreamState:
+        return self.advance(clip_BTCHW, None)[1]
+
+
+def _kind_of(model: Recognizer) -> dict[str, tuple[int, ...]]:
+    memory = {key: (block.steps, block.hidden_channels) for key, block in model.memory.items()}
+    return memory | {name: (channels // SHIFTED_FRACTION,) for name, channels in model.shifted_channels.items()}
