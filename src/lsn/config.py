@@ -103,10 +103,14 @@ class InputConfig:
     """Side of the square that the network sees, in pixels."""
     short_side: int = 256
     """For evaluation the frames' short side is brought to this before cropping; training crops at full size."""
-    sampling: Literal["segments", "dense"] = "segments"
-    """TSN's one frame a segment over the whole clip, or `num_frames` neighbours `frame_stride` apart."""
+    sampling: Literal["segments", "dense", "timed"] = "segments"
+    """TSN's one frame a segment over the whole clip, neighbours `frame_stride` apart, or `fps` frames a second."""
     frame_stride: int = 4
     """Distance of neighbours under dense sampling, in frames."""
+    fps: float = 8.0
+    """Frames a second under timed sampling, whatever the video's own rate."""
+    fps_jitter: float = 1.0
+    """Timed training clips have any rate from fps / fps_jitter to fps * fps_jitter; 1 is off."""
     scales: tuple[float, ...] = (1.0, 0.875, 0.75, 0.66)
     """Multi-scale crop: sides of the crop over the short side."""
     color_jitter: float = 0.0
@@ -123,6 +127,8 @@ class InputConfig:
         at_least_size = f"at least input.size ({self.size})"
         _require(self.short_side >= self.size, "input.short_side", self.short_side, at_least_size)
         _require(self.frame_stride >= 1, "input.frame_stride", self.frame_stride, "at least 1")
+        _require(self.fps > 0, "input.fps", self.fps, "above 0")
+        _require(self.fps_jitter >= 1, "input.fps_jitter", self.fps_jitter, "at least 1")
         _require(bool(self.scales) and all(0 < s <= 1 for s in self.scales), "input.scales", self.scales, "in (0, 1]")
         _require(self.color_jitter >= 0, "input.color_jitter", self.color_jitter, "0 or more")
         _require(self.rand_augment_layers >= 0, "input.rand_augment_layers", self.rand_augment_layers, "0 or more")
@@ -191,6 +197,10 @@ class TrainingConfig:
     """First stages of the CNN, 0 to 4, that keep their starting weights; memory blocks learn all the same."""
     grad_checkpointing: bool = False
     """Recompute the CNN's activations in the backward pass instead of keeping them."""
+    carry_state: float = 0.0
+    """Share of the clips that start from the memory that another clip left, as in a stream; the others from zeros."""
+    chunk_frames: int = 0
+    """Most frames that a gradient goes back through, so that memory stays flat in longer clips; 0 is the whole clip."""
     seed: int = 0
     """Fixes weights, order, sampling and augmentation."""
     device: str = "auto"
@@ -208,6 +218,8 @@ class TrainingConfig:
         _require(0 <= self.label_smoothing < 1, "training.label_smoothing", self.label_smoothing, "in [0, 1)")
         _require(0 <= self.ema_decay < 1, "training.ema_decay", self.ema_decay, "in [0, 1)")
         _require(0 <= self.frozen_stages <= 4, "training.frozen_stages", self.frozen_stages, "between 0 and 4")
+        _require(0 <= self.carry_state <= 1, "training.carry_state", self.carry_state, "in [0, 1]")
+        _require(self.chunk_frames >= 0, "training.chunk_frames", self.chunk_frames, "0 or more")
         _require(self.checkpoint_every >= 0, "training.checkpoint_every", self.checkpoint_every, "0 or more")
 
 

@@ -147,6 +147,36 @@ def test_evaluate_does_not_pass_over_flags_of_a_manifest_that_is_not_given(lsn, 
     assert flag in lsn("evaluate", weights, flag, "somewhere").one_error_line()
 
 
+def test_a_wanted_accuracy_is_for_stopping_early(lsn, weights, videos):
+    said = lsn("evaluate", weights, videos.val, "--wanted-top1", 0.9).one_error_line()
+    assert "--wanted-top1" in said
+    assert "--anytime" in said
+
+
+@pytest.mark.parametrize(
+    ("flags", "way_out"),
+    [
+        (("--wanted-top1", 95), "a wanted top-1 of 95; it must be between 0 and 1, such as 0.95"),
+        (("--wanted-top1", -1), "between 0 and 1"),
+        (("--clips", 2), "2 clips a video; use one (--clips 1)"),
+    ],
+)
+def test_evaluate_does_not_measure_how_soon_in_ways_that_mean_nothing(lsn, weights, videos, flags, way_out):
+    assert way_out in lsn("evaluate", weights, videos.val, "--anytime", *flags).one_error_line()
+
+
+def test_a_model_that_looks_ahead_has_no_answers_on_the_way(lsn, videos, tmp_path):
+    from lsn import create_model
+    from lsn.config import InputConfig
+    from lsn.models.weights import save_weights
+
+    model = create_model("tsm_resnet10t", num_classes=len(videos.labels), num_frames=2)
+    save_weights(tmp_path, model, labels=videos.labels, input=InputConfig(size=32, short_side=32), metrics={})
+    said = lsn("evaluate", tmp_path, videos.val, "--anytime").one_error_line()
+    assert "bidirectional shift" in said
+    assert "model.shift=causal" in said
+
+
 def test_weights_without_a_recipe_do_not_know_their_data(lsn, weights):
     said = lsn("evaluate", weights).one_error_line()
     assert str(weights) in said

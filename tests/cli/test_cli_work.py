@@ -93,6 +93,26 @@ def test_evaluate_writes_what_it_measured(lsn, run, videos, tmp_path):
     assert (out / "report.html").read_text(encoding="utf-8").count("data:image/jpeg") == report.count("data:image/jpeg")
 
 
+def test_evaluate_tells_how_soon_the_model_knows(lsn, run, tmp_path):
+    out = tmp_path / "out"
+    answer = lsn("evaluate", run, "--anytime", "--wanted-top1", 1, "--out", out, "--workers", 0)
+    assert (answer.code, "How soon it knows" in answer.out) == (0, True)
+    summary = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
+    top1, stop = summary["anytime"]["top1"], summary["anytime"]["early_stop"]
+    assert top1[-1] == summary["metrics"]["top1"]
+    rows = [line.split() for line in answer.out.splitlines()]
+    for seen, value in enumerate(top1, start=1):
+        assert [str(seen), f"{50 * seen}.0%", f"{100 * value:.1f}%"] in rows
+    (tested,) = [line for line in answer.out.splitlines() if line.lstrip().startswith("tested: both halves")]
+    assert f"{100 * stop['tested']['top1']:.1f}%" in tested
+    assert f"{100 * stop['tested']['frames_saved']:.1f}%" in tested
+    assert "No threshold reaches it" in answer.out
+    assert 'id="soon"' in (out / "report.html").read_text(encoding="utf-8")
+    without = lsn("evaluate", run, "--out", out, "--workers", 0)
+    assert "How soon" not in without.out
+    assert 'id="soon"' not in (out / "report.html").read_text(encoding="utf-8")
+
+
 def test_evaluate_lists_what_it_left_out(lsn, run, videos, clip, tmp_path):
     (tmp_path / "broken.mp4").write_text("no video", encoding="utf-8")
     path = tmp_path / "some.csv"

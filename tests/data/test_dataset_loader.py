@@ -56,6 +56,11 @@ def threads_view(video: VideoReader, label: int, rng: random.Random) -> tuple[to
     return torch.tensor([torch.get_num_threads(), os.getpid()], dtype=torch.float64).reshape(1, 1, 2, 1, 1), label
 
 
+def first_times(video: VideoReader) -> torch.Tensor:
+    """When the first two frames are shown."""
+    return video.pts_seconds[:2]
+
+
 def buggy_view(video: VideoReader, label: int, rng: random.Random) -> tuple[torch.Tensor, int]:
     raise RuntimeError("a bug in the views")
 
@@ -224,6 +229,19 @@ class TestUnreadable:
         assert [[index for index, _ in batch.unreadable] for batch in batches] == [[3], [3]]
         assert list(dataset.unreadable) == [3]
         assert [record.getMessage() for record in caplog.records] == [f"left out: {dataset.unreadable[3]}"]
+
+    @pytest.mark.parametrize("num_workers", [0, 1])
+    def test_times_come_with_the_clips_that_can_be_read_if_asked_for(self, broken, num_workers):
+        dataset = ClipDataset(broken, random_view, make_times=first_times, on_unreadable="skip")
+        loader = make_loader(dataset, indices=[2, 3, 4, 3], batch_size=2, num_workers=num_workers)
+        one, two = (batch.seconds_BT for batch in loader)
+        assert one is not None and two is not None
+        assert one.shape == two.shape == (1, 2)
+        assert one[0, 0] == 0 < one[0, 1]
+        (nothing,) = make_loader(dataset, indices=[3], batch_size=1, num_workers=0)
+        assert nothing.seconds_BT is None
+        (unasked,) = make_loader(ClipDataset(broken, random_view), indices=[2], batch_size=1, num_workers=0)
+        assert unasked.seconds_BT is None
 
     def test_batch_of_unreadable_clips_only(self, broken):
         dataset = ClipDataset(broken, random_view, on_unreadable="skip")

@@ -14,7 +14,7 @@ from lsn.errors import VideoError
 from lsn.inference import Prediction, Predictor, write_annotated_video
 from lsn.inference.annotate import _steady
 from lsn.inference.font import dejavu_sans
-from lsn.inference.overlay import Overlay, printable, shorten
+from lsn.inference.overlay import Overlay, Track, printable, shorten
 from lsn.video import array_reader, open_video, write_video
 
 
@@ -22,6 +22,10 @@ def made_prediction(evidence_TK, seconds, labels=LABELS):
     log_evidence = np.log(np.array(evidence_TK, dtype=np.float32))
     mean = torch.from_numpy(log_evidence).mean(dim=0).softmax(dim=0).numpy()
     return Prediction("video", tuple(labels), mean, log_evidence, np.array(seconds, dtype=np.float64), {})
+
+
+def track_of(prediction):
+    return Track(prediction.labels, prediction.running_TK(), prediction.frame_pts_seconds)
 
 
 PREDICTION = made_prediction([[0.5, 0.1, 0.1, 0.1, 0.1, 0.1], [0.1, 0.5, 0.1, 0.1, 0.1, 0.1]], [0.2, 0.6])
@@ -87,8 +91,8 @@ def test_a_last_frame_that_is_shown_for_long_is_held():
 def bars(prediction, pts_seconds, *, width=640, height=480):
     """Lengths of the best bar and of the longest other bar over the length of the panel, read from the pixels."""
     picture = Image.new("RGB", (width, height))
-    overlay = Overlay(prediction, width=width, height=height, start_seconds=0.0, duration_seconds=1.0)
-    overlay.draw(picture, clock_seconds=pts_seconds, pts_seconds=pts_seconds)
+    overlay = Overlay(track_of(prediction), width=width, height=height, start_seconds=0.0, duration_seconds=1.0)
+    overlay.draw_at(picture, clock_seconds=pts_seconds, pts_seconds=pts_seconds)
     pixels = np.asarray(picture).astype(int)
     panel = (pixels.sum(axis=2) > 0).any(axis=0).sum()
     blue = (pixels[..., 2] > pixels[..., 0] + 120).sum(axis=1).max()
@@ -120,8 +124,8 @@ def test_the_running_answer_changes_when_a_sampled_frame_is_shown():
 def test_the_cursor_moves_with_time():
     def picture(seconds):
         image = Image.new("RGB", (320, 240))
-        overlay = Overlay(PREDICTION, width=320, height=240, start_seconds=5.0, duration_seconds=10.0)
-        overlay.draw(image, clock_seconds=5.0 + seconds, pts_seconds=0.7)
+        overlay = Overlay(track_of(PREDICTION), width=320, height=240, start_seconds=5.0, duration_seconds=10.0)
+        overlay.draw_at(image, clock_seconds=5.0 + seconds, pts_seconds=0.7)
         return np.asarray(image).astype(int)
 
     white = [(picture(seconds).min(axis=2) > 240)[-40:].sum(axis=1).max() for seconds in (0, 2.5, 5, 7.5, 10)]
@@ -136,7 +140,7 @@ def test_few_labels_and_any_size(num_labels, width, height):
     labels = ["a very long label that goes on and on " * 5, "two\nlines\0", "", "Ψ"][:num_labels]
     prediction = made_prediction([[1 / num_labels] * num_labels], [0.0], labels)
     picture = Image.new("RGB", (width, height))
-    Overlay(prediction, width=width, height=height, start_seconds=0.0, duration_seconds=0.0).draw(
+    Overlay(track_of(prediction), width=width, height=height, start_seconds=0.0, duration_seconds=0.0).draw_at(
         picture, clock_seconds=0.0, pts_seconds=0.0
     )
     box = picture.getbbox()

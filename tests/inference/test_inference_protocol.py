@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lsn.config import EvaluationConfig, InputConfig, from_mapping, to_mapping
 from lsn.inference import EvaluationProtocol
-from lsn.video import array_reader
+from lsn.video import array_reader, window
 
 PROTOCOL = EvaluationProtocol(
     num_frames=4,
@@ -59,6 +59,19 @@ def test_dense_clips_are_neighbours_spread_over_the_video():
     assert seen == [[0, 2, 4, 6], [17, 19, 21, 23], [34, 36, 38, 40]]
 
 
+def test_timed_clips_follow_the_clock():
+    protocol = replace(PROTOCOL, sampling="timed", fps=5.0, num_clips=3)
+    assert frames_seen(protocol, 41) == [[0, 2, 4, 6], [17, 19, 21, 23], [35, 37, 39, 40]]  # the video is 4.1 s
+    assert frames_seen(replace(protocol, num_clips=1), 41) == [[17, 19, 21, 23]]
+    assert frames_seen(replace(protocol, num_clips=1, fps=2.5), 6) == [[0, 4, 5, 5]]
+
+
+def test_a_window_of_a_video_is_timed_from_its_own_start():
+    part = window(numbered_video(60), first=20, last=30)
+    seen, _ = replace(PROTOCOL, sampling="timed", fps=5.0)(part, 0, random.Random(0))
+    assert seen[0, :, 0, 0, 0].tolist() == pytest.approx([22, 24, 26, 28])
+
+
 def test_a_video_shorter_than_the_clip():
     assert frames_seen(PROTOCOL, 2) == [[0, 0, 1, 1]]
     assert frames_seen(PROTOCOL, 1) == [[0, 0, 0, 0]]
@@ -102,19 +115,30 @@ def test_the_averages_differ_where_views_disagree():
 
 def test_of_takes_frames_and_normalisation_from_the_model(model):
     protocol = EvaluationProtocol.of(
-        model, InputConfig(size=64, short_side=80, sampling="dense"), EvaluationConfig(num_clips=2, num_crops=3)
+        model,
+        InputConfig(size=64, short_side=80, sampling="dense", fps=6.0),
+        EvaluationConfig(num_clips=2, num_crops=3),
     )
+    assert protocol.fps == 6.0
     assert (protocol.num_frames, protocol.mean, protocol.std) == (model.num_frames, model.mean, model.std)
     assert (protocol.size, protocol.short_side, protocol.sampling) == (64, 80, "dense")
     assert protocol.num_views == 6
 
 
 def test_it_reads_back_from_plain_data():
-    protocol = replace(PROTOCOL, num_clips=2, average="probabilities")
+    protocol = replace(PROTOCOL, num_clips=2, average="probabilities", sampling="timed", fps=12.5)
     assert from_mapping(EvaluationProtocol, to_mapping(protocol), where="here") == protocol
+
+
+def test_an_evaluation_from_before_there_was_a_rate_reads_back():
+    saved = to_mapping(PROTOCOL)
+    del saved["fps"]
+    assert from_mapping(EvaluationProtocol, saved, where="here") == PROTOCOL
 
 
 def test_the_description_names_what_changes_the_numbers():
     assert PROTOCOL.describe() == "4x1x1 frames x clips x crops, 8 px of 8, segments"
     many = replace(PROTOCOL, num_clips=2, num_crops=3, sampling="dense", frame_stride=5, average="probabilities")
     assert many.describe() == "4x2x3 frames x clips x crops, 8 px of 8, dense, stride 5, mean of probabilities"
+    timed = replace(PROTOCOL, sampling="timed", fps=7.5)
+    assert timed.describe() == "4x1x1 frames x clips x crops, 8 px of 8, timed, 7.5 fps"

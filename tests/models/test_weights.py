@@ -7,7 +7,7 @@ import torch
 import lsn
 from lsn.config import InputConfig
 from lsn.errors import WeightsError
-from lsn.models.weights import load_weights, save_weights
+from lsn.models.weights import FrameRates, load_weights, save_weights
 
 INPUT = InputConfig(size=64, short_side=72, sampling="dense", frame_stride=2)
 
@@ -48,6 +48,10 @@ def edit(folder, **changes) -> None:
         (lambda f: edit(f, model="lsn_resnet10t"), "not complete or not understood"),
         (lambda f: edit(f, metrics=0.5), "not complete or not understood"),
         (lambda f: edit(f, mean=[0.5, 0.5, 0.5]), r"trained on frames normalised with mean \[0.5, .*install the timm"),
+        (lambda f: edit(f, frame_rates=8.0), "not complete or not understood"),
+        (lambda f: edit(f, frame_rates={"low": 2.0, "median": 4.0}), "not complete or not understood"),
+        (lambda f: edit(f, frame_rates={"low": 2.0, "median": 4.0, "hihg": 5.0}), "did you mean 'high'"),
+        (lambda f: edit(f, frame_rates={"low": 2.0, "median": 4.0, "high": 3.0}), "finite, above 0 and in order"),
         (lambda f: edit(f, labels=["one"]), "1 labels for a model of 2 classes"),
         (lambda f: (f / "config.json").write_text("{"), "not readable JSON"),
         (lambda f: (f / "config.json").unlink(), "holds no weights"),
@@ -59,6 +63,29 @@ def test_a_damaged_folder_is_named_with_the_way_out(folder, damage, said: str) -
     damage(folder)
     with pytest.raises(WeightsError, match=said):
         load_weights(folder)
+
+
+def test_frame_rates_come_back_and_older_folders_have_none(folder, tmp_path) -> None:
+    assert load_weights(folder).frame_rates is None
+    loaded, rates = load_weights(folder), FrameRates(2.5, 8.0, 12.0)
+    save_weights(tmp_path / "new", loaded.model, labels=loaded.labels, input=INPUT, metrics={}, frame_rates=rates)
+    assert load_weights(tmp_path / "new").frame_rates == rates
+
+    config = json.loads((folder / "config.json").read_text())
+    del config["frame_rates"]
+    for key in ("fps", "fps_jitter"):  # what a folder of the first version lacks
+        del config["input"][key]
+    (folder / "config.json").write_text(json.dumps(config))
+    older = load_weights(folder)
+    assert (older.frame_rates, older.input) == (None, INPUT)
+
+
+@pytest.mark.parametrize(
+    "rates", [(0.0, 1.0, 2.0), (3.0, 2.0, 4.0), (1.0, 2.0, float("inf")), (float("nan"), 2.0, 3.0)]
+)
+def test_frame_rates_that_cannot_be_are_refused(rates) -> None:
+    with pytest.raises(WeightsError, match="they must be finite, above 0 and in order"):
+        FrameRates(*rates)
 
 
 def test_a_pickle_is_refused_and_never_run(tmp_path) -> None:

@@ -11,6 +11,8 @@ import yaml
 from lsn.cli.app import app
 from lsn.config import RunConfig, load_config
 from lsn.errors import ConfigError
+from lsn.models import create_model
+from lsn.models.factory import FAMILIES
 from lsn.recipes import copy_recipe, describe_recipe, find_recipe, list_recipes, read_recipe
 
 ALL = list_recipes()
@@ -32,7 +34,7 @@ def commands(name: str) -> list[list[str]]:
 
 
 def test_the_promised_recipes_are_there():
-    assert {"demo", "default", "fight", "gestures", "gestures_pretrain", "long", "two_events"} <= set(ALL)
+    assert {"demo", "default", "fight", "gestures", "gestures_pretrain", "long", "stream", "two_events"} <= set(ALL)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -72,6 +74,26 @@ def test_the_commands_of_the_header_are_valid(name):
 @pytest.mark.parametrize("name", ALL)
 def test_the_header_trains_its_own_recipe(name):
     assert [tokens for tokens in commands(name) if tokens[:2] == ["train", name]]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_recipe_for_streams_makes_any_family_causal(family):
+    config = load_config(find_recipe("stream"), [f"model.name={family}_test_resnet"])
+    model = create_model(config.model.name, num_classes=2, **config.model.overrides())
+    assert model.shift == "causal" and model.is_causal
+
+
+def test_the_recipe_for_streams_samples_by_time_and_carries_states():
+    config = load_config(find_recipe("stream"))
+    assert (config.input.sampling, config.input.fps, config.input.fps_jitter) == ("timed", 8.0, 1.5)
+    assert (config.training.carry_state, config.training.chunk_frames) == (0.5, 0)
+
+
+@pytest.mark.parametrize("name", sorted(set(ALL) - {"stream"}))
+def test_no_other_recipe_learns_from_states(name):
+    config = load_config(find_recipe(name))
+    assert config.input.sampling in ("segments", "dense")
+    assert (config.training.carry_state, config.training.chunk_frames) == (0.0, 0)
 
 
 def test_find_knows_names_from_paths(tmp_path, monkeypatch):

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import torch
 
 from lsn.data import Clip
-from lsn.inference import EvaluationProtocol, EvaluationResult, Metrics, PredictionRow
+from lsn.inference import Anytime, EvaluationProtocol, EvaluationResult, Metrics, PredictionRow
+from lsn.inference.anytime import measure_anytime
+from lsn.inference.running import RunningAnswers, running_log_probabilities
 
 
 def prediction(
@@ -47,3 +49,15 @@ def evaluation(
         rows=tuple(rows),
         unreadable=tuple(unreadable),
     )
+
+
+def anytime(*, wanted_top1: float | None = None) -> Anytime:
+    """How soon a model knows that is surer and righter with each of 8 frames of 60 videos, and wrong on some."""
+    generator = torch.Generator().manual_seed(0)
+    labels_N = torch.arange(60) % 3
+    logits_NTK = torch.randn(60, 8, 3, generator=generator)
+    believed_N = torch.where(torch.arange(60) % 10 == 0, (labels_N + 1) % 3, labels_N)
+    logits_NTK[torch.arange(60), :, believed_N] += torch.linspace(0, 6, 8)
+    log_probabilities_NTK = running_log_probabilities(logits_NTK[:, None], lambda x_NVK: x_NVK[:, 0].log_softmax(-1))
+    seconds_NT = torch.linspace(0.1, 1.5, 8, dtype=torch.float64).expand(60, 8)
+    return measure_anytime(RunningAnswers.of(log_probabilities_NTK, seconds_NT), labels_N, wanted_top1=wanted_top1)

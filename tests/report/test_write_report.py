@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from report_helpers import evaluation, prediction
+from report_helpers import anytime, evaluation, prediction
 
 import lsn
 from lsn.config import InputConfig
@@ -219,6 +219,16 @@ def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
         write_report(tmp_path / "nowhere")
 
 
+def test_how_soon_it_knows_is_told_where_it_was_measured(run_folder: Path) -> None:
+    before = Page(write_report(run_folder))
+    assert "soon" not in before.ids and "How soon it knows" not in before.text
+    replace(load_evaluation(run_folder), anytime=anytime()).save(run_folder)
+    page = Page(write_report(run_folder))
+    assert page.ids.index("soon") == page.ids.index("calibration") + 1
+    assert "When to stop looking" in page.text
+    assert [key for key in page.ids if key != "soon"] == before.ids
+
+
 @pytest.fixture
 def browser():
     playwright = pytest.importorskip("playwright.sync_api")
@@ -232,6 +242,7 @@ def browser():
 
 
 def test_a_browser_shows_it_without_complaint_at_any_width(run_folder: Path, browser) -> None:
+    replace(load_evaluation(run_folder), anytime=anytime()).save(run_folder)
     path, complaints = write_report(run_folder), []
     page = browser.new_page()
     page.on("console", lambda message: complaints.append(message.text))

@@ -86,6 +86,18 @@ def test_settings_that_do_not_decide_the_result_may_change(tmp_path, section, va
     assert load(tmp_path, config=change(section, **values))["position"] == POSITION
 
 
+def test_keys_that_a_checkpoint_is_older_than_count_as_their_defaults(tmp_path):
+    save(tmp_path)
+    saved = torch.load(tmp_path / CHECKPOINT_NAME)
+    for section, key in (("input", "fps"), ("training", "carry_state")):
+        del saved["config"][section][key]
+    torch.save(saved, tmp_path / CHECKPOINT_NAME)
+
+    assert load(tmp_path)["position"] == POSITION
+    with pytest.raises(ConfigError, match=r"training.carry_state was 0.0, now 0.5"):
+        load(tmp_path, config=change("training", carry_state=0.5))
+
+
 def test_moved_clips_are_the_same_and_other_clips_are_not(tmp_path):
     save(tmp_path)
     moved = replace(

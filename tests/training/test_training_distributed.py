@@ -67,6 +67,7 @@ def runs(tmp_path_factory, colours, start):
             training={"batch_norm": "frozen", "batch_size": 1},
         ),
     }
+    configs["chunks"] = change(configs["frozen"], training={"chunk_frames": 1})
     two, one = folder / "two", folder / "one"
     two.mkdir()
     for name, settings in configs.items():
@@ -74,6 +75,9 @@ def runs(tmp_path_factory, colours, start):
         alone = "train" if settings.training.batch_norm == "sync" else settings.training.batch_norm
         doubled = {"batch_size": 2 * settings.training.batch_size, "batch_norm": alone}
         train(change(settings, training=doubled), one / name)
+    # What each process carries is its own, so there is no run of one process that is the same.
+    carried = change(configs["frozen"], training={"carry_state": 0.8, "checkpoint_every": 1, "accumulate": 1})
+    (two / "carried.yaml").write_text(to_yaml(carried))
     raising = change(configs["skip"], data={"on_unreadable": "raise"})
     (two / "raise.yaml").write_text(to_yaml(raising))
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -96,7 +100,7 @@ def test_steps_of_two_processes_with_synchronized_norms_are_those_of_one(runs):
         assert its_losses == pytest.approx(losses, rel=1e-6)
 
 
-@pytest.mark.parametrize("name", ["frozen", "skip"])
+@pytest.mark.parametrize("name", ["frozen", "skip", "chunks"])
 def test_runs_of_two_processes_are_those_of_one_at_double_the_batch(runs, name):
     two, one = (torch.load(out / "checkpoint.pt", weights_only=True)["states"] for out in runs[name])
     torch.testing.assert_close(two["model"], one["model"], rtol=1e-5, atol=1e-6)
@@ -104,7 +108,7 @@ def test_runs_of_two_processes_are_those_of_one_at_double_the_batch(runs, name):
     torch.testing.assert_close(two, one, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["frozen", "skip"])
+@pytest.mark.parametrize("name", ["frozen", "skip", "chunks"])
 def test_they_report_the_same(runs, name):
     for kind in ("train", "val", "unreadable"):
         ours, theirs = (lines_of(out, kind) for out in runs[name])
@@ -135,6 +139,18 @@ def test_every_process_gets_the_result(runs):
         results = [line for line in runs["output"].splitlines() if line.startswith(f"RESULT {name} ")]
         assert len(results) == 2
         assert len(set(results)) == 1
+
+
+def test_each_process_goes_on_with_the_state_that_it_carried(runs):
+    folder = runs["sync"][0].parent
+    whole, parts = (
+        torch.load(folder / name / "checkpoint.pt", weights_only=True) for name in ("carried", "carried_parts")
+    )
+
+    torch.testing.assert_close(parts["states"], whole["states"], rtol=0, atol=0)
+    assert (parts["position"]["step"], len(lines_of(folder / "carried_parts", "train"))) == (4, 4)
+    first, second = (carried["tensors"] for carried in whole["states"]["carried"]["states"])
+    assert not torch.equal(first["memory.3.cell_BDHW"], second["memory.3.cell_BDHW"])
 
 
 def test_a_clip_that_one_process_cannot_read_stops_both_with_its_name(runs):

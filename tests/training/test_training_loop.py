@@ -3,7 +3,7 @@ import json
 import signal
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 
 from lsn.config import load_config, to_yaml
 from lsn.errors import ConfigError, LSNError, VideoError
-from lsn.inference import EvaluationProtocol, evaluate
-from lsn.models.weights import load_weights
+from lsn.inference import EvaluationProtocol, evaluate, load_evaluation
+from lsn.models.weights import FrameRates, load_weights
 from lsn.training import train
 
 
@@ -131,6 +131,8 @@ def test_the_best_weights_are_those_that_were_measured(learned):
     best = max(metrics_of(result.out, "val"), key=lambda line: (line["top1"], -line["loss"]))
     loaded = load_weights(result.out)
     assert result.best_epoch == best["epoch"]
+    rate = 2 / 0.6  # two frames, one of each half of a video of six tenths of a second
+    assert asdict(loaded.frame_rates) == pytest.approx({"low": rate, "median": rate, "high": rate})
     assert (loaded.labels, loaded.input) == (("blue", "grey", "red"), config.input)
 
     from lsn.data import load_splits
@@ -188,6 +190,17 @@ RESUMED_CONFIGS = {
             "accumulate": 2,
             "batch_size": 1,
             "label_smoothing": 0.1,
+            "precision": "bf16",
+            "grad_checkpointing": True,
+        },
+    },
+    "stream": {
+        "model": {"name": "lsn_ss_resnet10t", "shift": "causal", "num_frames": 4},
+        "input": {"sampling": "timed", "fps": 5.0, "fps_jitter": 1.5},
+        "training": {
+            "checkpoint_every": 1,
+            "carry_state": 0.7,
+            "chunk_frames": 2,
             "precision": "bf16",
             "grad_checkpointing": True,
         },
@@ -253,6 +266,32 @@ def test_the_moving_average_is_what_is_saved(tmp_path, config):
 
     torch.testing.assert_close(saved, dict(states["ema"]), rtol=0, atol=0)
     assert any(not torch.equal(saved[name], states["model"][name]) for name in saved)
+
+
+@pytest.mark.parametrize("name", ["lsn_ss_resnet10t", "tsm_resnet10t"])
+def test_a_causal_network_is_trained_to_stream(tmp_path, config, name):
+    config = change(config, "model", name=name, shift="causal", num_frames=4)
+    config = change(config, "model", memory_stages=(3,) if name.startswith("lsn") else None)
+    config = change(config, "input", sampling="timed", fps=4.0, fps_jitter=2.0)
+    config = change(config, "training", carry_state=0.5, chunk_frames=2)
+
+    train(config, tmp_path / "run")
+
+    loaded = load_weights(tmp_path / "run")
+    assert loaded.model.is_causal
+    assert loaded.frame_rates == FrameRates(2.0, 4.0, 8.0)
+    assert load_evaluation(tmp_path / "run").protocol.describe().endswith("timed, 4 fps")
+    logits, state = loaded.model.step(torch.randn(1, 3, 32, 32))
+    assert logits.shape == (1, 3)
+    assert state.num_frames_B.tolist() == [1]
+
+
+@pytest.mark.parametrize(("key", "value"), [("carry_state", 0.5), ("chunk_frames", 1)])
+def test_what_needs_a_causal_network_is_refused_for_others(tmp_path, config, key, value):
+    config = change(change(config, "model", name="lsn_ss_resnet10t"), "training", **{key: value})
+    with pytest.raises(ConfigError, match=f"training.{key} is {value}, .* one frame ahead; set model.shift=causal"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_frozen_norms_of_a_started_network_stay_over_a_whole_run(tmp_path, config, learned):

@@ -85,6 +85,21 @@ def test_another_number_of_frames_is_fine(weights):
     assert start(weights[0], ["cat", "dog", "owl"], num_frames=7).num_frames == 7
 
 
+@pytest.mark.parametrize("name", ["lsn_ss_resnet10t", "tsm_resnet10t"])
+def test_a_causal_network_starts_from_the_tensors_of_a_bidirectional_one(tmp_path, name):
+    torch.manual_seed(4)
+    options = {} if name.startswith("tsm") else {"memory_stages": (3,)}
+    old = create_model(name, num_classes=2, num_frames=2, **options).eval()
+    save_weights(tmp_path, old, labels=["cat", "dog"], input=InputConfig(), metrics={})
+    config = ModelConfig(name=name, num_frames=2, shift="causal", initial_weights=str(tmp_path), **options)
+
+    model = start_model(config, ["cat", "dog"], seed=0)
+
+    assert not old.is_causal and model.is_causal
+    assert model.new_parameter_names() == set()
+    torch.testing.assert_close(model.state_dict(), old.state_dict(), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize(
     "changes", [{"memory": "none"}, {"memory_stages": (2, 3)}, {"rank": 5}, {"name": "lsn_resnet18"}]
 )

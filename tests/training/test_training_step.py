@@ -7,6 +7,7 @@ from torch import nn
 
 from lsn.errors import TrainingError
 from lsn.models import create_model
+from lsn.training.carry import CarriedState, Learner
 from lsn.training.distributed import World
 from lsn.training.step import take_step
 
@@ -173,3 +174,136 @@ def test_a_network_takes_a_pass_without_clips(name):
     assert all(parameter.grad is not None and not parameter.grad.any() for parameter in model.parameters())
     buffers = dict(model.named_buffers())
     assert all(torch.equal(buffers[key], value) for key, value in statistics.items())
+
+
+def recognizer(name="lsn_ss_resnet10t", **options):
+    """A causal network whose memory says something, without dropout, in training mode."""
+    torch.manual_seed(2)
+    model = create_model(name, num_classes=3, num_frames=4, dropout=0.0, shift="causal", **options)
+    for block in model.memory.values():
+        nn.init.normal_(block.expand[1].weight)
+    return model.train()
+
+
+def gradients_of(model):
+    return {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+
+
+def learn_without_moving(model, clip, labels, **changes):
+    """The tally of a step and its gradients; only the statistics of the norms move."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    tally = step(Learner(model), [(clip, labels)], optimizer=optimizer, **changes)
+    return tally, gradients_of(model)
+
+
+@pytest.fixture
+def long_clips():
+    torch.manual_seed(3)
+    return torch.randn(3, 5, 3, 32, 32), torch.tensor([0, 1, 2])
+
+
+@pytest.mark.parametrize("chunk_frames", [5, 9])
+def test_one_chunk_learns_as_the_whole_clip_does(long_clips, chunk_frames):
+    model = recognizer()
+    whole = copy.deepcopy(model)
+    optimizer = torch.optim.SGD(whole.parameters(), lr=0.0)
+    expected = step(whole, [long_clips], optimizer=optimizer, label_smoothing=0.1)
+
+    tally, gradients = learn_without_moving(model, *long_clips, chunk_frames=chunk_frames, label_smoothing=0.1)
+
+    torch.testing.assert_close(gradients, gradients_of(whole), rtol=0, atol=0)
+    assert tally == expected
+
+
+@pytest.mark.parametrize(("chunk_frames", "sizes"), [(2, (2, 2, 1)), (4, (3, 2)), (3, (3, 2))])
+def test_chunks_have_their_own_loss_and_no_gradient_between_them(long_clips, chunk_frames, sizes):
+    model = recognizer().double()
+    clip, labels = long_clips[0].double(), long_clips[1]
+    literal = copy.deepcopy(model)
+    parts, state = [], None
+    for chunk in clip.split(sizes, dim=1):
+        logits, state = literal.step(chunk, state)
+        state = state.map(torch.Tensor.detach)
+        parts.append(logits)
+    loss = sum(logits.shape[1] / 5 * F.cross_entropy(logits.mean(1), labels) for logits in parts)
+    loss.backward()
+    answers = torch.cat(parts, dim=1).mean(1)
+
+    tally, gradients = learn_without_moving(model, clip, labels, chunk_frames=chunk_frames)
+
+    torch.testing.assert_close(gradients, gradients_of(literal), rtol=1e-4, atol=1e-6)  # the loss is of float32
+    assert tally.loss == pytest.approx(3 * loss.item(), rel=1e-5)
+    assert (tally.correct, tally.clips) == ((answers.argmax(1) == labels).sum(), 3)
+
+
+def peak_of_saved_bytes(model, num_frames, **changes):
+    """The most that autograd keeps for the backward pass at any time, parameters and repetitions not counted."""
+    live: dict[int, list[int]] = {}  # by storage: its bytes, and how often it is kept
+    peak = 0
+    own = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
+
+    class Kept:
+        def __init__(self, tensor):
+            nonlocal peak
+            self.tensor, self.key = tensor, tensor.untyped_storage().data_ptr()
+            live.setdefault(self.key, [tensor.untyped_storage().nbytes(), 0])[1] += 1
+            peak = max(peak, sum(size for key, (size, _) in live.items() if key not in own))
+
+        def __del__(self):
+            live[self.key][1] -= 1
+            if not live[self.key][1]:
+                del live[self.key]
+
+    clip, labels = torch.randn(1, num_frames, 3, 32, 32), torch.tensor([0])
+    with torch.autograd.graph.saved_tensors_hooks(Kept, lambda kept: kept.tensor):
+        learn_without_moving(model, clip, labels, **changes)
+    assert not live
+    return peak
+
+
+def test_chunks_take_the_same_memory_for_clips_of_any_length():
+    model = recognizer("lsn_ss_test_resnet")
+    short, long = (peak_of_saved_bytes(model, num_frames, chunk_frames=8) for num_frames in (16, 64))
+    whole = peak_of_saved_bytes(model, 64, chunk_frames=64)
+
+    assert long == short
+    assert whole > 7 * long
+
+
+def test_a_pass_starts_from_what_the_last_one_left(long_clips):
+    model = recognizer().double()
+    clip, labels = long_clips[0][:1].double(), long_clips[1][:1]
+    literal = copy.deepcopy(model)
+    _, state = literal.step(clip)
+    logits, _ = literal.step(clip[:, :3], state)
+    carried = CarriedState(1.0, ALONE)
+
+    first, _ = learn_without_moving(model, clip, labels, carried=carried)
+    second, _ = learn_without_moving(model, clip[:, :3], labels, carried=carried)
+
+    assert second.loss == pytest.approx(F.cross_entropy(logits.mean(1), labels).item(), rel=1e-5)
+    assert carried.state.num_frames_B.tolist() == [8]
+    assert first.loss != second.loss
+
+
+def test_states_go_through_mixed_precision(long_clips):
+    losses = []
+    for precision in ("float32", "bf16"):
+        model = recognizer()
+        carried = CarriedState(1.0, ALONE)
+        for _ in range(2):
+            torch.manual_seed(0)
+            tally, _ = learn_without_moving(model, *long_clips, carried=carried, chunk_frames=2, precision=precision)
+        losses.append(tally.loss)
+        assert carried.state.num_frames_B.tolist() == [10] * 3
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
+
+
+def test_clips_of_uneven_passes_carry_on(long_clips):
+    model = recognizer()
+    carried = CarriedState(1.0, ALONE)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    for sizes in ((1, 2), (3, 0), (2, 1)):
+        tally = step(Learner(model), cut(long_clips, *sizes), optimizer=optimizer, carried=carried, chunk_frames=3)
+        assert tally.clips == 3
+    assert carried.state.num_frames_B.tolist() == [25]  # five passes over 5 frames

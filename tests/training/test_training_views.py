@@ -11,9 +11,11 @@ from lsn.video.transforms import TrainTransform
 LABELS = ("left", "right")
 
 
-def views(sampling, **options):
+def views(sampling, *, fps_jitter=1.0, **options):
     transform = TrainTransform(size=8, scales=(1.0,), mean=(0.0,) * 3, std=(1.0,) * 3, labels=LABELS, **options)
-    return TrainingViews(num_frames=4, sampling=sampling, frame_stride=3, transform=transform)
+    return TrainingViews(
+        num_frames=4, sampling=sampling, frame_stride=3, transform=transform, fps=5.0, fps_jitter=fps_jitter
+    )
 
 
 @pytest.fixture
@@ -41,6 +43,22 @@ def test_dense_frames_are_neighbours_a_stride_apart(video):
 
     assert len(seen) > 1
     assert all(later - earlier == 3 for frames in seen for earlier, later in itertools.pairwise(frames))
+
+
+def test_timed_frames_follow_each_other_at_their_rate(video):
+    seen = {tuple(numbers(views("timed")(video, 0, random.Random(seed))[0])) for seed in range(20)}
+
+    assert len(seen) > 1
+    assert all(later - earlier == 2 for frames in seen for earlier, later in itertools.pairwise(frames))
+
+
+def test_jittered_rates_lie_around_the_rate_on_both_sides_alike(video):
+    clips = [numbers(views("timed", fps_jitter=2.0)(video, 0, random.Random(seed))[0]) for seed in range(300)]
+
+    spans = [frames[-1] - frames[0] for frames in clips]  # six frames at the rate itself
+    assert (min(spans), max(spans)) == (3, 12)
+    slower, faster = sum(span > 6 for span in spans), sum(span < 6 for span in spans)
+    assert 0.7 < slower / faster < 1.4
 
 
 def test_one_view_of_the_networks_size_and_the_same_for_the_same_randomness(video):

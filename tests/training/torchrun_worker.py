@@ -1,5 +1,6 @@
 """What test_training_distributed starts under torchrun: some steps, then every recipe of a folder."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -48,12 +49,28 @@ def take_steps(world: World, *, shares: list[tuple[int, ...]]) -> tuple[dict[str
     return model.state_dict(), losses
 
 
+class Copier:
+    """Copies a run's folder as it is after its third step, to be gone on with; told of steps before they are saved."""
+
+    on_start = on_evaluation = on_evaluated = lambda self, *arguments: None
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+
+    def on_step(self, report):
+        if report.step == 4:
+            shutil.copytree(self.out, f"{self.out}_parts")
+
+
 def main(folder: Path) -> None:
     with join_world("cpu") as world:
         torch.save(take_steps(world, shares=[(2, 2), (3, 0)]), folder / f"steps{world.rank}.pt")
     for recipe in sorted(folder.glob("*.yaml")):
         try:
-            result = train(load_config(recipe), recipe.with_suffix(""))
+            out = recipe.with_suffix("")
+            result = train(load_config(recipe), out, progress=Copier(out) if out.name == "carried" else None)
+            if out.name == "carried":
+                train(load_config(recipe), f"{out}_parts", resume=True)
             line = f"RESULT {recipe.stem} {result.best_top1} {result.best_epoch}"
         except LSNError as error:
             line = f"RESULT {recipe.stem} {error}"

@@ -27,7 +27,10 @@ from lsn.cli.predict import predict
 from lsn.cli.recipes import recipes
 from lsn.cli.report import report
 from lsn.cli.reproduce import reproduce
+from lsn.cli.stream import stream
+from lsn.cli.timeline import timeline
 from lsn.cli.train import train
+from lsn.cli.verify import verify
 from lsn.errors import LSNError, did_you_mean
 
 EXIT_BUG, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
@@ -43,10 +46,13 @@ _COMMANDS: tuple[tuple[App | Callable[..., int | None], Group, str], ...] = (
     (train, _WORK, "lsn train default data.train=videos --out runs/mine"),
     (evaluate, _WORK, "lsn evaluate runs/mine videos/test.csv --clips 2 --crops 3"),
     (predict, _WORK, "lsn predict runs/mine clip.mp4 --annotate seen.mp4"),
+    (stream, _WORK, "lsn stream runs/mine rtsp://camera/live --events events.jsonl"),
+    (timeline, _WORK, "lsn timeline runs/mine long.mp4 --out seen"),
     (report, _WORK, "lsn report runs/mine"),
     (reproduce, _WORK, "lsn reproduce something-something-v1 lsn lsn_ss"),
     (convert, _WORK, "lsn convert tsm.pth.tar --model tsm_resnet50 --labels labels.txt --out weights/tsm"),
     (models, _LOOK, "lsn models resnet50"),
+    (verify, _LOOK, "lsn verify runs/mine clip.mp4"),
     (cost, _LOOK, "lsn cost lsn_resnet50 --num-frames 16"),
 )
 """Every command with its place in the help and an example."""

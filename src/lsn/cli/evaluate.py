@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from lsn.cli.anytime import print_anytime
 from lsn.cli.console import is_main_process, output
 from lsn.cli.progress import counting_progress
 from lsn.cli.train import print_metrics
@@ -25,6 +26,8 @@ def evaluate(
     clips: int | None = None,
     crops: Crops | None = None,
     average: Average | None = None,
+    anytime: bool = False,
+    wanted_top1: float | None = None,
     out: Path | None = None,
     reader: Literal["pyav", "torchcodec"] = "pyav",
     on_unreadable: Literal["raise", "skip"] = "raise",
@@ -47,6 +50,10 @@ def evaluate(
         Crops a clip, 1 or 3; by default as the run validated.
     average
         What is averaged over the views; by default as the run validated.
+    anytime
+        Tell too how soon a causal model knows: its accuracy after each frame, and when it may stop looking.
+    wanted_top1
+        Accuracy from 0 to 1 to keep when stopping early, with --anytime; by default it may cost one point.
     out
         Write evaluation.json, predictions.csv and report.html into this folder.
     reader
@@ -64,8 +71,11 @@ def evaluate(
     """
     if data is None and (root is not None or labels is not None):
         raise ConfigError("--root and --labels tell how to read a manifest; add the manifest, or leave them out")
+    if wanted_top1 is not None and not anytime:
+        raise ConfigError("--wanted-top1 is the accuracy to keep when stopping early; add --anytime, or leave it out")
     from lsn.inference import EvaluationProtocol
     from lsn.inference import evaluate as run_evaluation
+    from lsn.inference.anytime import check_anytime
     from lsn.models.weights import load_weights
     from lsn.report import write_report
     from lsn.training.distributed import join_world
@@ -74,6 +84,8 @@ def evaluate(
     loaded = load_weights(weights)
     views = chosen_views(config, clips=clips, crops=crops, average=average)
     protocol = EvaluationProtocol.of(loaded.model, loaded.input, views)
+    if anytime:  # before the manifest, whose files may take long to look at
+        check_anytime(loaded.model, protocol, wanted_top1)
     manifest = _manifest(data, weights, config, loaded.labels, root=root, labels=labels)
     console = output()
     console.print(f"{loaded.model.name} on {len(manifest)} videos of {manifest.source}: {protocol.describe()}")
@@ -86,9 +98,13 @@ def evaluate(
             reader=reader,
             on_unreadable=on_unreadable,
             num_workers=workers,
+            anytime=anytime,
+            wanted_top1=wanted_top1,
             progress=progress,
         )
     print_metrics(asdict(result.metrics))
+    if result.anytime is not None:
+        print_anytime(result.anytime)
     for path, error in result.unreadable:
         console.print(f"left out: {path}: {error}")
     if out is not None and is_main_process():

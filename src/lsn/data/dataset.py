@@ -17,6 +17,8 @@ from lsn.video import VideoReader
 
 MakeViews = Callable[[VideoReader, int, random.Random], tuple[torch.Tensor, int]]
 """From an open clip, its label and the sample's own randomness to views (V, T, C, H, W) and the label."""
+MakeTimes = Callable[[VideoReader], torch.Tensor]
+"""From an open clip to the times of the frames that its views show, float64 (T,) in seconds."""
 
 
 @dataclass
@@ -29,6 +31,8 @@ class Sample:
     """Of the clip in the manifest."""
     error: LSNError | None = None
     """Names the clip and its line in the manifest. As data, because torch turns what a worker raises into text."""
+    seconds_T: torch.Tensor | None = None
+    """Times of its frames, where the dataset was asked for them."""
 
 
 @dataclass
@@ -45,6 +49,8 @@ class Batch:
     """Index and error of the clips that could not be read."""
     failure: LSNError | None = None
     """An error that is not the clip's fault, such as an unknown decoder; loaders always raise it."""
+    seconds_BT: torch.Tensor | None = None
+    """float64: times of the frames; None if no clip could be read, or the dataset was not asked for them."""
 
 
 class ClipDataset(Dataset[Sample]):
@@ -59,6 +65,7 @@ class ClipDataset(Dataset[Sample]):
     Args:
         manifest: the clips.
         make_views: the views of an open clip; with workers it must be picklable.
+        make_times: the times of the frames in these views, likewise; by default samples have none.
         reader: the decoder.
         on_unreadable: stop at a clip that cannot be read, or leave it out.
         seed: another seed gives other views.
@@ -72,12 +79,14 @@ class ClipDataset(Dataset[Sample]):
         manifest: Manifest,
         make_views: MakeViews,
         *,
+        make_times: MakeTimes | None = None,
         reader: Literal["pyav", "torchcodec"] = "pyav",
         on_unreadable: Literal["raise", "skip"] = "raise",
         seed: int = 0,
     ) -> None:
         self.manifest = manifest
         self.make_views = make_views
+        self.make_times = make_times
         self.reader: Literal["pyav", "torchcodec"] = reader
         self.on_unreadable = on_unreadable
         self.seed = seed
@@ -101,14 +110,16 @@ class ClipDataset(Dataset[Sample]):
             with open_clip(clip, reader=self.reader) as video:
                 rng = random.Random(f"{self.seed}/{self.epoch}/{index}")
                 views_VTCHW, label = self.make_views(video, label, rng)
+                seconds_T = None if self.make_times is None else self.make_times(video)
         except LSNError as error:
             return Sample(None, label, index, type(error)(f"{self.manifest.where(clip)}: {error}"))
-        return Sample(views_VTCHW, label, index)
+        return Sample(views_VTCHW, label, index, seconds_T=seconds_T)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """Stacks the samples that could be read; runs in the workers."""
     readable = [(sample, sample.views_VTCHW) for sample in samples if sample.views_VTCHW is not None]
+    times = [sample.seconds_T for sample, _ in readable if sample.seconds_T is not None]
     errors = [(sample.index, sample.error) for sample in samples if sample.error is not None]
     return Batch(
         views_BVTCHW=torch.stack([views_VTCHW for _, views_VTCHW in readable]) if readable else None,
@@ -116,4 +127,5 @@ def collate(samples: Sequence[Sample]) -> Batch:
         indices_B=torch.tensor([sample.index for sample, _ in readable], dtype=torch.int64),
         unreadable=[(index, str(error)) for index, error in errors if isinstance(error, VideoError)],
         failure=next((error for _, error in errors if not isinstance(error, VideoError)), None),
+        seconds_BT=torch.stack(times) if times else None,
     )

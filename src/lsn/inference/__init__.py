@@ -1,6 +1,7 @@
 """Evaluation of a model on a manifest, and prediction on single videos."""
 
 from lsn.inference.annotate import write_annotated_video
+from lsn.inference.anytime import Anytime
 from lsn.inference.device import resolve_device
 from lsn.inference.evaluate import evaluate
 from lsn.inference.metrics import Metrics, compute_metrics
@@ -9,6 +10,7 @@ from lsn.inference.protocol import EvaluationProtocol
 from lsn.inference.result import EvaluationResult, PredictionRow, load_evaluation
 
 __all__ = [
+    "Anytime",
     "EvaluationProtocol",
     "EvaluationResult",
     "Metrics",

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from lsn.errors import VideoError
-from lsn.inference.overlay import Overlay
+from lsn.inference.overlay import Overlay, Track
 from lsn.inference.predictor import Prediction
 from lsn.inference.source import Video, open_source
 from lsn.video import VideoReader, VideoWriter
@@ -45,13 +45,30 @@ def write_annotated_video(
     Raises:
         VideoError: the video cannot be read, the file cannot be written, or it is the video itself.
     """
+    track = Track(prediction.labels, prediction.running_TK(), prediction.frame_pts_seconds)
+    write_track_video(video, track, path, fps=fps, reader=reader)
+
+
+def write_track_video(
+    video: Video,
+    track: Track,
+    path: str | Path,
+    *,
+    fps: float | None = None,
+    reader: Literal["pyav", "torchcodec"] = "pyav",
+) -> None:
+    """Writes a video with what a track says at each time drawn on it; see `write_annotated_video`.
+
+    Raises:
+        VideoError: the video cannot be read, the file cannot be written, or it is the video itself.
+    """
     if isinstance(video, str | Path) and Path(video).resolve() == Path(path).resolve():
         raise VideoError(f"{path}: would replace the video that it is made from; give another name")
     with open_source(video, fps=fps, reader=reader) as frames:
-        factor = -(-SMALLEST_SIDE // min(frames.info.width, frames.info.height))
+        factor = enlargement(frames.info.width, frames.info.height)
         width, height = factor * frames.info.width, factor * frames.info.height
         overlay = Overlay(
-            prediction,
+            track,
             width=width,
             height=height,
             start_seconds=float(frames.pts_seconds[0]),
@@ -63,8 +80,13 @@ def write_annotated_video(
                 picture = Image.fromarray(frame_HWC.numpy())
                 if factor > 1:
                     picture = picture.resize((width, height), Image.Resampling.BICUBIC)
-                overlay.draw(picture, clock_seconds=clock_seconds, pts_seconds=pts_seconds)
+                overlay.draw_at(picture, clock_seconds=clock_seconds, pts_seconds=pts_seconds)
                 writer.write(np.asarray(picture))
+
+
+def enlargement(width: int, height: int) -> int:
+    """The factor that pictures of this size are enlarged by before text is drawn on them."""
+    return -(-SMALLEST_SIDE // min(width, height))
 
 
 def _frame_rate(frames: VideoReader) -> float:

@@ -1,6 +1,6 @@
 """A model's answers on every video of a manifest, each video exactly once, in one process or many.
 
-Shapes: B videos of a batch, N videos, V views, K classes.
+Shapes: B videos of a batch, N videos, V views, T frames, K classes.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ import torch.distributed as dist
 from torch import Tensor
 
 from lsn.data import ClipDataset, Manifest, make_loader
-from lsn.errors import DataError, LSNError, ModelError
+from lsn.errors import ConfigError, DataError, LSNError, ModelError
+from lsn.inference.anytime import check_anytime, measure_anytime
 from lsn.inference.device import eval_mode, forward_views, resolve_device
 from lsn.inference.metrics import compute_metrics, confusion_matrix, rank_classes
 from lsn.inference.protocol import EvaluationProtocol
 from lsn.inference.result import EvaluationResult, PredictionRow
+from lsn.inference.running import RunningAnswers, running_log_probabilities
 from lsn.models import Recognizer
 
 
@@ -31,6 +33,8 @@ def evaluate(
     reader: Literal["pyav", "torchcodec"] = "pyav",
     on_unreadable: Literal["raise", "skip"] = "raise",
     num_workers: int = 0,
+    anytime: bool = False,
+    wanted_top1: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> EvaluationResult:
     """Predicts every video of a manifest and measures how often, and how surely, the model is right.
@@ -47,14 +51,22 @@ def evaluate(
         reader: decoder of video files.
         on_unreadable: stop at a video that cannot be read, or leave it out and list it in the result.
         num_workers: processes that read videos; 0 reads in this one.
+        anytime: measure too how soon the model knows, from its answers after each frame; the rest stays the same.
+        wanted_top1: accuracy that stopping early should keep, 0..1, with `anytime`; by default it may cost one point.
         progress: called with the videos done and all videos after each batch; with several processes it supposes
             that the others are as far.
 
     Raises:
         VideoError: a video cannot be read, and such videos are not skipped.
         DataError: there is no video, or none that can be read.
-        ModelError: the model has other classes, or its scores are not finite.
+        ModelError: the model has other classes, its scores are not finite, or it has no answers on the way.
+        ConfigError: there is no such device, or `anytime` was asked for with several clips, or an accuracy outside
+            0..1 or without `anytime`.
     """
+    if anytime:
+        check_anytime(model, protocol, wanted_top1)
+    elif wanted_top1 is not None:
+        raise ConfigError(f"a wanted top-1 of {wanted_top1:g} is for stopping early; add anytime=True, or leave it out")
     if len(manifest.labels) != model.num_classes:
         raise ModelError(
             f"{manifest.source}: {len(manifest.labels)} labels for a model of {model.num_classes} classes; "
@@ -68,14 +80,15 @@ def evaluate(
         if progress is not None:
             progress(min(done * world_size, len(manifest)), len(manifest))
 
-    dataset = ClipDataset(manifest, protocol, reader=reader, on_unreadable=on_unreadable)
+    make_times = protocol.seconds if anytime else None
+    dataset = ClipDataset(manifest, protocol, make_times=make_times, reader=reader, on_unreadable=on_unreadable)
     indices = range(rank, len(manifest), world_size)
     share: _Share | LSNError
     try:
         share = _predict(model, dataset, protocol, indices, resolve_device(device), num_workers, report)
     except LSNError as error:  # told to the other processes, which would wait for this one's share for ever
         share = error
-    return _result(manifest, protocol, _join(_gather(share)))
+    return _result(manifest, protocol, _join(_gather(share)), wanted_top1)
 
 
 @dataclass(frozen=True)
@@ -85,6 +98,8 @@ class _Share:
     indices: list[int]
     """Of the videos in the manifest."""
     log_probabilities_NK: Tensor
+    running: RunningAnswers | None
+    """The answers on the way, if they were asked for."""
     unreadable: dict[int, str]
     """Errors by index in the manifest."""
 
@@ -102,19 +117,28 @@ def _predict(
     videos_a_batch = max(1, protocol.batch_size // protocol.num_views)
     loader = make_loader(dataset, indices=indices, batch_size=videos_a_batch, num_workers=num_workers)
     model.to(device)
+    anytime = dataset.make_times is not None
+    forward = model.forward_frames if anytime else model
     found: list[int] = []
     answers = [torch.empty(0, model.num_classes)]
+    running = [RunningAnswers.none(protocol.num_frames)]
     done = 0
     with eval_mode(model):
         for batch in loader:
             if batch.views_BVTCHW is not None:
                 views_NTCHW = batch.views_BVTCHW.flatten(0, 1)
-                logits = forward_views(model, views_NTCHW, device=device, batch_size=protocol.batch_size)
-                answers.append(protocol.combine(logits.unflatten(0, (-1, protocol.num_views))))
+                logits = forward_views(forward, views_NTCHW, device=device, batch_size=protocol.batch_size)
+                logits = logits.unflatten(0, (-1, protocol.num_views))
+                if batch.seconds_BT is None:
+                    answers.append(protocol.combine(logits))
+                else:
+                    log_probabilities_BTK = running_log_probabilities(logits, protocol.combine)
+                    answers.append(log_probabilities_BTK[:, -1])
+                    running.append(RunningAnswers.of(log_probabilities_BTK, batch.seconds_BT))
                 found += batch.indices_B.tolist()
             done += len(batch.indices_B) + len(batch.unreadable)
             report(done)
-    return _Share(found, torch.cat(answers), dataset.unreadable)
+    return _Share(found, torch.cat(answers), RunningAnswers.join(running) if anytime else None, dataset.unreadable)
 
 
 def _is_distributed() -> bool:
@@ -139,19 +163,23 @@ def _join(shares: list[_Share | LSNError]) -> _Share:
         good.append(share)
     indices = torch.tensor([index for share in good for index in share.indices], dtype=torch.int64)
     order = indices.argsort()
+    running = [share.running for share in good if share.running is not None]
     return _Share(
         indices[order].tolist(),
         torch.cat([share.log_probabilities_NK for share in good])[order],
+        RunningAnswers.join(running)[order] if running else None,
         {index: error for share in good for index, error in share.unreadable.items()},
     )
 
 
-def _result(manifest: Manifest, protocol: EvaluationProtocol, share: _Share) -> EvaluationResult:
+def _result(
+    manifest: Manifest, protocol: EvaluationProtocol, share: _Share, wanted_top1: float | None
+) -> EvaluationResult:
     clips = [manifest.clips[index] for index in share.indices]
     if not clips:
         first = next(iter(share.unreadable.values()))
         raise DataError(f"{manifest.source}: none of the {len(manifest)} videos can be read; the first: {first}")
-    scores_NK = share.log_probabilities_NK
+    scores_NK, running = share.log_probabilities_NK, share.running
     finite_N = scores_NK.isfinite().all(dim=1)
     if not finite_N.all():
         path = clips[int(finite_N.int().argmin())].path
@@ -181,4 +209,5 @@ def _result(manifest: Manifest, protocol: EvaluationProtocol, share: _Share) -> 
         confusion=confusion_matrix(ranked_NK[:, 0], labels_N, num_classes=len(names)),
         rows=rows,
         unreadable=tuple((manifest.clips[index].path, error) for index, error in sorted(share.unreadable.items())),
+        anytime=None if running is None else measure_anytime(running, labels_N, wanted_top1=wanted_top1),
     )

@@ -1,9 +1,12 @@
-"""The panel on an annotated video: bars of the likeliest labels, and a time line with the sampled frames.
+"""The panel on an annotated video: bars of the likeliest labels, and the time.
 
 All sizes are in pixels and follow from the pictures' short side.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from lsn.inference.font import dejavu_sans
 from lsn.inference.metrics import rank_classes
-from lsn.inference.predictor import Prediction
+from lsn.video.clock import SAME_TIME_SECONDS
 
 # Red, green, blue, opacity.
 _PANEL = (12, 16, 24, 200)
@@ -28,32 +31,30 @@ _FONTS_IN_PANEL_WIDTH = 26
 _LARGEST_SHARE_OF_HEIGHT = 0.42
 """Five bars may take this much; where they would take more, there are three."""
 
-_SAME_TIME_SECONDS = 1e-6
-"""Two decoders may give the time of a frame with other last digits."""
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """Answers over time."""
+
+    labels: tuple[str, ...]
+    """Names of the K classes in label order."""
+    probabilities_TK: np.ndarray
+    """float32: what is said from each moment on."""
+    seconds_T: np.ndarray
+    """float64: the moments, in order."""
 
 
-class Overlay:
-    """Draws the running prediction on the pictures of one video.
-
-    The bars change only where a sampled frame brings new evidence, so they are drawn once for each and kept.
+class Panel:
+    """The bars of the likeliest labels, above a row for the time, in the lower left corner of pictures of one size.
 
     Args:
-        prediction: what is drawn.
+        labels: names of the K classes in label order.
         width: of the pictures.
         height: of the pictures.
-        start_seconds: time of the first picture.
-        duration_seconds: of the video.
     """
 
-    def __init__(
-        self, prediction: Prediction, *, width: int, height: int, start_seconds: float, duration_seconds: float
-    ) -> None:
-        self._labels = [printable(label) for label in prediction.labels]
-        self._running_TK = prediction.running_TK()
-        self._ranked_TK = rank_classes(torch.from_numpy(self._running_TK)).tolist()
-        self._evidence_seconds = prediction.frame_pts_seconds
-        self._start_seconds, self._duration_seconds = start_seconds, duration_seconds
-
+    def __init__(self, labels: Sequence[str], *, width: int, height: int) -> None:
+        self._labels = [printable(label) for label in labels]
         self._font_size = max(_SMALLEST_FONT, round(min(width, height) / _FONTS_IN_SHORT_SIDE))
         self._gap = max(2, self._font_size // 4)
         self._bar_height = round(1.2 * self._font_size) + self._gap
@@ -64,39 +65,32 @@ class Overlay:
         self._num_bars = num_bars
         self._size = min(width - 2 * margin, _FONTS_IN_PANEL_WIDTH * self._font_size), self._height(num_bars)
         self._corner = margin, height - margin - self._size[1]
-        self._panels: dict[int, Image.Image] = {}
 
-    def draw(self, picture: Image.Image, *, clock_seconds: float, pts_seconds: float) -> None:
-        """Draws onto an RGB picture, in place.
-
-        Args:
-            picture: of the size that the overlay was made for.
-            clock_seconds: where the time line stands.
-            pts_seconds: time of the picture; the evidence up to it is shown.
-        """
-        num_seen = int(np.searchsorted(self._evidence_seconds, pts_seconds + _SAME_TIME_SECONDS, side="right"))
-        if num_seen not in self._panels:
-            self._panels[num_seen] = self._panel(num_seen)
-        panel = self._panels[num_seen].copy()
-        self._draw_clock(panel, clock_seconds, num_seen)
+    def draw(self, picture: Image.Image, probabilities_K: np.ndarray, time_text: str) -> None:
+        """Draws the bars and a text for the time onto an RGB picture, in place."""
+        panel = self._bars(probabilities_K)
+        place = 3 * self._gap, self._middle_of_row(self._num_bars)
+        ImageDraw.Draw(panel).text(place, time_text, _FAINT_TEXT, dejavu_sans(self._font_size), anchor="lm")
         picture.paste(panel, self._corner, panel)
 
+    def _bars(self, probabilities_K: np.ndarray | None) -> Image.Image:
+        """The bars, and an empty place for the time; without probabilities, a panel that says so."""
+        panel = Image.new("RGBA", self._size, _PANEL)
+        if probabilities_K is None:
+            place, font = (2 * self._gap, self._middle_of_row(0)), dejavu_sans(self._font_size)
+            ImageDraw.Draw(panel).text(place, "no frame seen yet", _FAINT_TEXT, font, anchor="lm")
+            return panel
+        ranked = rank_classes(torch.from_numpy(probabilities_K)[None])[0, : self._num_bars].tolist()
+        for row, index in enumerate(ranked):
+            self._draw_bar(panel, row, self._labels[index], float(probabilities_K[index]))
+        return panel
+
     def _height(self, num_bars: int) -> int:
-        """Of a panel: bars and time line, with a gap after each, and a wider border."""
+        """Of a panel: bars and the row of the time, with a gap after each, and a wider border."""
         return (num_bars + 1) * (self._bar_height + self._gap) + 3 * self._gap
 
-    def _panel(self, num_seen: int) -> Image.Image:
-        """The bars after the first `num_seen` sampled frames, and an empty place for the time line."""
-        panel = Image.new("RGBA", self._size, _PANEL)
-        draw = ImageDraw.Draw(panel)
-        if num_seen == 0:
-            font = dejavu_sans(self._font_size)
-            draw.text((2 * self._gap, self._middle_of_row(0)), "no frame seen yet", _FAINT_TEXT, font, anchor="lm")
-            return panel
-        running_K, ranked = self._running_TK[num_seen - 1], self._ranked_TK[num_seen - 1]
-        for row, index in enumerate(ranked[: self._num_bars]):
-            self._draw_bar(panel, row, self._labels[index], float(running_K[index]))
-        return panel
+    def _middle_of_row(self, row: int) -> int:
+        return 2 * self._gap + row * (self._bar_height + self._gap) + self._bar_height // 2
 
     def _draw_bar(self, panel: Image.Image, row: int, label: str, probability: float) -> None:
         is_best = row == 0
@@ -114,8 +108,41 @@ class Overlay:
         room = right - left - 4 * self._gap - font.getlength("100%")
         draw.text((left + self._gap, middle), shorten(label, font, room), color, font, anchor="lm")
 
+
+class Overlay(Panel):
+    """Draws a track on the pictures of one video, above a time line.
+
+    Args:
+        track: what is drawn.
+        width: of the pictures.
+        height: of the pictures.
+        start_seconds: time of the first picture.
+        duration_seconds: of the video.
+    """
+
+    def __init__(self, track: Track, *, width: int, height: int, start_seconds: float, duration_seconds: float) -> None:
+        super().__init__(track.labels, width=width, height=height)
+        self._track = track
+        self._start_seconds, self._duration_seconds = start_seconds, duration_seconds
+        self._drawn: tuple[int, Image.Image] | None = None  # bars change only where the track does
+
+    def draw_at(self, picture: Image.Image, *, clock_seconds: float, pts_seconds: float) -> None:
+        """Draws onto an RGB picture, in place.
+
+        Args:
+            picture: of the size that the overlay was made for.
+            clock_seconds: where the time line stands.
+            pts_seconds: time of the picture; what the track says then is shown.
+        """
+        num_seen = int(np.searchsorted(self._track.seconds_T, pts_seconds + SAME_TIME_SECONDS, side="right"))
+        if self._drawn is None or self._drawn[0] != num_seen:
+            self._drawn = num_seen, self._bars(self._track.probabilities_TK[num_seen - 1] if num_seen else None)
+        panel = self._drawn[1].copy()
+        self._draw_clock(panel, clock_seconds, num_seen)
+        picture.paste(panel, self._corner, panel)
+
     def _draw_clock(self, panel: Image.Image, clock_seconds: float, num_seen: int) -> None:
-        """The time line with a tick for each sampled frame, the cursor, and the time in figures."""
+        """The time line, with a mark for each moment if there is room, the cursor, and the time in figures."""
         draw, font = ImageDraw.Draw(panel), dejavu_sans(self._font_size)
         middle, right = self._middle_of_row(self._num_bars), self._size[0] - 2 * self._gap
         text = f"{clock_seconds - self._start_seconds:.1f} / {self._duration_seconds:.1f} s"
@@ -127,7 +154,8 @@ class Overlay:
         half = max(1, self._gap // 4)
         draw.rectangle((left, middle - half, end, middle + half), _AHEAD)
         draw.rectangle((left, middle - half, cursor, middle + half), _TEXT)
-        for number, seconds in enumerate(self._evidence_seconds.tolist()):
+        moments = self._track.seconds_T.tolist()
+        for number, seconds in enumerate(moments if len(moments) * 4 * half <= end - left else []):
             x = self._place(seconds, left, end)
             color = _TEXT if number < num_seen else _AHEAD
             draw.rectangle((x, middle - self._gap, x + half - 1, middle + self._gap), color)
@@ -138,9 +166,6 @@ class Overlay:
         """Where a time lies on the time line."""
         share = (seconds - self._start_seconds) / self._duration_seconds if self._duration_seconds > 0 else 0.0
         return left + round(min(max(share, 0.0), 1.0) * (right - left))
-
-    def _middle_of_row(self, row: int) -> int:
-        return 2 * self._gap + row * (self._bar_height + self._gap) + self._bar_height // 2
 
 
 def printable(text: str) -> str:

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from lsn.config import EvaluationConfig
-from lsn.errors import ConfigError, ModelError
+from lsn.errors import ModelError
 from lsn.inference.device import eval_mode, forward_views, resolve_device
-from lsn.inference.metrics import rank_classes
+from lsn.inference.metrics import top_labels
 from lsn.inference.protocol import EvaluationProtocol
 from lsn.inference.source import Video, open_source
 from lsn.models.weights import LoadedModel, load_weights
@@ -60,10 +60,7 @@ class Prediction:
         Raises:
             ConfigError: k is under 1.
         """
-        if k < 1:
-            raise ConfigError(f"the top {k} labels; ask for at least 1")
-        ranked = rank_classes(torch.from_numpy(self.probabilities)[None])[0, :k].tolist()
-        return [(self.labels[index], float(self.probabilities[index])) for index in ranked]
+        return top_labels(self.labels, self.probabilities, k)
 
     def running_TK(self) -> np.ndarray:
         """float32: the answer after each frame, from the evidence up to and with it; every row sums to 1.

@@ -15,7 +15,7 @@ from torch import Tensor
 from lsn.config import EvaluationConfig, InputConfig
 from lsn.models import Recognizer
 from lsn.video import FrameBatch, VideoReader
-from lsn.video.sampling import dense_indices_test, segment_indices_test
+from lsn.video.sampling import dense_indices_test, segment_indices_test, timed_indices_test
 from lsn.video.transforms import TestTransform
 
 
@@ -29,8 +29,8 @@ class EvaluationProtocol:
     """Side of the square that the network sees, in pixels."""
     short_side: int
     """The frames' short side is brought to this before cropping."""
-    sampling: Literal["segments", "dense"]
-    """One frame a segment over the whole video, or neighbours `frame_stride` apart."""
+    sampling: Literal["segments", "dense", "timed"]
+    """One frame a segment over the whole video, neighbours `frame_stride` apart, or `fps` frames a second."""
     frame_stride: int
     """Distance of neighbours under dense sampling, in frames."""
     num_clips: int
@@ -45,6 +45,8 @@ class EvaluationProtocol:
     """Likewise."""
     batch_size: int
     """Views a forward pass, at most; it does not change the result."""
+    fps: float = 8.0
+    """Frames a second under timed sampling; evaluations of older versions do not tell it."""
 
     @classmethod
     def of(cls, model: Recognizer, input: InputConfig, evaluation: EvaluationConfig) -> EvaluationProtocol:
@@ -61,6 +63,7 @@ class EvaluationProtocol:
             mean=model.mean,
             std=model.std,
             batch_size=evaluation.batch_size,
+            fps=input.fps,
         )
 
     @property
@@ -74,7 +77,11 @@ class EvaluationProtocol:
 
     def read(self, reader: VideoReader) -> FrameBatch:
         """Decodes the frames of all clips, one clip after the other."""
-        return reader.frames_at([index for clip in range(self.num_clips) for index in self._indices(reader, clip)])
+        return reader.frames_at(self._all_indices(reader))
+
+    def seconds(self, reader: VideoReader) -> Tensor:
+        """When the frames that `read` gives are shown, float64, from the first frame of the video on."""
+        return reader.pts_seconds[self._all_indices(reader)] - reader.pts_seconds[0]
 
     def transform(self, batch: FrameBatch) -> Tensor:
         """Float32 views (V, T, 3, size, size) of the frames that `read` gave."""
@@ -96,13 +103,20 @@ class EvaluationProtocol:
 
     def describe(self) -> str:
         """One line for people, such as `16x2x3 frames x clips x crops, 224 px of 256, segments, mean of logits`."""
-        sampling = self.sampling if self.sampling == "segments" else f"dense, stride {self.frame_stride}"
+        details = {"segments": "", "dense": f", stride {self.frame_stride}", "timed": f", {self.fps:g} fps"}
+        sampling = self.sampling + details[self.sampling]
         mean = "" if self.num_views == 1 else f", mean of {self.average}"
         shape = f"{self.num_frames}x{self.num_clips}x{self.num_crops} frames x clips x crops"
         return f"{shape}, {self.size} px of {self.short_side}, {sampling}{mean}"
+
+    def _all_indices(self, reader: VideoReader) -> list[int]:
+        return [index for clip in range(self.num_clips) for index in self._indices(reader, clip)]
 
     def _indices(self, reader: VideoReader, clip: int) -> list[int]:
         total, frames = reader.num_frames, self.num_frames
         if self.sampling == "segments":
             return segment_indices_test(total, frames, clip=clip, num_clips=self.num_clips)
-        return dense_indices_test(total, frames, self.frame_stride, clip=clip, num_clips=self.num_clips)
+        if self.sampling == "dense":
+            return dense_indices_test(total, frames, self.frame_stride, clip=clip, num_clips=self.num_clips)
+        pts_seconds, end_seconds = reader.pts_seconds.tolist(), reader.end_seconds
+        return timed_indices_test(pts_seconds, end_seconds, frames, self.fps, clip=clip, num_clips=self.num_clips)

@@ -16,6 +16,7 @@ from lsn.config import from_mapping, to_mapping
 from lsn.data import Clip
 from lsn.errors import ConfigError, DataError
 from lsn.files import atomic_path, write_text
+from lsn.inference.anytime import Anytime
 from lsn.inference.metrics import Metrics
 from lsn.inference.protocol import EvaluationProtocol
 
@@ -82,6 +83,8 @@ class EvaluationResult:
     """One for each video that could be read, in the order of the manifest."""
     unreadable: tuple[tuple[str, str], ...]
     """Path and error of each video that could not."""
+    anytime: Anytime | None = None
+    """How soon the model knew, where that was asked for."""
 
     def save(self, folder: str | Path) -> None:
         """Writes `evaluation.json` and `predictions.csv`; each appears whole or not at all."""
@@ -102,6 +105,8 @@ class EvaluationResult:
             "confusion": self.confusion.tolist(),
             "unreadable": [{"path": path, "error": error} for path, error in self.unreadable],
         }
+        if self.anytime is not None:
+            summary["anytime"] = asdict(self.anytime)
         write_text(folder / SUMMARY_NAME, json.dumps(summary) + "\n")
 
 
@@ -117,14 +122,16 @@ def load_evaluation(folder: str | Path) -> EvaluationResult:
         summary = json.loads(path.read_text(encoding="utf-8"))
         protocol = {name: value for name, value in summary["protocol"].items() if name != "description"}
         labels = tuple(summary["labels"])
+        anytime = summary.get("anytime")
         result = EvaluationResult(
             source=summary.get("source", ""),
             protocol=from_mapping(EvaluationProtocol, protocol, where=f"{path}: protocol"),
             labels=labels,
             metrics=from_mapping(Metrics, summary["metrics"], where=f"{path}: metrics"),
             confusion=torch.tensor(summary["confusion"], dtype=torch.int64).view(len(labels), len(labels)),
-            rows=_read_rows(path := folder / ROWS_NAME),
             unreadable=tuple((entry["path"], entry["error"]) for entry in summary["unreadable"]),
+            anytime=None if anytime is None else from_mapping(Anytime, anytime, where=f"{path}: anytime"),
+            rows=_read_rows(path := folder / ROWS_NAME),  # last, because errors name the path
         )
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; `lsn evaluate` writes {SUMMARY_NAME} and {ROWS_NAME}") from None

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lsn.errors import ModelError
-from lsn.models.memory import ConvLSTM
 from lsn.models.recognizer import Recognizer
 
 BYTES_A_NUMBER = 4  # float32

@@ -39,6 +39,7 @@ class Recognizer(nn.Module):
     """
 
     cnn: Any  # timm's CNNs share methods, not a type
+    memory: Any  # a ModuleDict of ConvLSTM
 
     def __init__(
         self,

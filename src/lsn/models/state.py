@@ -62,15 +62,18 @@ class StreamState:
 
     def with_tensors(self, tensors: Mapping[str, Tensor]) -> StreamState:
         """A state of the same kind with other tensors, by name."""
+        return StreamState.from_tensors(tensors, height=self.height, width=self.width)
+
+    @staticmethod
+    def from_tensors(tensors: Mapping[str, Tensor], *, height: int, width: int) -> StreamState:
+        """The state that gave these `tensors`; others among them are left out."""
+        blocks = dict.fromkeys(name.split(".")[1] for name in tensors if name.startswith("memory."))
         return StreamState(
-            {
-                key: MemoryState(*(tensors[f"memory.{key}.{name}"] for name in MemoryState._fields))
-                for key in self.memory
-            },
-            {key: tensors[f"shifted.{key}"] for key in self.shifted},
+            {key: MemoryState(*(tensors[f"memory.{key}.{name}"] for name in MemoryState._fields)) for key in blocks},
+            {name.removeprefix("shifted."): t for name, t in tensors.items() if name.startswith("shifted.")},
             tensors[_NUM_FRAMES],
-            height=self.height,
-            width=self.width,
+            height=height,
+            width=width,
         )
 
     def rows(self, streams: Sequence[int]) -> StreamState:

@@ -6,6 +6,7 @@ A folder carries the labels, the preprocessing and the measured accuracy with th
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,24 @@ FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True)
+class FrameRates:
+    """How fast a model's frames followed each other in its training clips, in frames a second."""
+
+    low: float
+    """5th percentile over the clips."""
+    median: float
+    """50th percentile."""
+    high: float
+    """95th percentile."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.low <= self.median <= self.high < math.inf:
+            raise WeightsError(
+                f"frame rates of {self.low}, {self.median} and {self.high}; they must be finite, above 0 and in order"
+            )
+
+
+@dataclass(frozen=True)
 class LoadedModel:
     """A model with what belongs to it."""
 
@@ -39,6 +58,8 @@ class LoadedModel:
     """How frames are chosen, resized and cropped."""
     metrics: dict[str, Any]
     """What was measured with these weights."""
+    frame_rates: FrameRates | None = None
+    """Rates of the training clips; None if nobody measured them, as after a conversion."""
 
 
 def save_weights(
@@ -50,6 +71,7 @@ def save_weights(
     metrics: dict[str, Any],
     state: dict[str, Tensor] | None = None,
     untrained: Sequence[str] = (),
+    frame_rates: FrameRates | None = None,
 ) -> None:
     """Writes a weights folder; each file appears whole or not at all.
 
@@ -61,6 +83,7 @@ def save_weights(
         metrics: what was measured, as plain data.
         state: other tensors for the same architecture, such as a moving average.
         untrained: parameters that still have random values, as after a conversion.
+        frame_rates: of the clips that it was trained on.
 
     Raises:
         WeightsError: the number of labels is not that of the classes.
@@ -74,6 +97,7 @@ def save_weights(
         "model": model.arguments,
         "labels": list(labels),
         "input": to_mapping(input),
+        "frame_rates": None if frame_rates is None else to_mapping(frame_rates),
         "mean": list(model.mean),
         "std": list(model.std),
         "metrics": metrics,
@@ -106,6 +130,7 @@ def load_weights(folder: str | Path) -> LoadedModel:
             raise WeightsError(f"{len(labels)} labels for a model of {model.num_classes} classes")
         _check_normalisation(model, mean=config["mean"], std=config["std"])
         metrics = dict(config.get("metrics", {}))
+        frame_rates = _frame_rates(config.get("frame_rates"), where=str(folder / CONFIG_NAME))
         untrained = set(config.get("untrained", ()))
         tensors = load_file(folder / TENSORS_NAME)
         model.load_state_dict(tensors)
@@ -119,7 +144,12 @@ def load_weights(folder: str | Path) -> LoadedModel:
         reason = " ".join(str(error).split())[:200]
         raise WeightsError(f"{folder / TENSORS_NAME}: does not fit the model of {CONFIG_NAME}: {reason}") from error
     model.mark_trained(name for name, _ in model.named_parameters() if name not in untrained)
-    return LoadedModel(model.eval(), labels, input, metrics)
+    return LoadedModel(model.eval(), labels, input, metrics, frame_rates)
+
+
+def _frame_rates(mapping: dict[str, Any] | None, *, where: str) -> FrameRates | None:
+    """What older folders do not tell is None."""
+    return None if mapping is None else from_mapping(FrameRates, mapping, where=f"{where}: frame_rates")
 
 
 def _check_normalisation(model: Recognizer, *, mean: list[float], std: list[float]) -> None:

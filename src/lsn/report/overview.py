@@ -92,12 +92,16 @@ def _config_facts(config: RunConfig | None) -> list[tuple[str, str]]:
         or model.backbone_weights
         or ("ImageNet weights of timm" if model.pretrained else "random weights")
     )
-    sampling = f"{count(input.frame_stride, 'frame')} apart" if input.sampling == "dense" else "one frame a segment"
+    samplings = {
+        "segments": "one frame a segment",
+        "dense": f"{count(input.frame_stride, 'frame')} apart",
+        "timed": f"{input.fps:g} a second",
+    }
     batch = f"batches of {training.batch_size}" + (f" × {training.accumulate} steps" if training.accumulate > 1 else "")
     return [
         ("Model", f"{model.name} ({overrides})"),
         ("Started from", start),
-        ("Input", f"{model.num_frames} frames, {sampling}, {input.size} × {input.size} pixels"),
+        ("Input", f"{model.num_frames} frames, {samplings[input.sampling]}, {input.size} × {input.size} pixels"),
         ("Training data", data.train),
         ("Validation data", data.val or f"{whole_percent(data.val_fraction)} of the training data"),
         ("Optimiser", f"{optim.optimizer}, learning rate {optim.learning_rate:g}, {optim.schedule} schedule"),

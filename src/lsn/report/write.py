@@ -13,7 +13,7 @@ from lsn.files import write_text
 from lsn.inference import EvaluationResult
 from lsn.models.cost import model_cost
 from lsn.models.weights import LoadedModel, load_weights
-from lsn.report import cases, overview, results
+from lsn.report import anytime, cases, overview, results
 from lsn.report.html import Content, Markup, count, figure, join, note, table, tag
 from lsn.report.run import Run, read_run
 
@@ -73,10 +73,12 @@ def _sections(run: Run) -> list[tuple[str, str, Content]]:
 
 def _evaluation_sections(evaluation: EvaluationResult) -> list[tuple[str, str, Content]]:
     confusion, labels = evaluation.confusion.tolist(), evaluation.labels
+    soon = evaluation.anytime
     return [
         ("confusion", "Confusion", _titled("Confusion", results.confusion_figures(confusion, labels))),
         ("classes", "Classes", _titled("Accuracy of each class", results.class_accuracy(confusion, labels))),
         ("calibration", "Calibration", _titled("Calibration", results.calibration(evaluation))),
+        *([] if soon is None else [("soon", "How soon", _titled("How soon it knows", anytime.section(soon)))]),
     ]
 
 

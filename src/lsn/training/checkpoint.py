@@ -178,6 +178,8 @@ def load_checkpoint(out: Path, *, config: RunConfig, num_processes: int, train_s
 
 def _require_same(path: Path, before: dict[str, Any], config: RunConfig, num_processes: int) -> None:
     now = _what_matters(to_mapping(config), num_processes)
+    # A key that is younger than the checkpoint: the run did what is now its default.
+    before = _what_matters(to_mapping(RunConfig()), num_processes) | before
     changes = [f"{key} was {before.get(key)!r}, now {now.get(key)!r}" for key in now if before.get(key) != now[key]]
     if changes:
         raise ConfigError(

@@ -174,6 +174,8 @@ def _learn(run: Run, step: Step, batches: Sequence[Batch]) -> Tally:
         precision=config.training.precision,
         label_smoothing=config.training.label_smoothing,
         clip_grad_norm=config.optim.clip_grad_norm,
+        chunk_frames=config.training.chunk_frames,
+        carried=run.carried,
     )
     tally.unreadable = step.num_clips - tally.clips
     if tally.unreadable:
@@ -249,6 +251,7 @@ def _validate(run: Run, epoch: int, progress: Progress | None) -> None:
             labels=run.train_set.labels,
             input=run.config.input,
             metrics=numbers | {"epoch": epoch, "views": run.protocol.describe()},
+            frame_rates=run.frame_rates,
         )
         result.save(run.out)
     run.tracker.log(

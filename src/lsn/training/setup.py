@@ -13,17 +13,20 @@ from torch import nn
 
 from lsn.config import OptimConfig, RunConfig, to_yaml
 from lsn.data import ClipDataset, Manifest, load_splits
-from lsn.errors import LSNError
+from lsn.errors import ConfigError, LSNError
 from lsn.files import write_text
 from lsn.inference import EvaluationProtocol
 from lsn.models import Recognizer
+from lsn.models.weights import FrameRates
 from lsn.training.batch_norm import freeze_batch_norm, synchronize_batch_norm
+from lsn.training.carry import CarriedState, Learner
 from lsn.training.checkpoint import Position, load_checkpoint, refuse_to_overwrite, save_checkpoint
 from lsn.training.distributed import World
 from lsn.training.freeze import freeze_stages
 from lsn.training.machine import tune_allocator
 from lsn.training.optim import Schedule, create_optimizer, parameter_groups
 from lsn.training.plan import count_steps
+from lsn.training.rates import measure_frame_rates
 from lsn.training.start import start_model
 from lsn.training.tracking import Tracker
 from lsn.training.views import TrainingViews
@@ -43,7 +46,9 @@ class Run:
     protocol: EvaluationProtocol
     model: Recognizer
     learner: nn.Module
-    """The model as it is trained: under several processes, wrapped to average gradients."""
+    """The model as it is trained: as a stream if it learns from states, and wrapped to average gradients."""
+    carried: CarriedState | None
+    """The state that one forward pass leaves for the next, if clips are to start from it."""
     frozen_norms: list[nn.Module]
     optimizer: torch.optim.Optimizer
     schedule: Schedule
@@ -53,6 +58,8 @@ class Run:
     position: Position
     tracker: Tracker | None = None
     """In the main process only."""
+    frame_rates: FrameRates | None = None
+    """Of the training clips, for the weights that are saved; in the main process only."""
 
     @property
     def evaluated_model(self) -> Recognizer:
@@ -65,7 +72,8 @@ class Run:
         return self.config.training.epochs * self.steps_per_epoch
 
     def save(self) -> None:
-        """Writes the checkpoint, in the main process."""
+        """Writes the checkpoint, in the main process; all processes must call it."""
+        states = {name: part.state_dict() for name, part in self._parts().items()}
         if not self.world.is_main:
             return
         new_names = self.model.new_parameter_names()
@@ -76,7 +84,7 @@ class Run:
             train_set=self.train_set,
             position=self.position,
             trained_names=[name for name, _ in self.model.named_parameters() if name not in new_names],
-            states={name: part.state_dict() for name, part in self._parts().items()},
+            states=states,
         )
 
     def restore(self, states: dict[str, Any]) -> None:
@@ -86,7 +94,9 @@ class Run:
 
     def _parts(self) -> dict[str, Any]:
         parts = {"model": self.model, "optimizer": self.optimizer, "scaler": self.scaler}
-        return parts if self.ema is None else parts | {"ema": self.ema.module}
+        if self.ema is not None:
+            parts["ema"] = self.ema.module
+        return parts if self.carried is None else parts | {"carried": self.carried}
 
 
 def prepare(config: RunConfig, out: Path, world: World, *, resume: bool) -> Run:
@@ -105,6 +115,7 @@ def prepare(config: RunConfig, out: Path, world: World, *, resume: bool) -> Run:
     saved = load_checkpoint(out, config=config, num_processes=world.size, train_set=train_set) if resume else None
 
     model = _build_model(config, train_set.labels, saved)
+    _require_causal(model, config)
     model.set_grad_checkpointing(settings.grad_checkpointing)
     model.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     frozen_norms = freeze_stages(model, settings.frozen_stages)
@@ -134,7 +145,8 @@ def prepare(config: RunConfig, out: Path, world: World, *, resume: bool) -> Run:
         dataset=_clip_dataset(config, train_set, model),
         protocol=EvaluationProtocol.of(model, config.input, config.evaluation),
         model=model,
-        learner=world.wrap(model),
+        learner=world.wrap(Learner(model) if settings.carry_state or settings.chunk_frames else model),
+        carried=CarriedState(settings.carry_state, world) if settings.carry_state else None,
         frozen_norms=frozen_norms,
         optimizer=_optimizer(groups, config.optim),
         schedule=_schedule(config, steps_per_epoch),
@@ -158,6 +170,15 @@ def _build_model(config: RunConfig, labels: Sequence[str], saved: dict[str, Any]
     return model
 
 
+def _require_causal(model: Recognizer, config: RunConfig) -> None:
+    for key in ("carry_state", "chunk_frames"):
+        if (value := getattr(config.training, key)) and not model.is_causal:
+            raise ConfigError(
+                f"training.{key} is {value}, but no state leads from one part of a video to the next in {model.name}, "
+                "whose bidirectional shift looks one frame ahead; set model.shift=causal"
+            )
+
+
 def _clip_dataset(config: RunConfig, train_set: Manifest, model: Recognizer) -> ClipDataset:
     transform = TrainTransform(
         size=config.input.size,
@@ -175,6 +196,8 @@ def _clip_dataset(config: RunConfig, train_set: Manifest, model: Recognizer) -> 
         sampling=config.input.sampling,
         frame_stride=config.input.frame_stride,
         transform=transform,
+        fps=config.input.fps,
+        fps_jitter=config.input.fps_jitter,
     )
     return ClipDataset(
         train_set,
@@ -207,12 +230,12 @@ def _schedule(config: RunConfig, steps_per_epoch: int) -> Schedule:
 
 
 def _open_folder(run: Run, *, resumed: bool) -> None:
-    """Writes the recipe and a first checkpoint, so that a run can be resumed from its start on."""
+    """Writes the recipe and a first checkpoint, so that a run can be resumed from its start on; opens some clips."""
     error = None
     try:
+        if not resumed:
+            run.save()  # before all else, so that whatever is in the folder can be gone on with
         if run.world.is_main:
-            if not resumed:
-                run.save()  # before all else, so that whatever is in the folder can be gone on with
             run.tracker = Tracker(
                 run.out,
                 step=run.position.step,
@@ -220,6 +243,7 @@ def _open_folder(run: Run, *, resumed: bool) -> None:
                 tensorboard=run.config.training.tensorboard,
             )
             write_text(run.out / "recipe.yaml", to_yaml(run.config))
+            run.frame_rates = measure_frame_rates(run.train_set, run.config)
     except LSNError as caught:
         error = caught
     run.world.raise_together(error)

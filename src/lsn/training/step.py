@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from lsn.errors import TrainingError
 from lsn.models.layout import frames_channels_last
+from lsn.training.carry import CarriedState
 from lsn.training.checkpoint import Tally
 from lsn.training.distributed import World, without_sync
 
@@ -39,11 +40,17 @@ def take_step(
     precision: Precision,
     label_smoothing: float,
     clip_grad_norm: float,
+    chunk_frames: int = 0,
+    carried: CarriedState | None = None,
 ) -> Tally:
     """Moves the weights by the gradient of the mean loss over all clips of the step.
 
+    With `chunk_frames` a clip is learned from in even parts of at most that many frames, each of which goes on from the
+    state of the one before. Each has a loss of its own, weighted by its share of the frames, and no gradient flows
+    between them, so the memory that a step takes does not depend on the length of the clips.
+
     Args:
-        model: The network, as `World.wrap` returns it.
+        model: What `World.wrap` returns of the network, or of its `Learner` for chunks and carried states.
         passes: What this process read: clip_BTCHW and labels_B of each forward pass, where B may be 0.
         where: What an error calls this step.
         num_clips: Clips planned for the step, over all passes and processes; fewer may have been readable.
@@ -53,6 +60,8 @@ def take_step(
         precision: Of the forward pass.
         label_smoothing: Share of the target spread over all classes.
         clip_grad_norm: Largest norm of the gradient; 0 is off.
+        chunk_frames: Most frames that a gradient goes back through; 0 is the whole clip.
+        carried: Gives clips the state that they start from, and takes the one that they leave.
 
     Returns:
         Loss, correct clips and clips, summed over all processes. If no clip could be read the weights stay.
@@ -60,18 +69,30 @@ def take_step(
     Raises:
         TrainingError: the loss or the gradient is not finite; the weights stay.
     """
+    streams = carried is not None or chunk_frames > 0
     optimizer.zero_grad(set_to_none=True)
     sums = torch.zeros(3, device=world.device)  # read once a step, so that a GPU is not held up
     for number, (clip_BTCHW, labels_B) in enumerate(passes, start=1):
-        clip_BTCHW, labels_B = frames_channels_last(clip_BTCHW.to(world.device)), labels_B.to(world.device)
-        with nullcontext() if number == len(passes) else without_sync(model):
-            with torch.autocast(world.device.type, _AUTOCAST_DTYPES[precision], enabled=precision != "float32"):
-                logits_BK = model(clip_BTCHW)
-            loss = F.cross_entropy(logits_BK.float(), labels_B, label_smoothing=label_smoothing, reduction="sum")
-            # Gradients are averaged over the processes: times their number, this is the mean over the step's clips.
-            scaler.scale(loss * (world.size / num_clips)).backward()
-        correct = (logits_BK.argmax(1) == labels_B).sum()
-        sums += torch.stack([loss.detach(), correct, torch.full_like(correct, len(labels_B))])
+        labels_B = labels_B.to(world.device)
+        num_frames = clip_BTCHW.shape[1]
+        chunks = clip_BTCHW.tensor_split(math.ceil(num_frames / (chunk_frames or num_frames)), dim=1)
+        state = None if carried is None else carried.draw(len(labels_B))
+        losses, scores_BK = [], []
+        for place, chunk_BTCHW in enumerate(chunks, start=1):
+            share = chunk_BTCHW.shape[1] / num_frames
+            chunk_BTCHW = frames_channels_last(chunk_BTCHW.to(world.device))
+            with nullcontext() if (number, place) == (len(passes), len(chunks)) else without_sync(model):
+                with torch.autocast(world.device.type, _AUTOCAST_DTYPES[precision], enabled=precision != "float32"):
+                    logits_BK, state = model(chunk_BTCHW, state) if streams else (model(chunk_BTCHW), None)
+                loss = F.cross_entropy(logits_BK.float(), labels_B, label_smoothing=label_smoothing, reduction="sum")
+                # Gradients are averaged over the processes: times their number, this is the mean over the step's clips.
+                scaler.scale(loss * (share * world.size / num_clips)).backward()
+            losses.append(share * loss.detach())
+            scores_BK.append(share * logits_BK.detach())
+        if carried is not None and state is not None:
+            carried.keep(state)
+        correct = (torch.stack(scores_BK).sum(0).argmax(1) == labels_B).sum()
+        sums += torch.stack([torch.stack(losses).sum(), correct, torch.full_like(correct, len(labels_B))])
     loss_sum, num_correct, num_read = world.sum(sums.tolist())
     if not math.isfinite(loss_sum):
         raise TrainingError(f"{where}: the loss became {loss_sum}; {_WAY_OUT}")

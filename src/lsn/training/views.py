@@ -9,29 +9,37 @@ from typing import Literal
 import torch
 
 from lsn.video import VideoReader
-from lsn.video.sampling import dense_indices_train, segment_indices_train
+from lsn.video.sampling import dense_indices_train, segment_indices_train, timed_indices_train
 from lsn.video.transforms import TrainTransform
 
 
 @dataclass(frozen=True)
 class TrainingViews:
-    """Samples frames as TSN trains, or densely, and applies the training transforms."""
+    """Samples frames as TSN trains, densely or by time, and applies the training transforms."""
 
     num_frames: int
     """Frames a clip."""
-    sampling: Literal["segments", "dense"]
-    """One random frame of each segment, or neighbours `frame_stride` apart from a random start."""
+    sampling: Literal["segments", "dense", "timed"]
+    """One random frame of each segment, or from a random start neighbours `frame_stride` apart or `fps` a second."""
     frame_stride: int
     """Distance of neighbours under dense sampling, in frames."""
     transform: TrainTransform
     """From frames to the tensor that the network sees."""
+    fps: float = 8.0
+    """Frames a second under timed sampling."""
+    fps_jitter: float = 1.0
+    """Each timed clip has a rate of its own, from fps / fps_jitter to fps * fps_jitter."""
 
     def __call__(self, reader: VideoReader, label: int, rng: random.Random) -> tuple[torch.Tensor, int]:
         """Returns one float32 view (1, T, 3, size, size) and its label, which a mirrored clip may change."""
-        if self.sampling == "segments":
-            indices = segment_indices_train(reader.num_frames, self.num_frames, rng)
-        else:
-            indices = dense_indices_train(reader.num_frames, self.num_frames, self.frame_stride, rng)
-        frames_TCHW = reader.frames_at(indices).frames_THWC.permute(0, 3, 1, 2)
+        frames_TCHW = reader.frames_at(self._indices(reader, rng)).frames_THWC.permute(0, 3, 1, 2)
         clip_TCHW, label = self.transform(frames_TCHW, label, rng)
         return clip_TCHW.unsqueeze(0), label
+
+    def _indices(self, reader: VideoReader, rng: random.Random) -> list[int]:
+        if self.sampling == "segments":
+            return segment_indices_train(reader.num_frames, self.num_frames, rng)
+        if self.sampling == "dense":
+            return dense_indices_train(reader.num_frames, self.num_frames, self.frame_stride, rng)
+        fps = self.fps * self.fps_jitter ** rng.uniform(-1, 1)
+        return timed_indices_train(reader.pts_seconds.tolist(), reader.end_seconds, self.num_frames, fps, rng)

@@ -12,6 +12,8 @@ from lsn.video.sampling import (
     dense_indices_train,
     segment_indices_test,
     segment_indices_train,
+    timed_indices_test,
+    timed_indices_train,
 )
 from lsn.video.write import VideoWriter, write_video
 
@@ -27,6 +29,8 @@ __all__ = [
     "open_video",
     "segment_indices_test",
     "segment_indices_train",
+    "timed_indices_test",
+    "timed_indices_train",
     "window",
     "write_video",
 ]

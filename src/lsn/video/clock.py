@@ -81,6 +81,17 @@ class FrameClock(Generic[F]):
             end_seconds = min(end_seconds, self._shown[0] + self.longest_hold_seconds)
             yield from self._ticks_before(end_seconds - SAME_TIME_SECONDS)
 
+    def position(self) -> tuple[list[float], F | None]:
+        """Where the clock stands, in numbers, and the frame on screen; for `resume`."""
+        pts_seconds, frame = self._shown or (math.nan, None)
+        return [self._start_seconds, self._next, pts_seconds, self.num_late], frame
+
+    def resume(self, numbers: Sequence[float], frame: F | None) -> None:
+        """Goes on from the `position` of another clock of the same rate."""
+        self._start_seconds, next_tick, pts_seconds, num_late = numbers
+        self._next, self.num_late = int(next_tick), int(num_late)
+        self._shown = None if frame is None else (pts_seconds, frame)
+
     def _start(self, pts_seconds: float, frame: F) -> Iterator[Tick[F]]:
         self._start_seconds, self._next, self._shown = pts_seconds, 0, (pts_seconds, frame)
         yield from self._ticks_before(pts_seconds + SAME_TIME_SECONDS)

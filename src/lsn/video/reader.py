@@ -69,6 +69,11 @@ class VideoReader(ABC):
         """Frames that can be asked for."""
         return self.info.num_frames
 
+    @property
+    def end_seconds(self) -> float:
+        """When the last frame goes off screen, on the clock of the file."""
+        return float(self.pts_seconds[0]) + self.info.duration_seconds
+
     def frames_at(self, indices: Iterable[int]) -> FrameBatch:
         """Reads frames by index, in any order; duplicates are decoded once.
 

@@ -1,0 +1,87 @@
+"""What `stream` and `timeline` share: options of streams, and the predictor that they make."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lsn.inference.stream import Event, EventRules, StreamingPredictor
+
+KEPT_ANSWERS = 0.95
+"""Share of the right answers on the validation set that the fitted threshold keeps."""
+
+
+@dataclass(frozen=True)
+class StreamOptions:
+    """How a stream is seen and what counts as an event."""
+
+    fps: float | None = None
+    """Frames a second that the model is given; by default the middle rate of its training clips."""
+    consensus: str | None = None
+    """cumulative, exponential:HALF_LIFE or sliding:WINDOW (seconds); by default a window as long as a training clip."""
+    silence: float = 1.0
+    """Start anew after so many seconds without a frame; until then the last one is held."""
+    scene_cut: float | None = None
+    """Start anew at cuts, where FFmpeg's scene score (0 to 1) is above this, such as 0.4."""
+    reset_every: float | None = None
+    """Start anew every so many seconds."""
+    enter: float | None = None
+    """Probability that an event reaches; by default what 95% of the right answers of the validation reach."""
+    leave: float | None = None
+    """Probability below which an event ends; by default two thirds of the one to enter."""
+    min_seconds: float = 0.25
+    """Shortest event."""
+    background: str | None = None
+    """Class that stands for nothing; it is never an event."""
+    source_fps: float | None = None
+    """Frames a second of folders of frames, which tell no times (30 by default)."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1 or mps; auto takes a GPU if there is one."""
+
+
+def streaming_predictor(
+    weights: Path, options: StreamOptions, *, capacity: int = 1
+) -> tuple[StreamingPredictor, list[str]]:
+    """The predictor that the options ask for, and lines that say how it will see streams."""
+    from lsn.inference.stream import ResetRules, StreamingPredictor
+
+    events, fitted = _event_rules(weights, options)
+    predictor = StreamingPredictor(
+        weights,
+        capacity=capacity,
+        device=options.device,
+        fps=options.fps,
+        consensus=options.consensus,
+        resets=ResetRules(
+            silence_seconds=options.silence, scene_cut=options.scene_cut, every_seconds=options.reset_every
+        ),
+        events=events,
+    )
+    bounds = f"events enter at {events.enter:.2f}{fitted} and leave at {events.leave:.2f}"
+    return predictor, [predictor.describe(), bounds]
+
+
+def event_line(stream: str, event: Event) -> str:
+    """An event as a line of JSON."""
+    return json.dumps({"stream": stream, **asdict(event)}, ensure_ascii=False)
+
+
+def _event_rules(weights: Path, options: StreamOptions) -> tuple[EventRules, str]:
+    """The rules, with a threshold fitted on the validation of the weights if there is one and none was given."""
+    from lsn.inference import load_evaluation
+    from lsn.inference.result import SUMMARY_NAME
+    from lsn.inference.stream import EventRules, fit_threshold
+
+    enter, fitted = options.enter, ""
+    if enter is None and (weights / SUMMARY_NAME).is_file():
+        rows = load_evaluation(weights).rows
+        enter = fit_threshold(rows, kept=KEPT_ANSWERS)
+        num_right = sum(row.correct for row in rows)
+        fitted = f" ({100 * KEPT_ANSWERS:.0f}% of the {num_right} right answers of its validation do)" if enter else ""
+    enter = EventRules.enter if enter is None else enter
+    leave = 2 / 3 * enter if options.leave is None else options.leave
+    rules = EventRules(enter=enter, leave=leave, min_seconds=options.min_seconds, background=options.background)
+    return rules, fitted

@@ -1,0 +1,238 @@
+"""One stream: where it stands, and what is made of the model's scores.
+
+Shapes: T ticks, K classes, H height, W width, C = 3 channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lsn.errors import LSNError, WeightsError
+from lsn.inference.metrics import top_labels
+from lsn.inference.stream.consensus import make_consensus
+from lsn.inference.stream.events import Event, EventDetector
+from lsn.inference.stream.resets import ResetWatch
+from lsn.models.state_file import load_state, save_state
+from lsn.video.clock import FrameClock, Tick
+
+if TYPE_CHECKING:
+    from lsn.inference.stream.predictor import StreamingPredictor
+
+
+@dataclass(frozen=True, eq=False)
+class StreamAnswer:
+    """What a model says of a stream at one tick. Arrays are NumPy's."""
+
+    stream: str
+    """Name of the stream."""
+    seconds: float
+    """Time of the tick, on the clock of the source."""
+    pts_seconds: float
+    """When the frame that is on screen then came there."""
+    labels: tuple[str, ...]
+    """Names of the K classes in label order."""
+    probabilities: np.ndarray
+    """float32, (K,): the answer, by the stream's consensus; sums to 1."""
+    frame_probabilities: np.ndarray
+    """float32, (K,): what this frame speaks for, in the light of those before it; sums to 1."""
+    num_frames: int
+    """Frames that the model has seen since the stream started anew, with this one."""
+    reset: str | None
+    """Why the stream started anew with this frame; None if it went on."""
+    events: tuple[Event, ...]
+    """Events that ended with this tick."""
+    frame_HWC: Tensor
+    """The frame, uint8 RGB."""
+    timings_ms: Mapping[str, float] = field(default_factory=dict)
+    """Milliseconds of this tick: `wait` for a frame, `decode` it (while others waited), `transform`, `model`."""
+
+    @property
+    def label(self) -> str:
+        """The likeliest label."""
+        return self.top(1)[0][0]
+
+    def top(self, k: int = 5) -> list[tuple[str, float]]:
+        """The k likeliest labels (all, if there are fewer) with their probabilities, the likeliest first.
+
+        Raises:
+            ConfigError: k is under 1.
+        """
+        return top_labels(self.labels, self.probabilities, k)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the frame as plain data, for JSON."""
+        return {
+            "stream": self.stream,
+            "seconds": self.seconds,
+            "pts_seconds": self.pts_seconds,
+            "label": self.label,
+            "top5": [{"label": label, "probability": probability} for label, probability in self.top(5)],
+            "probabilities": self.probabilities.tolist(),
+            "frame_probabilities": self.frame_probabilities.tolist(),
+            "num_frames": self.num_frames,
+            "reset": self.reset,
+            "events": [asdict(event) for event in self.events],
+            "timings_ms": dict(self.timings_ms),
+        }
+
+
+class Stream:
+    """A place in a `StreamingPredictor`, which opens it; give it frames with `push`.
+
+    What it keeps does not grow, however long it runs.
+    """
+
+    def __init__(self, predictor: StreamingPredictor, number: int, name: str) -> None:
+        self.name = name
+        self.number = number
+        """Its number in the predictor's pool."""
+        self._predictor = predictor
+        self._clock: FrameClock[Tensor] = predictor.clock()
+        self._watch = ResetWatch(predictor.resets)
+        self._consensus = make_consensus(predictor.consensus)
+        self._detector = EventDetector(predictor.labels, predictor.events)
+        self._num_frames = 0
+        self._reset_reason: str | None = None  # of a reset by hand, until the next tick tells it
+
+    @property
+    def seconds(self) -> float:
+        """Time of the last tick, on the clock of the source."""
+        return self._watch.last_seconds
+
+    def push(self, seconds: float, frame_HWC: Tensor | np.ndarray) -> list[StreamAnswer]:
+        """Takes the next frame and its time; returns the answers at the ticks up to it, often none or one.
+
+        The frame on screen at a tick is known when the next one comes, so answers are one frame behind. A frame that
+        is no later than the one before is left out.
+
+        Raises:
+            VideoError: the frame is not uint8 RGB of at least one pixel; the stream stands where it stood.
+            ModelError: the model's scores are not finite; the frame is left out.
+        """
+        frame_HWC = self._predictor.checked(frame_HWC, self.name)
+        return [self._answer(tick) for tick in self._clock.push(seconds, frame_HWC)]
+
+    def finish(self, end_seconds: float) -> tuple[list[StreamAnswer], list[Event]]:
+        """Says when the last frame went off screen; returns the last answers, and the events that end there."""
+        answers = [self._answer(tick) for tick in self._clock.finish(end_seconds)]
+        return answers, self.end_events(end_seconds)
+
+    def end_events(self, seconds: float) -> list[Event]:
+        """Ends the events that are going on."""
+        return self._detector.finish(seconds)
+
+    def reset(self) -> None:
+        """Forgets all frames: memory and consensus start anew with the next one."""
+        self._watch.start_seconds, self._reset_reason = None, "manual"
+
+    def close(self) -> None:
+        """Gives the place back; the stream cannot be used afterwards."""
+        self._predictor.close(self)
+
+    def begin(self, tick: Tick[Tensor]) -> tuple[str | None, list[Event]]:
+        """Starts anew if a rule says so; returns the reason and the events that end by it."""
+        last_seconds = self._watch.last_seconds
+        reason = self._watch.reason(tick)
+        if reason is None:
+            return None, []
+        self._predictor.pool.reset(self.number)
+        self._consensus.reset()
+        self._num_frames = 0
+        reason, self._reset_reason = self._reset_reason or reason, None
+        return reason, self._detector.finish(max(last_seconds, min(tick.seconds, last_seconds + self._tick_seconds)))
+
+    def take(
+        self,
+        tick: Tick[Tensor],
+        logits_K: Tensor,
+        *,
+        reset: str | None,
+        events: list[Event],
+        timings_ms: Mapping[str, float],
+    ) -> StreamAnswer:
+        """Makes the answer of a tick from the model's scores and from what `begin` returned."""
+        self._num_frames += 1
+        probabilities_K = self._consensus.update(logits_K, tick.seconds).softmax(dim=0).float().numpy()
+        return StreamAnswer(
+            stream=self.name,
+            seconds=tick.seconds,
+            pts_seconds=tick.pts_seconds,
+            labels=self._predictor.labels,
+            probabilities=probabilities_K,
+            frame_probabilities=logits_K.softmax(dim=0).numpy(),
+            num_frames=self._num_frames,
+            reset=reset,
+            events=(*events, *self._detector.update(tick.seconds, probabilities_K)),
+            frame_HWC=tick.frame,
+            timings_ms=timings_ms,
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Writes where the stream stands: memory, consensus, events that are going on, and clock.
+
+        `StreamingPredictor.open(state=path)` goes on from it, in this or another process, with the same numbers.
+        """
+        state = self._predictor.pool.state(self.number)
+        save_state(path, state, model=self._predictor.model, extra=self._tensors())
+
+    def restore(self, path: str | Path) -> None:
+        """Takes the place of a stream that was saved; the predictor's `open` calls it.
+
+        Raises:
+            WeightsError: the file is no state, of other weights, or of a stream with another rate or consensus.
+        """
+        state, extra = load_state(path, model=self._predictor.model)
+        mine = f"{self._settings}/"
+        kept = {name.removeprefix(mine): tensor for name, tensor in extra.items() if name.startswith(mine)}
+        if not kept:
+            other = next(iter(extra), "unknown settings/").rpartition("/")[0]
+            raise WeightsError(
+                f"{path}: the state of a stream with {other}, but this predictor has {self._settings}; give it the same"
+            )
+        self._predictor.pool.put(self.number, state)
+        self._consensus.restore(_below(kept, "consensus."))
+        self._detector.restore(_below(kept, "events."))
+        start, last, num_frames, has_start = kept["watch"].tolist()
+        self._watch.start_seconds, self._watch.last_seconds = (start if has_start else None), last
+        self._num_frames = int(num_frames)
+        self._clock.resume(kept["clock"].tolist(), kept.get("frame"))
+
+    def _answer(self, tick: Tick[Tensor]) -> StreamAnswer:
+        answer = self._predictor.answer({self: tick})[self]
+        if isinstance(answer, LSNError):
+            raise answer
+        return answer
+
+    def _tensors(self) -> dict[str, Tensor]:
+        start = self._watch.start_seconds
+        numbers, frame = self._clock.position()
+        kept = {
+            **{f"consensus.{name}": tensor for name, tensor in self._consensus.tensors().items()},
+            **{f"events.{name}": tensor for name, tensor in self._detector.tensors().items()},
+            "watch": torch.tensor(
+                [start or 0.0, self._watch.last_seconds, self._num_frames, start is not None], dtype=torch.float64
+            ),
+            "clock": torch.tensor(numbers, dtype=torch.float64),
+        }
+        if frame is not None:
+            kept["frame"] = frame
+        return {f"{self._settings}/{name}": tensor for name, tensor in kept.items()}
+
+    @property
+    def _tick_seconds(self) -> float:
+        return 1 / self._predictor.fps
+
+    @property
+    def _settings(self) -> str:
+        return f"{self._predictor.fps:.6g} frames a second and consensus {self._predictor.consensus}"
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

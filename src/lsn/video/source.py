@@ -1,0 +1,71 @@
+"""What every source of frames that come one after the other looks like: files as well as cameras and streams.
+
+Shapes: H height, W width, C = 3 channels (red, green, blue), values 0 to 255.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import TracebackType
+from typing import Self
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class LiveFrame:
+    """A frame and its time. The picture is made when it is asked for: most frames of a fast camera never are."""
+
+    pts_seconds: float
+    """When it comes on screen, on the clock of the source."""
+    convert: Callable[[], Tensor] = field(repr=False, compare=False)
+    """Makes the picture; called once at most."""
+
+    def rgb(self) -> Tensor:
+        """The frame, uint8 HWC; the same tensor each time.
+
+        Raises:
+            VideoError: it cannot be decoded or converted, or its file has been closed.
+        """
+        return self._rgb
+
+    @cached_property
+    def _rgb(self) -> Tensor:
+        return self.convert()
+
+
+class LiveSource(ABC):
+    """Frames in the order in which they come, once. Close it, or use it as a context manager."""
+
+    name: str
+    """What messages call it, without passwords."""
+    is_live: bool
+    """Whether frames are lost if nobody takes them, as from a camera; files and iterators wait."""
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[LiveFrame]:
+        """Yields the frames until the source ends or is closed.
+
+        Raises:
+            VideoError: the source fails; says why.
+        """
+
+    @property
+    @abstractmethod
+    def end_seconds(self) -> float:
+        """When the last frame so far goes off screen, on the clock of the source."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Ends the iteration, from any thread, and releases what the source holds."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

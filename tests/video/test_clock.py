@@ -1,0 +1,122 @@
+"""The laws of the clock that takes frames by their timestamps."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lsn.errors import ConfigError
+from lsn.video.clock import SAME_TIME_SECONDS, FrameClock, on_screen
+
+rates = st.sampled_from([1.0, 2.5, 10.0, 12.5, 15.0, 24.0, 30000 / 1001, 60.0])
+gaps = st.lists(st.sampled_from([0.001, 1 / 60, 1 / 30, 0.04, 0.08, 0.3]), max_size=60)
+# Whatever a broken camera may send, on a grid that keeps times apart or equal, never nearly equal.
+times = st.lists(st.integers(-3000, 3000).map(lambda number: number / 128), min_size=1, max_size=60)
+starts = st.sampled_from([-1.5, 0.0, 0.04, 17.0, 5000.25])
+
+
+def ticks_of(pts_seconds, fps, *, end_seconds=None, hold_seconds=1.0):
+    """The ticks of frames that are their own numbers, and the clock."""
+    clock = FrameClock(fps, longest_hold_seconds=hold_seconds)
+    ticks = [tick for number, pts in enumerate(pts_seconds) for tick in clock.push(pts, number)]
+    if end_seconds is not None:
+        ticks += clock.finish(end_seconds)
+    return ticks, clock
+
+
+def summed(start, gaps):
+    pts_seconds = [start]
+    for gap in gaps:
+        pts_seconds.append(pts_seconds[-1] + gap)
+    return pts_seconds
+
+
+@given(start=starts, gaps=gaps, fps=rates)
+def test_ticks_are_at_multiples_of_the_rate_from_the_first_frame_to_the_end(start, gaps, fps):
+    pts_seconds = summed(start, gaps)
+    end_seconds = pts_seconds[-1] + 0.1
+    ticks, clock = ticks_of(pts_seconds, fps, end_seconds=end_seconds)
+    assert [tick.seconds for tick in ticks] == [start + number / fps for number in range(len(ticks))]
+    assert ticks[-1].seconds < end_seconds <= start + len(ticks) / fps + 2 * SAME_TIME_SECONDS
+    assert [tick.starts_anew for tick in ticks] == [True] + [False] * (len(ticks) - 1)
+    assert clock.num_late == 0
+
+
+@given(start=starts, gaps=gaps, fps=rates)
+def test_each_tick_has_the_frame_that_is_on_screen(start, gaps, fps):
+    pts_seconds = summed(start, gaps)
+    ticks, _ = ticks_of(pts_seconds, fps, end_seconds=pts_seconds[-1] + 0.1)
+    assert [tick.frame for tick in ticks] == on_screen(pts_seconds, [tick.seconds for tick in ticks])
+    assert [tick.pts_seconds for tick in ticks] == [pts_seconds[tick.frame] for tick in ticks]
+
+
+@given(pts_seconds=times, fps=rates)
+def test_nothing_is_seen_before_its_time_or_too_long_after(pts_seconds, fps):
+    ticks, clock = ticks_of(pts_seconds, fps, end_seconds=pts_seconds[-1] + 10)
+    for tick in ticks:
+        shown_seconds = tick.seconds - tick.pts_seconds
+        assert -2 * SAME_TIME_SECONDS <= shown_seconds <= clock.longest_hold_seconds
+
+
+@given(pts_seconds=times, fps=rates)
+def test_frames_that_do_not_go_on_are_counted_and_others_are_not(pts_seconds, fps):
+    _, clock = ticks_of(pts_seconds, fps)
+    num_late, last = 0, pts_seconds[0]
+    for pts in pts_seconds[1:]:
+        if -clock.longest_hold_seconds <= pts - last <= 0:
+            num_late += 1
+        else:
+            last = pts
+    assert clock.num_late == num_late
+
+
+@given(pts_seconds=times, fps=rates)
+def test_ticks_start_anew_at_the_first_frame_and_after_every_silence_or_jump(pts_seconds, fps):
+    ticks, clock = ticks_of(pts_seconds, fps)
+    expected, last = [0], pts_seconds[0]
+    for number, pts in enumerate(pts_seconds):
+        if abs(pts - last) > clock.longest_hold_seconds:
+            expected.append(number)
+        if abs(pts - last) > clock.longest_hold_seconds or pts > last:
+            last = pts
+    anew = [tick for tick in ticks if tick.starts_anew]
+    assert [tick.frame for tick in anew] == expected
+    assert all(tick.seconds == tick.pts_seconds == pts_seconds[tick.frame] for tick in anew)
+
+
+@given(pts_seconds=times, fps=rates)
+def test_within_a_run_ticks_are_one_period_apart(pts_seconds, fps):
+    ticks, _ = ticks_of(pts_seconds, fps, end_seconds=pts_seconds[-1] + 0.5)
+    start = count = 0
+    for tick in ticks:
+        start, count = (tick.seconds, 0) if tick.starts_anew else (start, count + 1)
+        assert tick.seconds == start + count / fps
+
+
+@given(pts_seconds=times, fps=rates)
+def test_the_ticks_up_to_a_frame_do_not_depend_on_what_comes_later(pts_seconds, fps):
+    whole, _ = ticks_of(pts_seconds, fps)
+    part, _ = ticks_of(pts_seconds[: len(pts_seconds) // 2], fps)
+    assert whole[: len(part)] == part
+
+
+def test_no_frames_no_ticks():
+    assert ticks_of([], 25.0, end_seconds=5.0)[0] == []
+
+
+def test_slow_ticks_outlast_a_short_hold():
+    ticks, _ = ticks_of([0.0, 0.9, 1.8, 2.7], 0.5, hold_seconds=0.1)
+    assert [(tick.seconds, tick.frame, tick.starts_anew) for tick in ticks] == [(0.0, 0, True), (2.0, 2, False)]
+
+
+def test_on_screen_before_the_first_frame_is_the_first():
+    assert on_screen([0.5, 1.0], [0.0, 0.5, 0.9, 1.0, 9.0]) == [0, 0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("wrong", [0.0, -1.0, math.nan, math.inf])
+def test_numbers_that_make_no_clock(wrong):
+    with pytest.raises(ConfigError, match=r"fps is .*finite number above 0"):
+        FrameClock(wrong)
+    with pytest.raises(ConfigError, match=r"longest_hold_seconds is .*finite number above 0"):
+        FrameClock(25.0, longest_hold_seconds=wrong)
