@@ -105,7 +105,7 @@ def test_zeros_are_the_state_before_the_first_frame(model: Recognizer) -> None:
         assert torch.equal(model.step(x_BCHW, state)[0], model.step(x_BCHW)[0])
     assert all(not tensor.any() for tensor in state.tensors().values())
     model.train()
-    model.init_state(2, 64, 48)
+    assert model.init_state(1, 32, 32).batch_size == 1
     model.eval()
     assert all(torch.equal(statistics[name], tensor) for name, tensor in model.state_dict().items())
 

@@ -82,7 +82,7 @@ def load_config_of(colours):
 model: {{name: tsn_resnet10t, num_frames: 2, dropout: 0.0}}
 data: {{train: {colours}/train.csv, val: {colours}/val.csv, num_workers: 0}}
 input: {{size: 32, short_side: 32}}
-optim: {{learning_rate: 0.02}}
+optim: {{learning_rate: 0.005}}
 training: {{epochs: 8, batch_size: 4, device: cpu, evaluate_every: 3, tensorboard: true}}
 """
     )

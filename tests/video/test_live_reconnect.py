@@ -4,6 +4,7 @@ import logging
 import threading
 from functools import partial
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -99,6 +100,21 @@ def test_ticks_start_anew_however_long_a_frame_may_stay():
     assert [tick.starts_anew for tick in ticks] == [True, False, True, False]
     assert ticks[2].seconds > 5.2 - 1e-6  # the last frame before the loss was shown for 0.1 s
     assert ticks[3].seconds == pytest.approx(ticks[2].seconds + 0.1)
+
+
+def test_the_gap_is_the_time_that_has_passed(monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr("lsn.video.feed.time", SimpleNamespace(monotonic=lambda: now))
+    open_next = opens(Camera([5.0, 5.1], "camera: lost"), Camera([0.0, 0.1]))
+
+    def open_later():
+        nonlocal now
+        now += 7.5
+        return open_next()
+
+    with FrameFeed(open_later, fps=10.0, policy="block", reconnect_seconds=LONG, backoff_seconds=AT_ONCE) as feed:
+        ticks = [feed.get(LONG) for _ in range(4)]
+    assert [tick.seconds for tick in ticks] == pytest.approx([5.0, 5.1, 5.1 + 7.5, 5.2 + 7.5])
 
 
 def test_attempts_that_fail_or_give_no_frame_are_one_loss(caplog):

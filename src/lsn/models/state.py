@@ -117,13 +117,13 @@ class StreamState:
         """
         weights = {name: t.to("meta") for name, t in (*model.named_parameters(), *model.named_buffers())}
         probe = _StateOf(model, advance)
-        clip_BTCHW = torch.empty(batch_size, 1, 3, height, width, device="meta")
+        clip_BTCHW = torch.empty(2, 1, 3, height, width, device="meta")  # of one, a norm in train mode has no variance
         try:
             shapes = functional_call(probe, {f"model.{name}": t for name, t in weights.items()}, (clip_BTCHW,))
         except RuntimeError as error:
             raise ModelError(f"{model.name} cannot see frames of {width}x{height} pixels: {error}") from error
         device = next(model.parameters()).device
-        return shapes.map(lambda tensor: torch.zeros(tensor.shape, dtype=tensor.dtype, device=device))
+        return shapes.map(lambda t: torch.zeros(batch_size, *t.shape[1:], dtype=t.dtype, device=device))
 
 
 class _StateOf(nn.Module):

@@ -1,0 +1,200 @@
+"""Consensus, resets and events, against plain loops."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lsn.data import Clip
+from lsn.errors import ConfigError
+from lsn.inference import PredictionRow
+from lsn.inference.stream import Event, EventDetector, EventRules, ResetRules, fit_threshold
+from lsn.inference.stream.consensus import make_consensus
+from lsn.inference.stream.resets import ResetWatch, SceneCuts
+from lsn.video.clock import Tick
+
+LABELS = ("nothing", "wave", "clap")
+
+
+def scores(num_frames: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(num_frames, 3, generator=torch.Generator().manual_seed(seed))
+
+
+class TestConsensus:
+    def test_cumulative_is_the_mean_over_the_clip(self):
+        consensus, logits_TK = make_consensus("cumulative"), scores(9)
+        for t, logits_K in enumerate(logits_TK):
+            mean_K = consensus.update(logits_K, 100 + t / 7)
+            torch.testing.assert_close(mean_K, logits_TK[: t + 1].double().mean(0))
+
+    @given(st.lists(st.floats(0.01, 2), min_size=1, max_size=12))
+    def test_exponential_halves_the_weight_in_a_half_life(self, gaps):
+        consensus, logits_TK, times = make_consensus("exponential:0.7"), scores(len(gaps)).double(), np.cumsum(gaps)
+        for logits_K, time in zip(logits_TK, times, strict=True):
+            mean_K = consensus.update(logits_K, time)
+        weights_T = torch.tensor(0.5 ** ((times[-1] - times) / 0.7))
+        torch.testing.assert_close(mean_K, (weights_T[:, None] * logits_TK).sum(0) / weights_T.sum())
+
+    def test_sliding_holds_as_many_frames_as_its_window_has_ticks(self):
+        # 0.1 is no binary fraction: the window must hold 5 frames all the same, at any time.
+        consensus, logits_TK = make_consensus("sliding:0.5"), scores(400).double()
+        for t, logits_K in enumerate(logits_TK):
+            mean_K = consensus.update(logits_K, 3.3 + t / 10)
+            torch.testing.assert_close(mean_K, logits_TK[max(0, t - 4) : t + 1].mean(0))
+
+    @pytest.mark.parametrize("text", ["cumulative", "exponential:0.5", "sliding:1"])
+    def test_reset_forgets_and_a_restored_one_goes_on(self, text):
+        logits_TK = scores(8)
+        kept, fresh = make_consensus(text), make_consensus(text)
+        for t in range(5):
+            kept.update(logits_TK[t], t / 4)
+        other = make_consensus(text)
+        other.restore({name: tensor.clone() for name, tensor in kept.tensors().items()})
+        assert torch.equal(kept.update(logits_TK[5], 1.25), other.update(logits_TK[5], 1.25))
+        kept.reset()
+        assert torch.equal(kept.update(logits_TK[6], 1.5), fresh.update(logits_TK[6], 1.5))
+        torch.testing.assert_close(kept.update(logits_TK[6], 1.75), logits_TK[6].double())
+
+    @pytest.mark.parametrize("text", ["mean", "exponential", "sliding:", "sliding:0", "exponential:-1", "sliding:inf"])
+    def test_others_are_refused(self, text):
+        with pytest.raises(ConfigError, match=f"consensus '{text}'"):
+            make_consensus(text)
+
+
+def tick(seconds: float, frame: torch.Tensor | None = None, *, anew: bool = False) -> Tick:
+    return Tick(seconds, torch.zeros(8, 8, 3, dtype=torch.uint8) if frame is None else frame, seconds, anew)
+
+
+class TestResets:
+    def test_a_silence_starts_anew_but_dropped_ticks_do_not(self):
+        watch = ResetWatch(ResetRules(silence_seconds=1.0))
+        ticks = [tick(0, anew=True), tick(0.1), tick(5), tick(5.5, anew=True), tick(9, anew=True), tick(2, anew=True)]
+        reasons = [watch.reason(each) for each in ticks]
+        assert reasons == ["start", None, None, None, "silence", "time went back"]
+
+    def test_every_so_many_seconds(self):
+        watch = ResetWatch(ResetRules(every_seconds=0.5))
+        reasons = [watch.reason(tick(t / 10)) for t in range(12)]
+        assert [t for t, reason in enumerate(reasons) if reason] == [0, 5, 10]
+        assert reasons[5] == "0.5 seconds"
+
+    def test_a_cut_between_real_looking_scenes(self):
+        generator = torch.Generator().manual_seed(0)
+        scene = torch.randint(0, 256, (48, 64, 3), generator=generator, dtype=torch.uint8)
+        other = torch.randint(0, 64, (48, 64, 3), generator=generator, dtype=torch.uint8)
+        moved = scene.roll(1, dims=1)
+        watch = ResetWatch(ResetRules(scene_cut=0.3))
+        shown = [scene, scene, other, other, scene]
+        assert [watch.reason(tick(t / 10, frame)) for t, frame in enumerate(shown)] == [
+            "start", None, "scene cut", None, "scene cut"
+        ]  # fmt: skip
+        cuts = SceneCuts(0.9)
+        assert not any(cuts.is_cut(frame) for frame in (scene, moved, scene))
+
+    def test_another_size_is_no_cut(self):
+        cuts = SceneCuts(0.3)
+        frames = [
+            torch.full((size, size, 3), value, dtype=torch.uint8) for size, value in ((32, 0), (48, 255), (48, 0))
+        ]
+        assert [cuts.is_cut(frame) for frame in frames] == [False, False, True]
+
+    @pytest.mark.parametrize(
+        "rules", [{"silence_seconds": 0.0}, {"every_seconds": -1.0}, {"every_seconds": math.inf}, {"scene_cut": 1.0}]
+    )
+    def test_values_out_of_range_are_refused(self, rules):
+        with pytest.raises(ConfigError, match=next(iter(rules))):
+            ResetRules(**rules)
+
+
+def naive_events(times: list[float], p_TK: np.ndarray, rules: EventRules, end: float) -> list[Event]:
+    """Runs above `leave`, class by class, kept if they reach `enter` and last long enough."""
+    events = []
+    for k, label in enumerate(LABELS):
+        if label == rules.background:
+            continue
+        run: list[int] = []
+        for t in [*range(len(times)), None]:
+            if t is not None and p_TK[t, k] >= rules.leave:
+                run.append(t)
+                continue
+            stop = end if t is None else times[t]
+            if run:
+                values = p_TK[run, k]
+                if values.max() >= rules.enter and stop - times[run[0]] >= rules.min_seconds:
+                    events.append(Event(label, times[run[0]], stop, float(values.mean()), float(values.max())))
+            run = []
+    return sorted(events, key=lambda event: (event.end_seconds, event.label, event.start_seconds))
+
+
+class TestEvents:
+    @given(
+        st.lists(st.lists(st.floats(0, 1), min_size=3, max_size=3), min_size=1, max_size=30),
+        st.sampled_from([None, "nothing"]),
+        st.sampled_from([0.0, 0.25, 1.0]),
+    )
+    def test_events_are_those_of_a_plain_loop(self, rows, background, min_seconds):
+        rules = EventRules(enter=0.7, leave=0.4, min_seconds=min_seconds, background=background)
+        p_TK, times = np.array(rows), [10 + t / 8 for t in range(len(rows))]
+        detector, found = EventDetector(LABELS, rules), []
+        for time, p_K in zip(times, p_TK, strict=True):
+            found += detector.update(time, p_K)
+        found += detector.finish(times[-1] + 0.125)
+        found.sort(key=lambda event: (event.end_seconds, event.label, event.start_seconds))
+        expected = naive_events(times, p_TK, rules, times[-1] + 0.125)
+        assert [(e.label, e.start_seconds, e.end_seconds, e.peak) for e in found] == [
+            (e.label, e.start_seconds, e.end_seconds, e.peak) for e in expected
+        ]
+        assert [e.confidence for e in found] == pytest.approx([e.confidence for e in expected])
+
+    def test_flicker_does_not_split_an_event(self):
+        detector = EventDetector(LABELS, EventRules(enter=0.6, leave=0.4))
+        waves = [0.1, 0.45, 0.7, 0.5, 0.65, 0.41, 0.2]
+        found = [e for t, p in enumerate(waves) for e in detector.update(t / 4, np.array([1 - p, p, 0.0]))]
+        (wave,) = [event for event in found if event.label == "wave"]
+        assert (wave.start_seconds, wave.end_seconds, wave.peak) == (0.25, 1.5, 0.7)
+
+    def test_a_restored_detector_goes_on(self):
+        rules = EventRules(min_seconds=0)
+        whole, first, second = (EventDetector(LABELS, rules) for _ in range(3))
+        rows = np.array([[0.1, 0.7, 0.2], [0.1, 0.5, 0.4], [0.9, 0.1, 0.0]])
+        found = [event for t, row in enumerate(rows) for event in whole.update(t, row)]
+        parts = [event for t, row in enumerate(rows[:2]) for event in first.update(t, row)]
+        second.restore({name: tensor.clone() for name, tensor in first.tensors().items()})
+        assert parts + second.update(2, rows[2]) == found
+        assert [event.label for event in found] == ["wave"]
+
+    @pytest.mark.parametrize(
+        "rules", [{"enter": 0.3, "leave": 0.5}, {"leave": 0.0}, {"enter": 1.1}, {"min_seconds": -1}]
+    )
+    def test_rules_out_of_range_are_refused(self, rules):
+        with pytest.raises(ConfigError, match="events"):
+            EventRules(**rules)
+
+    def test_an_unknown_background_is_refused(self):
+        with pytest.raises(ConfigError, match="background 'nothign'; did you mean 'nothing'"):
+            EventDetector(LABELS, EventRules(background="nothign"))
+
+
+def row(confidence: float, correct: bool) -> PredictionRow:
+    return PredictionRow(Clip("a.mp4", "wave"), "wave" if correct else "clap", confidence, confidence, ("wave", "clap"))
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), max_size=40), st.sampled_from([0.5, 0.9, 0.95, 1.0]))
+def test_the_threshold_keeps_the_wanted_share_of_right_answers(answers, kept):
+    threshold = fit_threshold([row(*answer) for answer in answers], kept=kept)
+    right = [confidence for confidence, correct in answers if correct]
+    if not right:
+        assert threshold is None
+        return
+    assert sum(confidence >= threshold for confidence in right) >= kept * len(right) - 1e-9
+    higher = [confidence for confidence in right if confidence > threshold]
+    assert len(higher) < kept * len(right), "a higher one would keep too few"
+    assert fit_threshold([row(*answer) for answer in answers], kept=1.0) == min(right)
+
+
+def test_a_share_out_of_range_is_refused():
+    with pytest.raises(ConfigError, match="right answers to keep"):
+        fit_threshold([], kept=0)

@@ -1,0 +1,255 @@
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import torch
+from inference_helpers import INPUT, LABELS, lively_model, noisy_frames
+
+from lsn.errors import ConfigError, ModelError, VideoError, WeightsError
+from lsn.inference import Predictor
+from lsn.inference.stream import EventRules, ResetRules, StreamAnswer, StreamingPredictor
+from lsn.inference.stream.record import StreamRecorder
+from lsn.inference.stream.timeline import make_timeline
+from lsn.inference.stream.watch import StreamEnd, Watch
+from lsn.models.weights import FrameRates, LoadedModel, save_weights
+from lsn.video import open_video, write_video
+
+FPS = 10
+RATES = FrameRates(5, FPS, 20)
+
+
+@pytest.fixture(scope="module")
+def rated() -> LoadedModel:
+    return LoadedModel(lively_model(), LABELS, INPUT, {}, RATES)
+
+
+def push_all(stream, frames, start=0) -> list[StreamAnswer]:
+    """Frames at the predictor's own rate; the answers at the ticks up to the last but one."""
+    return [answer for t, frame in enumerate(frames, start) for answer in stream.push(t / FPS, frame)]
+
+
+def test_cumulative_is_what_the_clip_is_called(rated, tmp_path):
+    frames = noisy_frames(3, num_frames=4)
+    stream = StreamingPredictor(rated, consensus="cumulative").open()
+    answers = push_all(stream, frames) + stream.finish(0.4)[0]
+    clip = Predictor(rated, device="cpu")(frames, fps=FPS)  # takes all four frames
+    assert [answer.seconds for answer in answers] == pytest.approx([0, 0.1, 0.2, 0.3])
+    np.testing.assert_allclose(answers[-1].probabilities, clip.probabilities, atol=1e-5)
+    np.testing.assert_allclose([a.frame_probabilities for a in answers], clip.frame_evidence_TK, atol=1e-5)
+    np.testing.assert_allclose([a.probabilities for a in answers], clip.running_TK(), atol=1e-5)
+    assert answers[-1].top(3) == [(label, pytest.approx(p, abs=1e-5)) for label, p in clip.top(3)]
+
+
+def test_the_default_window_is_a_training_clip(rated):
+    predictor = StreamingPredictor(rated)
+    assert predictor.fps == FPS
+    frames = noisy_frames(3, num_frames=9)
+    stream = predictor.open()
+    answers = push_all(stream, frames)
+    scores = np.log([answer.frame_probabilities for answer in answers])
+    expected = torch.from_numpy(scores[-rated.model.num_frames :].mean(axis=0)).softmax(0)
+    np.testing.assert_allclose(answers[-1].probabilities, expected, atol=1e-5)
+    assert "5 to 20" in predictor.describe()
+
+
+@pytest.mark.parametrize("fps", [60, 30, 12.5])
+def test_sources_of_any_rate_mean_the_same(rated, fps):
+    """The picture changes every 0.2 s; whatever the source's rate, the model sees each one at the same ticks."""
+    pictures = noisy_frames(5, num_frames=10)
+    stream = StreamingPredictor(rated).open()
+    answers = []
+    for t in range(int(2 * fps)):
+        if t % 10 != 7:  # one in ten is dropped
+            answers += stream.push(t / fps, pictures[min(int(5 * t / fps + 1e-9), 9)])
+    by_tick = {round(answer.seconds * FPS): answer for answer in answers}
+    reference = StreamingPredictor(rated).open()
+    for expected in push_all(reference, pictures.repeat_interleave(2, dim=0)):
+        answer = by_tick.get(round(expected.seconds * FPS))
+        # A picture comes on screen with the first frame that shows it, so up to one source frame (two where one was
+        # dropped) after 0.2 s are over: the ticks right after a change may still see the one before.
+        if answer is not None and round(expected.seconds * FPS) % 2 == 1:
+            assert torch.equal(answer.frame_HWC, expected.frame_HWC)
+    assert set(range(18)) <= by_tick.keys()
+
+
+def test_a_stream_starts_anew_by_hand_after_silence_and_by_the_clock(rated):
+    frames = noisy_frames(3, num_frames=30)
+    stream = StreamingPredictor(rated, resets=ResetRules(silence_seconds=0.5, every_seconds=1.0)).open()
+    answers = push_all(stream, frames[:5])
+    stream.reset()
+    answers += push_all(stream, frames[5:8], start=5)
+    answers += push_all(stream, frames[8:], start=20)
+    told = [(round(10 * answer.seconds), answer.reset) for answer in answers if answer.reset]
+    assert told == [(0, "start"), (4, "manual"), (20, "silence"), (30, "1 seconds"), (40, "1 seconds")]
+    fresh = push_all(StreamingPredictor(rated).open(), frames[8:])
+    anew = [answer for answer in answers if answer.seconds >= 2]
+    np.testing.assert_allclose(anew[7].frame_probabilities, fresh[7].frame_probabilities, atol=1e-5)
+    assert anew[7].num_frames == 8
+
+
+def test_frames_out_of_time_are_left_out(rated):
+    frames = noisy_frames(3, num_frames=6)
+    stream, plain = StreamingPredictor(rated).open(), StreamingPredictor(rated).open()
+    expected = push_all(plain, frames)
+    answers = []
+    for t, frame in enumerate(frames):
+        answers += stream.push(t / FPS, frame)
+        answers += stream.push(t / FPS, frames[0])  # the same time again
+        answers += stream.push(t / FPS - 0.05, frames[1])  # a little back
+    assert [a.seconds for a in answers] == [a.seconds for a in expected]
+    np.testing.assert_array_equal(answers[-1].probabilities, expected[-1].probabilities)
+
+
+@pytest.mark.parametrize(
+    "frame", [np.zeros((0, 0, 3), np.uint8), np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32)]
+)
+def test_a_bad_frame_is_one_error_and_the_stream_goes_on(rated, frame):
+    frames = noisy_frames(3, num_frames=6)
+    stream, plain = StreamingPredictor(rated).open("door"), StreamingPredictor(rated).open()
+    answers = push_all(stream, frames[:3])
+    with pytest.raises(VideoError, match="door: a frame of"):
+        stream.push(0.25, frame)
+    answers += push_all(stream, frames[3:], start=3)
+    np.testing.assert_array_equal(answers[-1].probabilities, push_all(plain, frames)[-1].probabilities)
+
+
+def test_another_size_in_the_middle_goes_on(rated):
+    stream = StreamingPredictor(rated, resets=ResetRules(scene_cut=0.5)).open()
+    push_all(stream, noisy_frames(3, num_frames=3))
+    answers = push_all(stream, noisy_frames(3, num_frames=3, height=70, width=90), start=3)
+    assert answers[-1].num_frames == 5
+    assert answers[-1].frame_HWC.shape == (70, 90, 3)
+
+
+def test_events_come_with_the_answers_and_end_with_the_stream(rated):
+    frames = noisy_frames(3, num_frames=8)
+    predictor = StreamingPredictor(rated, events=EventRules(enter=0.02, leave=0.01, min_seconds=0))
+    stream = predictor.open()
+    answers = push_all(stream, frames)
+    last, ended = stream.finish(0.8)
+    events = [event for answer in answers + last for event in answer.events] + ended
+    p_TK = np.stack([answer.probabilities for answer in answers + last])
+    assert {event.label for event in events} == {LABELS[k] for k in range(6) if p_TK[:, k].max() >= 0.02}
+    assert max(event.end_seconds for event in events) == 0.8
+
+
+class TestSavedStreams:
+    def test_it_goes_on_bit_for_bit_in_another_process(self, rated, tmp_path):
+        frames = noisy_frames(3, num_frames=12)
+        save_weights(tmp_path / "weights", rated.model, labels=LABELS, input=INPUT, metrics={}, frame_rates=RATES)
+        np.save(tmp_path / "frames.npy", frames[6:].numpy())
+        stream = StreamingPredictor(tmp_path / "weights", consensus="exponential:1").open()
+        push_all(stream, frames[:6])
+        stream.save(tmp_path / "state.safetensors")
+        here = push_all(stream, frames[6:], start=6)
+        script = f"""
+            import numpy as np, torch
+            from lsn import StreamingPredictor
+            torch.set_num_threads({torch.get_num_threads()})
+            predictor = StreamingPredictor("weights", consensus="exponential:1")
+            stream = predictor.open(state="state.safetensors")
+            for t, frame in enumerate(np.load("frames.npy"), 6):
+                for answer in stream.push(t / {FPS}, frame):
+                    print(answer.seconds.hex(), answer.num_frames, *(p.hex() for p in answer.probabilities.tolist()))
+        """
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(script)], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        expected = [
+            " ".join([a.seconds.hex(), str(a.num_frames), *(p.hex() for p in a.probabilities.tolist())]) for a in here
+        ]
+        assert done.stdout.splitlines() == expected
+        assert len(expected) == 6
+
+    def test_other_settings_are_refused_and_the_place_is_free_again(self, rated, tmp_path):
+        StreamingPredictor(rated).open().save(tmp_path / "state")
+        other = StreamingPredictor(rated, consensus="cumulative")
+        with pytest.raises(WeightsError, match="state: the state of a stream with 10 frames a second and consensus sl"):
+            other.open(state=tmp_path / "state")
+        assert other.pool.num_streams == 0
+
+
+class TestWatch:
+    def test_many_sources_are_told_what_each_is_told_alone(self, rated, videos):
+        sources = {name: videos / f"{name}.mp4" for name in ("3", "5", "6")}
+        with Watch(StreamingPredictor(rated, capacity=3), sources) as watch:
+            told = list(watch)
+        for name, source in sources.items():
+            with Watch(StreamingPredictor(rated), {name: source}) as watch:
+                alone = [each for each in watch if isinstance(each, StreamAnswer)]
+            mine = [each for each in told if isinstance(each, StreamAnswer) and each.stream == name]
+            assert [a.seconds for a in mine] == [a.seconds for a in alone]
+            np.testing.assert_allclose(mine[-1].probabilities, alone[-1].probabilities, atol=1e-4)
+            assert mine[-1].timings_ms.keys() == {"wait", "decode", "transform", "model"}
+            with open_video(source) as reader:
+                assert len(mine) == reader.num_frames  # written at 10 frames a second, the rate of the model
+        ends = {each.stream: each for each in told if isinstance(each, StreamEnd)}
+        assert ends.keys() == sources.keys()
+        assert all(end.error is None and end.counts.num_dropped == 0 for end in ends.values())
+
+    def test_a_source_that_fails_leaves_the_others_alone(self, rated, videos):
+        def breaking():
+            yield from ((t / FPS, frame) for t, frame in enumerate(noisy_frames(1, num_frames=3)))
+            yield 0.3, np.zeros((0, 0, 3), np.uint8)
+
+        with Watch(StreamingPredictor(rated, capacity=3), {
+            "good": videos / "6.mp4", "breaks": breaking(), "missing": videos / "missing.mp4"
+        }) as watch:  # fmt: skip
+            told = list(watch)
+        ends = {each.stream: each.error for each in told if isinstance(each, StreamEnd)}
+        assert ends["good"] is None
+        assert "missing.mp4" in str(ends["missing"])
+        assert isinstance(ends["breaks"], VideoError)
+        assert sum(isinstance(each, StreamAnswer) and each.stream == "good" for each in told) == 15
+        assert sum(isinstance(each, StreamAnswer) and each.stream == "breaks" for each in told) >= 2
+
+    def test_a_single_source_that_fails_raises(self, rated, videos):
+        with (
+            Watch(StreamingPredictor(rated), {"a": videos / "empty.mp4"}) as watch,
+            pytest.raises(VideoError, match="emp"),
+        ):
+            list(watch)
+
+    def test_a_timeline_covers_the_video(self, rated, videos):
+        timeline = make_timeline(StreamingPredictor(rated), videos / "6.mp4")
+        assert timeline.track.seconds_T == pytest.approx(np.arange(15) / FPS)
+        assert timeline.track.probabilities_TK.sum(1) == pytest.approx(np.ones(15))
+
+    def test_what_was_seen_is_recorded(self, rated, videos, tmp_path):
+        with (
+            Watch(StreamingPredictor(rated), {"a": videos / "6.mp4"}) as watch,
+            StreamRecorder(tmp_path / "seen.mp4", fps=FPS) as recorder,
+        ):
+            for told in watch:
+                if isinstance(told, StreamAnswer):
+                    recorder.write(told)
+        with open_video(tmp_path / "seen.mp4") as reader:
+            assert reader.num_frames == 15
+            assert min(reader.info.width, reader.info.height) >= 240
+
+
+def test_bad_use_is_refused(rated, tmp_path):
+    plain = LoadedModel(rated.model, LABELS, INPUT, {})
+    with pytest.raises(ConfigError, match=r"do not tell the rate .*--fps 8"):
+        StreamingPredictor(plain)
+    assert StreamingPredictor(plain, fps=7.5).fps == 7.5
+    for options in ({"fps": 0}, {"consensus": "median"}, {"capacity": 0}):
+        with pytest.raises(ConfigError):
+            StreamingPredictor(rated, **options)
+    with pytest.raises(ModelError, match="cannot stream"):
+        StreamingPredictor(LoadedModel(lively_model(shift="bidirectional"), LABELS, INPUT, {}, RATES))
+    predictor = StreamingPredictor(rated)
+    predictor.open()
+    with pytest.raises(ConfigError, match="all 1 places"):
+        predictor.open()
+
+
+def test_frames_of_files_are_those_of_the_reader(rated, tmp_path):
+    frames = noisy_frames(9, num_frames=12)
+    write_video(tmp_path / "a.mp4", frames, fps=FPS)
+    with Watch(StreamingPredictor(rated), {"a": tmp_path / "a.mp4"}) as watch:
+        seen = [told.frame_HWC for told in watch if isinstance(told, StreamAnswer)]
+    with open_video(tmp_path / "a.mp4") as reader:
+        assert torch.equal(torch.stack(seen), reader.frames_at(range(12)).frames_THWC)
