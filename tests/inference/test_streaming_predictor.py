@@ -82,7 +82,7 @@ def test_a_stream_starts_anew_by_hand_after_silence_and_by_the_clock(rated):
     answers += push_all(stream, frames[5:8], start=5)
     answers += push_all(stream, frames[8:], start=20)
     told = [(round(10 * answer.seconds), answer.reset) for answer in answers if answer.reset]
-    assert told == [(0, "start"), (4, "manual"), (20, "silence"), (30, "1 seconds"), (40, "1 seconds")]
+    assert told == [(0, "start"), (5, "manual"), (20, "silence"), (30, "1 seconds"), (40, "1 seconds")]
     fresh = push_all(StreamingPredictor(rated).open(), frames[8:])
     anew = [answer for answer in answers if answer.seconds >= 2]
     np.testing.assert_allclose(anew[7].frame_probabilities, fresh[7].frame_probabilities, atol=1e-5)
@@ -116,10 +116,10 @@ def test_a_bad_frame_is_one_error_and_the_stream_goes_on(rated, frame):
 
 
 def test_another_size_in_the_middle_goes_on(rated):
-    stream = StreamingPredictor(rated, resets=ResetRules(scene_cut=0.5)).open()
+    stream = StreamingPredictor(rated, resets=ResetRules(scene_cut=0.9)).open()
     push_all(stream, noisy_frames(3, num_frames=3))
     answers = push_all(stream, noisy_frames(3, num_frames=3, height=70, width=90), start=3)
-    assert answers[-1].num_frames == 5
+    assert answers[-1].num_frames == 6
     assert answers[-1].frame_HWC.shape == (70, 90, 3)
 
 

@@ -68,10 +68,10 @@ class StreamingPredictor:
         self.labels = loaded.labels
         self.frame_rates = loaded.frame_rates
         self.fps = self._default_fps() if fps is None else fps
-        self.consensus = consensus or f"sliding:{self.model.num_frames / self.fps:.6g}"
         self.resets, self.events = resets or ResetRules(), events or EventRules()
-        make_consensus(self.consensus)  # to refuse a wrong one now
-        self.clock()
+        self.clock()  # to refuse a wrong rate now
+        self.consensus = consensus or f"sliding:{self.model.num_frames / self.fps:.6g}"
+        make_consensus(self.consensus)
         size = loaded.input.size
         self._transform = TestTransform(
             size=size, short_side=loaded.input.short_side, num_crops=1, mean=self.model.mean, std=self.model.std

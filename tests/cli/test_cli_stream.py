@@ -1,0 +1,165 @@
+"""`lsn stream`, `lsn timeline` and `lsn verify` on real files."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from lsn import create_model
+from lsn.config import InputConfig
+from lsn.models.weights import FrameRates, save_weights
+from lsn.video import open_video
+
+
+@pytest.fixture(scope="session")
+def streaming(videos, tmp_path_factory):
+    """Weights that know their rate: 8 frames a second, half of that of the videos."""
+    folder = tmp_path_factory.mktemp("cli") / "streaming"
+    model = create_model("lsn_test_resnet", num_classes=len(videos.labels), num_frames=4)
+    for module in model.modules():
+        if hasattr(module, "running_var"):
+            module.weight.data.fill_(0.7)
+    rates = FrameRates(8, 8, 8)
+    input = InputConfig(size=32, short_side=32)
+    save_weights(folder, model, labels=videos.labels, input=input, metrics={}, frame_rates=rates)
+    return folder
+
+
+def lines_of(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_every_answer_as_json(lsn, streaming, clip):
+    answer = lsn("stream", streaming, clip, "--json")
+    assert answer.code == 0
+    *answers, end = lines_of(answer.out)
+    with open_video(clip) as reader:
+        seconds = reader.info.duration_seconds
+    assert len(answers) == pytest.approx(8 * seconds, abs=1)
+    assert [each["seconds"] for each in answers] == pytest.approx([t / 8 for t in range(len(answers))])
+    assert sum(answers[-1]["probabilities"]) == pytest.approx(1)
+    assert answers[0]["reset"] == "start"
+    assert end["counts"]["num_ticks"] == len(answers)
+    assert end["error"] is None
+
+
+def test_lines_events_recording_and_a_state_to_go_on_from(lsn, streaming, clip, tmp_path):
+    events, record, state = tmp_path / "logs/events.jsonl", tmp_path / "seen.mp4", tmp_path / "state.safetensors"
+    easy = ("--enter", 0.01, "--leave", 0.005, "--min-seconds", 0)
+    answer = lsn("stream", streaming, clip, "--events", events, "--record", record, "--save-state", state, *easy)
+    assert answer.code == 0, answer.err
+    assert "8 frames a second" in answer.out
+    assert f"{clip}  ended at" in answer.out
+    with open_video(record) as reader:
+        assert reader.num_frames > 1
+    told = lines_of(events.read_text())
+    assert all(event["stream"] == str(clip) and event["end_seconds"] >= event["start_seconds"] for event in told)
+    assert len(told) >= 1
+    again = lsn("stream", streaming, clip, "--state", state, "--events", events, *easy)
+    assert again.code == 0
+    assert len(lines_of(events.read_text())) > len(told), "events are appended"
+
+
+def test_many_sources_one_of_which_fails(lsn, streaming, clip, videos):
+    other = videos.val.parent / videos.val.read_text().splitlines()[2].split(",")[0]
+    answer = lsn("stream", streaming, clip, other, "missing.mp4")
+    assert answer.code == 2
+    assert answer.err.startswith("lsn: missing.mp4: no such file")
+    assert answer.err.count("\n") == 1
+    assert all(f"{name}  ended at" in answer.out for name in (clip, other))
+
+
+def test_ctrl_c_keeps_the_recording(streaming, clip, tmp_path):
+    """A camera that never ends: a pipe that is fed for ever."""
+    record = tmp_path / "seen.mp4"
+    endless = tmp_path / "endless.py"
+    endless.write_text(
+        "import itertools, signal, sys\n"
+        "import numpy as np\n"
+        "import lsn.video.feed as feed\n"
+        "frames = ((t / 8, np.full((40, 40, 3), t % 256, np.uint8)) for t in itertools.count())\n"
+        "opened = feed.open_live\n"
+        "feed.open_live = lambda source, fps=None: opened(frames)\n"
+        "from lsn.cli import main\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    command = [sys.executable, str(endless), "stream", str(streaming), "camera", "--json", "--record", str(record)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for _ in range(5):
+        assert json.loads(process.stdout.readline())["stream"] == "camera"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    with open_video(record) as reader:
+        assert reader.num_frames >= 4
+
+
+def test_a_timeline_of_a_whole_video(lsn, streaming, clip, tmp_path):
+    out = tmp_path / "seen"
+    answer = lsn("timeline", streaming, clip, "--out", out, "--enter", 0.01, "--leave", 0.005)
+    assert answer.code == 0, answer.err
+    assert sorted(path.name for path in out.iterdir()) == ["annotated.mp4", "events.jsonl", "timeline.png"]
+    assert (out / "timeline.png").read_bytes().startswith(b"\x89PNG")
+    with open_video(out / "annotated.mp4") as annotated, open_video(clip) as original:
+        assert annotated.num_frames == original.num_frames
+    assert len(lines_of((out / "events.jsonl").read_text())) == answer.out.count("%") // 2
+
+
+def test_the_threshold_of_events_is_fitted_on_the_validation(lsn, streaming, videos, clip, tmp_path):
+    lsn("evaluate", streaming, videos.val, "--out", tmp_path, "--workers", 0)
+    for file in streaming.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    rows = [line.split(",") for line in (tmp_path / "predictions.csv").read_text().splitlines()[1:]]
+    right = [float(row[3]) for row in rows if row[5] == "1"]
+    answer = lsn("stream", tmp_path, clip)
+    expected = f"{min(right):.2f} (95% of the {len(right)} right" if right else "events enter at 0.60"
+    assert expected in answer.out  # with ten videos or fewer, 95% of the right answers are all of them
+
+
+def test_verify_passes_and_says_what_it_compared(lsn, streaming, clip):
+    for video in ((), (clip,)):
+        answer = lsn("verify", streaming, *video, "--num-frames", 4)
+        assert answer.code == 0, answer.out
+        assert "FAIL" not in answer.out
+        assert answer.out.count("pass") == 5
+
+
+def test_verify_fails_where_the_past_says_nothing(lsn, weights):
+    answer = lsn("verify", weights, "--num-frames", 4)  # a fresh memory is the identity
+    assert answer.code == 2
+    assert "FAILED: control" in answer.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((), "nothing to watch"),
+        (("a.mp4", "a.mp4"), "twice"),
+        (("a.mp4", "b.mp4", "--record", "c.mp4"), "--record is for one source"),
+        (("a.mp4", "--consensus", "median"), "consensus 'median'"),
+        (("a.mp4", "--fps", "0"), "fps is 0"),
+        (("a.mp4", "--leave", "0.9", "--enter", "0.5"), "leave"),
+        (("a.mp4", "--background", "nothing"), "background 'nothing'"),
+        (("missing.mp4",), "missing.mp4: no such file"),
+        (("http://127.0.0.1:9/live",), "127.0.0.1:9"),
+    ],
+)
+def test_bad_input_is_one_line(lsn, streaming, arguments, expected):
+    answer = lsn("stream", streaming, *arguments)
+    assert answer.code == 2
+    assert answer.err.startswith("lsn: ") and answer.err.count("\n") == 1
+    assert expected in answer.err
+
+
+def test_weights_without_a_rate_say_what_to_give(lsn, weights, clip):
+    assert "--fps 8" in lsn("stream", weights, clip).one_error_line()
+
+
+def test_a_model_that_looks_ahead_is_refused(lsn, videos, clip, tmp_path):
+    model = create_model("tsm_test_resnet", num_classes=len(videos.labels))
+    save_weights(tmp_path, model, labels=videos.labels, input=InputConfig(size=32, short_side=32), metrics={})
+    for command in ("stream", "timeline", "verify"):
+        fps = () if command == "verify" else ("--fps", 8)
+        assert "model.shift=causal" in lsn(command, tmp_path, clip, *fps).one_error_line()
