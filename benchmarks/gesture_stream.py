@@ -1,0 +1,212 @@
+"""Real gestures as a stream: other frame rates, and a long video with pauses.
+
+    python benchmarks/gesture_stream.py data egogestar runs/data/gesture_stream
+    lsn train gestures data.train=runs/data/gesture_stream/train.csv data.val=runs/data/gesture_stream/val.csv ...
+    python benchmarks/gesture_stream.py rates egogestar runs/gesture_stream
+    python benchmarks/gesture_stream.py events egogestar runs/gesture_stream
+
+`data` adds a class `pause` to the gestures: the first or last frame of a clip, held for three seconds while the view
+drifts a little. `rates` writes every validation clip anew at 30, 15 and 7.5 frames a second and at 30 with a tenth
+of the frames dropped at random, and streams them all. `events` joins validation clips and pauses to a video of about a minute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lsn import StreamAnswer, StreamingPredictor, Watch
+from lsn.cli.streaming import StreamOptions, streaming_predictor
+from lsn.data import Manifest, open_clip, read_manifest
+from lsn.files import write_csv
+from lsn.inference.stream import Event
+from lsn.inference.stream.timeline import make_timeline
+from lsn.video import open_video, write_video
+from lsn.video.clock import on_screen
+
+PAUSE = "pause"
+PAUSE_SECONDS = 3.0
+JOIN_FPS = 15.0
+SEED = 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("data", "rates", "events"))
+    parser.add_argument("gestures", type=Path, help="folder of EgoGestAR with train.csv and val.csv")
+    parser.add_argument("folder", type=Path, help="data: where to write; else: the weights")
+    parser.add_argument("--seconds", type=float, default=60.0, help="events: length of the video")
+    parser.add_argument("--seed", type=int, default=SEED, help="events: which clips in which order")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    if options.what == "data":
+        write_data(options.gestures, options.folder)
+    elif options.what == "rates":
+        compare_rates(options.gestures, options.folder)
+    else:
+        find_events(options.gestures, options.folder, seconds=options.seconds, seed=options.seed)
+    return 0
+
+
+def write_data(gestures: Path, folder: Path) -> None:
+    """Manifests with the gestures where they are, and pauses made of every third clip."""
+    for split in ("train", "val"):
+        manifest = read_manifest(gestures / f"{split}.csv")
+        rows = [(Path(clip.path).resolve(), clip.label) for clip in manifest.clips]
+        for number, clip in enumerate(manifest.clips[::3]):
+            frames_THWC, fps = read_clip(manifest, number * 3)
+            picture_HWC = frames_THWC[0 if number % 2 else -1]
+            path = folder / split / f"{Path(clip.path).stem}.mp4"
+            write_video(path, drift(picture_HWC, round(PAUSE_SECONDS * fps), fps, seed=number), fps=fps)
+            rows.append((path.resolve(), PAUSE))
+        write_csv(folder / f"{split}.csv", [("path", "label"), *rows])
+        print(f"{folder / split}.csv: {len(rows)} clips, {len(rows) - len(manifest)} of them pauses")
+
+
+def compare_rates(gestures: Path, weights: Path) -> None:
+    """The top-1 of every validation clip at several rates, and whether it stays the same."""
+    manifest = read_manifest(gestures / "val.csv")
+    rng = random.Random(SEED)
+    told: dict[str, list[str]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for index in range(len(manifest)):
+            frames_THWC, fps = read_clip(manifest, index)
+            for name, frames in variants(frames_THWC, fps, rng):
+                told.setdefault(name, []).append(last_answer(weights, frames, Path(folder)))
+    labels = [clip.label for clip in manifest.clips]
+    reference = told["30 fps"]
+    print(f"{'variant':24}{'right':>7}{'same as 30 fps':>16}   of {len(labels)}")
+    for name, answers in told.items():
+        right = sum(map(str.__eq__, answers, labels))
+        print(f"{name:24}{right:7}{sum(map(str.__eq__, answers, reference)):16}")
+
+
+def variants(frames_THWC: Tensor, fps: float, rng: random.Random) -> Iterator[tuple[str, list[tuple[float, Tensor]]]]:
+    """Timed frames of one clip as cameras of several rates would have given them, each encoded anew."""
+    seconds = len(frames_THWC) / fps
+    for rate in (30.0, 15.0, 7.5):
+        yield f"{rate:g} fps", timed(frames_THWC, fps, [t / rate for t in range(max(1, math.floor(seconds * rate)))])
+    moments = [t / 30 for t in range(math.floor(seconds * 30)) if t == 0 or rng.random() >= 0.1]
+    yield "30 fps, a tenth dropped", timed(frames_THWC, fps, moments)
+
+
+def timed(frames_THWC: Tensor, fps: float, moments: list[float]) -> list[tuple[float, Tensor]]:
+    indices = on_screen([t / fps for t in range(len(frames_THWC))], moments)
+    return [(moment, frames_THWC[index]) for moment, index in zip(moments, indices, strict=True)]
+
+
+def last_answer(weights: Path, frames: list[tuple[float, Tensor]], folder: Path) -> str:
+    """What a stream of the frames, encoded and decoded, is called at its end, by the mean over all of it."""
+    path = folder / "clip.mp4"
+    write_video(path, torch.stack([frame for _, frame in frames]), fps=30)  # the times are given below
+    with open_video(path) as reader:
+        decoded = zip((seconds for seconds, _ in frames), (frame for _, frame in reader), strict=True)
+        with Watch(predictor(weights), {"clip": decoded}) as watch:
+            answers = [told for told in watch if isinstance(told, StreamAnswer)]
+    return answers[-1].label
+
+
+_PREDICTORS: dict[Path, StreamingPredictor] = {}
+
+
+def predictor(weights: Path) -> StreamingPredictor:
+    """One for all clips; each takes its place and gives it back."""
+    if weights not in _PREDICTORS:
+        _PREDICTORS[weights] = StreamingPredictor(weights, consensus="cumulative")
+    return _PREDICTORS[weights]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A gesture of the joined video."""
+
+    label: str
+    start_seconds: float
+    end_seconds: float
+
+
+def find_events(gestures: Path, weights: Path, *, seconds: float, seed: int) -> None:
+    """Events found, missed and false in a joined video; an event is right if it overlaps a gesture of its label."""
+    path = weights / "joined.mp4"
+    truths = write_joined(gestures, path, seconds=seconds, seed=seed)
+    watching, remarks = streaming_predictor(weights, StreamOptions(background=PAUSE))
+    print(*remarks, sep="\n")
+    events = list(make_timeline(watching, path).events)
+    found: list[tuple[Truth, Event]] = []
+    for truth in truths:
+        match = next((event for event in events if event.label == truth.label and overlaps(event, truth)), None)
+        mark = "missed"
+        if match is not None:
+            events.remove(match)
+            found.append((truth, match))
+            mark = f"found {match.start_seconds:6.2f} to {match.end_seconds:6.2f} ({match.confidence:.2f})"
+        print(f"{truth.label:8}{truth.start_seconds:7.2f} to {truth.end_seconds:6.2f}  {mark}")
+    for event in events:
+        print(f"false: {event.label} {event.start_seconds:.2f} to {event.end_seconds:.2f} ({event.confidence:.2f})")
+    print(f"{len(truths)} gestures: {len(found)} found, {len(truths) - len(found)} missed; {len(events)} false")
+    for side in ("start_seconds", "end_seconds"):
+        errors = sorted(getattr(event, side) - getattr(truth, side) for truth, event in found)
+        if errors:
+            print(f"{side}: median error {errors[len(errors) // 2]:+.2f} s, from {errors[0]:+.2f} to {errors[-1]:+.2f}")
+
+
+def write_joined(gestures: Path, path: Path, *, seconds: float, seed: int) -> list[Truth]:
+    """Validation clips in a random order with pauses of one and a half to three seconds between them."""
+    manifest = read_manifest(gestures / "val.csv")
+    rng = random.Random(seed)
+    parts: list[Tensor] = []
+    truths: list[Truth] = []
+    length = 0
+    for index in rng.sample(range(len(manifest)), len(manifest)):
+        frames_THWC, fps = read_clip(manifest, index)
+        moments = [t / JOIN_FPS for t in range(math.floor(len(frames_THWC) / fps * JOIN_FPS))]
+        clip_THWC = torch.stack([frame for _, frame in timed(frames_THWC, fps, moments)])
+        num_still = round(rng.uniform(1.5, 3.0) * JOIN_FPS / 2)
+        before = drift(clip_THWC[0], num_still, JOIN_FPS, seed=index)
+        after = drift(clip_THWC[-1], num_still, JOIN_FPS, seed=index + 1000)
+        start = length + num_still
+        if (start + len(clip_THWC) + num_still) / JOIN_FPS > seconds:
+            break
+        truths.append(Truth(manifest.clips[index].label, start / JOIN_FPS, (start + len(clip_THWC)) / JOIN_FPS))
+        parts += [before, clip_THWC, after]
+        length = start + len(clip_THWC) + num_still
+    write_video(path, torch.cat(parts), fps=JOIN_FPS)
+    print(f"{path}: {length / JOIN_FPS:.1f} s with {len(truths)} gestures")
+    return truths
+
+
+def overlaps(event: Event, truth: Truth) -> bool:
+    return event.start_seconds < truth.end_seconds and event.end_seconds > truth.start_seconds
+
+
+def read_clip(manifest: Manifest, index: int) -> tuple[Tensor, float]:
+    """All frames of a clip, and their rate."""
+    with open_clip(manifest.clips[index]) as reader:
+        return reader.frames_at(range(reader.num_frames)).frames_THWC, reader.info.average_fps
+
+
+def drift(picture_HWC: Tensor, num_frames: int, fps: float, *, seed: int) -> Tensor:
+    """A picture seen by a head that does not hold quite still: it wanders by up to four pixels, with sensor noise."""
+    generator = torch.Generator().manual_seed(seed)
+    phase = torch.rand(2, generator=generator) * 2 * math.pi
+    padded = torch.nn.functional.pad(picture_HWC.permute(2, 0, 1)[None].float(), (4, 4, 4, 4), mode="reflect")[0]
+    _, height, width = padded.shape
+    frames = []
+    for t in range(max(1, num_frames)):
+        down, right = (round(4 + 4 * math.sin(2 * math.pi * 0.3 * t / fps + float(angle))) for angle in phase)
+        view = padded[:, down : height - 8 + down, right : width - 8 + right]
+        frames.append((view + 2 * torch.randn(view.shape, generator=generator)).clamp(0, 255).byte().permute(1, 2, 0))
+    return torch.stack(frames)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""What a step of a stream costs beside a bare CNN on one frame, and beside running the whole window at each frame.
+
+The sides take turns in one run; the ratio of each turn is printed as median and quartiles. That the step gives the numbers
+of the window is checked first.
+
+    python benchmarks/step_cost.py --model lsn_resnet50 --size 224
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import timm
+import torch
+
+import lsn
+from lsn.inference.stream import StreamPool
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="lsn_resnet50")
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--frames", type=int, default=16, help="of the window")
+    parser.add_argument("--turns", type=int, default=20)
+    parser.add_argument("--streams", type=int, default=8, help="of the pool")
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    model = lsn.create_model(options.model, num_classes=174).eval().to(memory_format=torch.channels_last)
+    for name, parameter in model.memory.named_parameters():
+        if parameter.ndim == 1 and name.endswith("weight"):
+            torch.nn.init.constant_(parameter, 0.5)  # a memory that says something
+    cnn = (
+        timm.create_model(options.model.partition("_")[2], num_classes=174).eval().to(memory_format=torch.channels_last)
+    )
+    clip_BTCHW = torch.randn(1, options.frames, 3, options.size, options.size)
+    frame_BCHW = clip_BTCHW[:, -1].contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        before, state = model.step(clip_BTCHW[:, :-1])
+        after, _ = model.step(frame_BCHW, state)
+        difference = (after - model.forward_frames(clip_BTCHW)[:, -1]).abs().max().item()
+        print(f"step against window: largest difference {difference:.1e}")
+        if difference > 1e-4:
+            return 1
+        step = lambda: model.step(frame_BCHW, state)  # noqa: E731
+        compare("step / bare CNN on one frame", step, lambda: cnn(frame_BCHW), options.turns)
+        compare(f"window of {options.frames} / step", lambda: model(clip_BTCHW), step, max(3, options.turns // 4))
+        compare_pool(model, frame_BCHW[0], options)
+    return 0
+
+
+def compare_pool(model: lsn.models.Recognizer, frame_CHW: torch.Tensor, options: argparse.Namespace) -> None:
+    """One step of a pool against a step of each stream alone."""
+    size = {"height": options.size, "width": options.size}
+    pool, alone = (
+        StreamPool(model, options.streams, **size),
+        [StreamPool(model, 1, **size) for _ in range(options.streams)],
+    )
+    frames = [frame_CHW * (1 + 0.1 * number) for number in range(options.streams)]
+    together = {pool.join(): frame for frame in frames}
+    for single in alone:
+        single.join()
+    told = pool.tick(together).logits
+    each = [single.tick({0: frame}).logits[0] for single, frame in zip(alone, frames, strict=True)]
+    difference = max((told[n] - logits).abs().max().item() for n, logits in enumerate(each))
+    print(f"pool against streams alone: largest difference {difference:.1e}; {pool.bytes_a_stream:,} bytes a stream")
+
+    def run_alone() -> None:
+        for single, frame in zip(alone, frames, strict=True):
+            single.tick({0: frame})
+
+    name = f"{options.streams} streams one by one / in one pool"
+    compare(name, run_alone, lambda: pool.tick(together), max(3, options.turns // 4))
+
+
+def compare(name: str, left: Callable[[], object], right: Callable[[], object], turns: int) -> None:
+    """Times both sides in turns and prints the ratio."""
+    times = np.array([[seconds(left), seconds(right)] for _ in range(turns + 1)])[1:]  # the first turn warms up
+    low, middle, high = np.percentile(times[:, 0] / times[:, 1], (25, 50, 75))
+    left_ms, right_ms = 1000 * np.median(times, axis=0)
+    print(
+        f"{name}: {middle:.2f} (quartiles {low:.2f} to {high:.2f}); {left_ms:.1f} ms and {right_ms:.1f} ms", flush=True
+    )
+
+
+def seconds(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    sys.exit(main())
