@@ -7,7 +7,8 @@
 
 `data` adds a class `pause` to the gestures: the first or last frame of a clip, held for three seconds while the view
 drifts a little. `rates` writes every validation clip anew at 30, 15 and 7.5 frames a second and at 30 with a tenth
-of the frames dropped at random, and streams them all. `events` joins validation clips and pauses to a video of about a minute.
+of the frames dropped at random, and streams them all. `events` joins validation clips and pauses to a video of about a
+minute.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a step of a stream costs beside a bare CNN on one frame, and beside running the whole window at each frame.
 
-The sides take turns in one run; the ratio of each turn is printed as median and quartiles. That the step gives the numbers
-of the window is checked first.
+The sides take turns in one run; the ratio of each turn is printed as median and quartiles. That the step gives the
+numbers of the window is checked first.
 
     python benchmarks/step_cost.py --model lsn_resnet50 --size 224
 """
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     clip_BTCHW = torch.randn(1, options.frames, 3, options.size, options.size)
     frame_BCHW = clip_BTCHW[:, -1].contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
-        before, state = model.step(clip_BTCHW[:, :-1])
+        _, state = model.step(clip_BTCHW[:, :-1])
         after, _ = model.step(frame_BCHW, state)
         difference = (after - model.forward_frames(clip_BTCHW)[:, -1]).abs().max().item()
         print(f"step against window: largest difference {difference:.1e}")

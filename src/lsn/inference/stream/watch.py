@@ -64,7 +64,6 @@ class Watch:
 
     Raises:
         ConfigError: the predictor has too few places.
-        VideoError: a source cannot be opened.
         WeightsError: a state cannot be read or does not fit.
     """
 
@@ -105,7 +104,7 @@ class Watch:
         """Yields the answers of all streams as they come, and how each stream ended.
 
         Raises:
-            LSNError: a stream failed, if it is the only one.
+            LSNError: a stream cannot be opened or fails, if it is the only one.
         """
         is_alone = len(self.streams) == 1
         while self._running:
