@@ -1,0 +1,65 @@
+"""The benchmarks of streams run, and say what they compared; their figures are in docs/benchmarks.md."""
+
+import numpy as np
+import pytest
+import torch
+
+from lsn import create_model
+from lsn.config import InputConfig
+from lsn.data import read_manifest
+from lsn.models.weights import FrameRates, save_weights
+from lsn.video import open_video, write_video
+
+LABELS = ("left", "right", "pause")
+
+
+@pytest.fixture(scope="module")
+def gesture_stream(import_script):
+    return import_script("gesture_stream")
+
+
+@pytest.fixture(scope="module")
+def gestures(tmp_path_factory):
+    """A folder like EgoGestAR's, of small noise."""
+    folder = tmp_path_factory.mktemp("gestures")
+    rng = np.random.default_rng(0)
+    for split, number in (("train", 4), ("val", 3)):
+        rows = ["path,label"]
+        for index in range(number):
+            frames = rng.integers(0, 255, (20, 40, 48, 3), dtype=np.uint8)
+            write_video(folder / split / f"{index}.mp4", frames, fps=10)
+            rows.append(f"{split}/{index}.mp4,{LABELS[index % 2]}")
+        (folder / f"{split}.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("weights")
+    model = create_model("lsn_test_resnet", num_classes=3, num_frames=4)
+    input = InputConfig(size=32, short_side=32)
+    save_weights(folder, model, labels=LABELS, input=input, metrics={}, frame_rates=FrameRates(5, 5, 5))
+    return folder
+
+
+def test_steps_windows_and_pools_are_compared_after_they_agree(import_script, capsys):
+    assert (
+        import_script("step_cost").main(
+            ["--model", "lsn_test_resnet", "--size", "64", "--turns", "3", "--streams", "3"]
+        )
+        == 0
+    )
+    out = capsys.readouterr().out
+    assert out.count("largest difference") == 2
+    assert all(name in out for name in ("step / bare CNN", "window of 16 / step", "3 streams one by one / in one pool"))
+
+
+def test_every_family_is_verified(import_script, capsys):
+    assert import_script("streams_equal").main(["--cnns", "test_resnet", "--size", "32", "--num-frames", "4"]) == 0
+    assert capsys.readouterr().out.count("pass") == 3
+
+
+def test_a_long_stream_tells_memory_and_time(import_script, weights, capsys):
+    assert import_script("endless").main([str(weights), "--frames", "1500"]) == 0
+    out = capsys.readouterr().out
+    assert "1500 answers; memory from frame 1000 on" in out
