@@ -63,3 +63,36 @@ def test_a_long_stream_tells_memory_and_time(import_script, weights, capsys):
     assert import_script("endless").main([str(weights), "--frames", "1500"]) == 0
     out = capsys.readouterr().out
     assert "1500 answers; memory from frame 1000 on" in out
+    assert "median time of the last / first thousand" in out
+
+
+def test_pauses_are_a_class_of_the_stream_data(gesture_stream, gestures, tmp_path):
+    gesture_stream.main(["data", str(gestures), str(tmp_path)])
+    manifest = read_manifest(tmp_path / "train.csv")
+    assert sorted(clip.label for clip in manifest.clips) == ["left", "left", "pause", "pause", "right", "right"]
+    (still, *_) = [clip for clip in manifest.clips if clip.label == "pause"]
+    with open_video(still.path) as reader:
+        assert reader.info.duration_seconds == pytest.approx(3)
+
+
+def test_a_pause_drifts_but_little(gesture_stream):
+    picture = torch.randint(0, 256, (30, 40, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    frames = gesture_stream.drift(picture, 30, 15.0, seed=0)
+    assert frames.shape == (30, 30, 40, 3)
+    assert len({frame.float().mean().item() for frame in frames}) > 20, "no two frames are the same"
+
+
+def test_variants_have_their_rates_and_the_joined_video_its_gestures(gesture_stream, gestures, weights, capsys):
+    gesture_stream.main(["rates", str(gestures), str(weights)])
+    out = capsys.readouterr().out
+    assert [line[:24].strip() for line in out.splitlines()[1:]] == [
+        "30 fps",
+        "15 fps",
+        "7.5 fps",
+        "30 fps, a tenth dropped",
+    ]
+    gesture_stream.main(["events", str(gestures), str(weights), "--seconds", "12"])
+    assert "gestures: " in capsys.readouterr().out
+    truths = gesture_stream.write_joined(gestures, weights / "again.mp4", seconds=12, seed=0)
+    with open_video(weights / "again.mp4") as reader:
+        assert 0 < truths[-1].end_seconds < reader.info.duration_seconds <= 12.1

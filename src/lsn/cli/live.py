@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from lsn.inference.stream import Event, StreamAnswer
     from lsn.video.feed import FeedCounts
 
-EVENTS_SHOWN = 5
 REFRESHES_A_SECOND = 8
 _RATE_WINDOW = 32  # answers that the rate and the latencies are taken over
 
@@ -79,7 +78,7 @@ class LiveView:
         """Takes an answer; the screen follows a few times a second."""
         panel = self._panels.setdefault(answer.stream, _StreamPanel())
         panel.take(answer, counts)
-        self._live.update(Group(*(panel.table() for panel in self._panels.values())))
+        self._live.update(Group(*(part for panel in self._panels.values() for part in panel.parts())))
 
     def say(self, line: str) -> None:
         """Prints a line above the bars."""
@@ -107,28 +106,29 @@ class _StreamPanel:
         self._timings.append(dict(answer.timings_ms))
         self._answer, self._counts = answer, counts
 
-    def table(self) -> Table:
+    def parts(self) -> tuple[Text, Text, Table]:
         answer = self._answer
+        title = Text(f"{answer.stream}  {answer.seconds:.1f} s", style="bold")
         table = Table.grid(padding=(0, 1))
-        table.add_row(Text(answer.stream, style="bold"), Text(f"{answer.seconds:.1f} s".rjust(8)), self._status())
         best = answer.top(5)
         for label, probability in best:
             style = "green" if label == best[0][0] else "default"
             table.add_row(f"  {label}", Text(percent(probability).rjust(8)), Text(bar(probability, 40), style=style))
-        return table
+        return title, self._status(), table
 
     def _status(self) -> Text:
         span = self._arrivals[-1] - self._arrivals[0]
         rate = f"{(len(self._arrivals) - 1) / span:.1f} frames/s" if span > 0 else "-"
         means = {name: sum(timing[name] for timing in self._timings) / len(self._timings) for name in self._timings[-1]}
         latency = ", ".join(f"{name} {milliseconds:.0f}" for name, milliseconds in means.items())
-        return Text(f"{rate}; ms: {latency}; {counts_text(self._counts)}", style="dim")
+        return Text(f"  {rate}; ms: {latency}; {counts_text(self._counts)}", style="dim")
 
 
 def counts_text(counts: FeedCounts) -> str:
     """What became of a stream's frames."""
-    losses = f"{counts.num_dropped} dropped, {counts.num_late} late, {counts.num_reconnects} reconnects"
-    return f"{counts.num_frames} frames read, {counts.num_ticks} taken, {losses}"
+    later = f", {counts.num_late} late" if counts.num_late else ""
+    back = f", {counts.num_reconnects} times reconnected" if counts.num_reconnects else ""
+    return f"{counts.num_frames} frames read, {counts.num_ticks} taken, {counts.num_dropped} dropped{later}{back}"
 
 
 def event_text(stream: str, event: Event) -> str:
