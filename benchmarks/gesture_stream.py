@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("gestures", type=Path, help="folder of EgoGestAR with train.csv and val.csv")
     parser.add_argument("folder", type=Path, help="data: where to write; else: the weights")
     parser.add_argument("--seconds", type=float, default=60.0, help="events: length of the video")
+    parser.add_argument("--consensus", help="events: as of `lsn stream`")
     parser.add_argument("--seed", type=int, default=SEED, help="events: which clips in which order")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     elif options.what == "rates":
         compare_rates(options.gestures, options.folder)
     else:
-        find_events(options.gestures, options.folder, seconds=options.seconds, seed=options.seed)
+        find_events(options)
     return 0
 
 
@@ -135,11 +136,12 @@ class Truth:
     end_seconds: float
 
 
-def find_events(gestures: Path, weights: Path, *, seconds: float, seed: int) -> None:
+def find_events(options: argparse.Namespace) -> None:
     """Events found, missed and false in a joined video; an event is right if it overlaps a gesture of its label."""
-    path = weights / "joined.mp4"
-    truths = write_joined(gestures, path, seconds=seconds, seed=seed)
-    watching, remarks = streaming_predictor(weights, StreamOptions(background=PAUSE))
+    path = options.folder / "joined.mp4"
+    truths = write_joined(options.gestures, path, seconds=options.seconds, seed=options.seed)
+    stream = StreamOptions(background=PAUSE, consensus=options.consensus)
+    watching, remarks = streaming_predictor(options.folder, stream)
     print(*remarks, sep="\n")
     events = list(make_timeline(watching, path).events)
     found: list[tuple[Truth, Event]] = []
