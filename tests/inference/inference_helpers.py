@@ -1,4 +1,8 @@
-"""A small network that has something to say, and small videos."""
+"""A small network that has something to say, small videos, and work that two processes share."""
+
+import subprocess
+import sys
+from pathlib import Path
 
 import torch
 
@@ -32,3 +36,15 @@ def noisy_frames(seed: int, *, num_frames: int = 9, height: int = 40, width: int
     coarse = torch.randint(0, 256, (num_frames, 3, 4, 4), generator=generator, dtype=torch.uint8)
     fine = torch.nn.functional.interpolate(coarse, size=(height, width), mode="nearest")
     return fine.permute(0, 2, 3, 1).contiguous()
+
+
+def run_two_processes(script: str, folder: Path, *arguments: Path) -> None:
+    """Runs a script as rank 0 and as rank 1 at the same time; both must end well."""
+    path = folder / "two.py"
+    path.write_text(script)
+    processes = [subprocess.Popen([sys.executable, str(path), rank, *map(str, arguments)]) for rank in "01"]
+    try:
+        assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    finally:
+        for process in processes:
+            process.kill()

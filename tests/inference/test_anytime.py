@@ -2,15 +2,13 @@
 
 import json
 import math
-import subprocess
-import sys
 from dataclasses import asdict, replace
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from inference_helpers import INPUT, LABELS, lively_model
+from inference_helpers import INPUT, LABELS, lively_model, run_two_processes
 
 from lsn.config import EvaluationConfig
 from lsn.data import open_clip
@@ -189,15 +187,7 @@ dist.destroy_process_group()
 
 def test_two_processes_measure_the_same(model, broken_manifest, protocol, result, videos, tmp_path):
     save_weights(tmp_path / "weights", model, labels=LABELS, input=INPUT, metrics={})
-    script = tmp_path / "two.py"
-    script.write_text(TWO_PROCESSES)
-    arguments = [str(path) for path in (tmp_path / "weights", videos / "broken.csv", tmp_path)]
-    processes = [subprocess.Popen([sys.executable, str(script), rank, *arguments]) for rank in "01"]
-    try:
-        assert [process.wait(timeout=120) for process in processes] == [0, 0]
-    finally:
-        for process in processes:
-            process.kill()
+    run_two_processes(TWO_PROCESSES, tmp_path, tmp_path / "weights", videos / "broken.csv", tmp_path)
     one = replace(broken_manifest, clips=broken_manifest.clips[:1])
     alone = evaluate(model, one, protocol, device="cpu", anytime=True)
     for rank in "01":

@@ -1,11 +1,9 @@
 import random
-import subprocess
-import sys
 from dataclasses import asdict, replace
 
 import pytest
 import torch
-from inference_helpers import INPUT, LABELS, lively_model
+from inference_helpers import INPUT, LABELS, lively_model, run_two_processes
 
 from lsn.config import EvaluationConfig
 from lsn.data import Manifest, open_clip
@@ -168,15 +166,7 @@ def test_two_processes_see_each_video_once_and_both_get_the_whole_result(
     model, broken_manifest, protocol, videos, tmp_path
 ):
     save_weights(tmp_path / "weights", model, labels=LABELS, input=INPUT, metrics={})
-    script = tmp_path / "two.py"
-    script.write_text(TWO_PROCESSES)
-    arguments = [str(path) for path in (tmp_path / "weights", videos / "broken.csv", tmp_path)]
-    processes = [subprocess.Popen([sys.executable, str(script), rank, *arguments]) for rank in "01"]
-    try:
-        assert [process.wait(timeout=120) for process in processes] == [0, 0]
-    finally:
-        for process in processes:
-            process.kill()
+    run_two_processes(TWO_PROCESSES, tmp_path, tmp_path / "weights", videos / "broken.csv", tmp_path)
     alone = evaluate(model, broken_manifest, protocol, device="cpu", on_unreadable="skip")
     for rank in "01":
         assert_same(load_evaluation(tmp_path / rank), alone)

@@ -2,21 +2,12 @@ import copy
 
 import pytest
 import torch
+from model_helpers import awake
 from timm.models import group_parameters
 
 import lsn
 from lsn.errors import ModelError, WeightsError
 from lsn.models.factory import FAMILIES, TESTED_CNNS
-
-
-def awake(name: str, **options: object) -> torch.nn.Module:
-    """A small model in eval mode whose memory and residual branches no longer start at zero."""
-    torch.manual_seed(0)
-    model = lsn.create_model(name, num_classes=4, num_frames=5, **options).eval()
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
-    return model
 
 
 def clip(frames: int = 5, size: int = 64) -> torch.Tensor:

@@ -4,24 +4,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from model_helpers import awake
 from safetensors.torch import load_file, save_file
 
-import lsn
 from lsn.errors import ModelError, WeightsError
 from lsn.models import Recognizer
 from lsn.models.cost import model_cost
 from lsn.models.factory import TESTED_CNNS
 from lsn.models.state_file import load_state, save_state, weights_fingerprint
-
-
-def awake(name: str, **options: object) -> Recognizer:
-    """A small model in eval mode whose memory and residual branches no longer start at zero."""
-    torch.manual_seed(0)
-    model = lsn.create_model(name, num_classes=4, num_frames=5, **options).eval()
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
-    return model
 
 
 def frames(num_frames: int, *, batch: int = 2, height: int = 64, width: int = 48) -> torch.Tensor:

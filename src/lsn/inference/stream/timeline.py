@@ -49,11 +49,11 @@ def make_timeline(
     Raises:
         VideoError: the video cannot be read, or is damaged further on.
     """
-    with open_source(video, fps=source_fps) as reader:
-        start_seconds, total_seconds = float(reader.pts_seconds[0]), reader.info.duration_seconds
+    reader = open_source(video, fps=source_fps)  # the watch closes it
+    start_seconds, total_seconds = float(reader.pts_seconds[0]), reader.info.duration_seconds
     answers: list[tuple[float, np.ndarray]] = []
     events: list[Event] = []
-    with Watch(predictor, {str(video): video}, policy="block", source_fps=source_fps) as watch:
+    with Watch(predictor, {str(video): reader}, policy="block") as watch:
         for told in watch:
             events += told.events
             if isinstance(told, StreamAnswer):
