@@ -5,8 +5,9 @@
     python benchmarks/gesture_stream.py rates egogestar runs/gesture_stream
     python benchmarks/gesture_stream.py events egogestar runs/gesture_stream
 
-`data` adds a class `pause` to the gestures: the first or last frame of a clip, held for three seconds while the view
-drifts a little. `rates` writes every validation clip anew at 30, 15 and 7.5 frames a second and at 30 with a tenth
+`data` joins clips to videos with pauses between them, in which the first or last frame is held while the view drifts a
+little, and cuts labelled windows of six seconds out of them.
+`rates` writes every validation clip anew at 30, 15 and 7.5 frames a second and at 30 with a tenth
 of the frames dropped at random, and streams them all. `events` joins validation clips and pauses to a video of about a
 minute.
 """
@@ -35,8 +36,11 @@ from lsn.video import open_video, write_video
 from lsn.video.clock import on_screen
 
 PAUSE = "pause"
-PAUSE_SECONDS = 3.0
 JOIN_FPS = 15.0
+WINDOW_SECONDS = 6.0
+VIDEO_GESTURES = 12
+TRAIN_ROUNDS = 3
+GRACE_SECONDS = 1.0
 SEED = 0
 
 
@@ -60,18 +64,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def write_data(gestures: Path, folder: Path) -> None:
-    """Manifests with the gestures where they are, and pauses made of every third clip."""
-    for split in ("train", "val"):
+    """Joined videos and the windows of them to train and validate on; the gestures of training vary in speed."""
+    for split, num_rounds, speeds in (("train", TRAIN_ROUNDS, (0.8, 1.25)), ("val", 1, (1.0, 1.0))):
         manifest = read_manifest(gestures / f"{split}.csv")
-        rows = [(Path(clip.path).resolve(), clip.label) for clip in manifest.clips]
-        for number, clip in enumerate(manifest.clips[::3]):
-            frames_THWC, fps = read_clip(manifest, number * 3)
-            picture_HWC = frames_THWC[0 if number % 2 else -1]
-            path = folder / split / f"{Path(clip.path).stem}.mp4"
-            write_video(path, drift(picture_HWC, round(PAUSE_SECONDS * fps), fps, seed=number), fps=fps)
-            rows.append((path.resolve(), PAUSE))
-        write_csv(folder / f"{split}.csv", [("path", "label"), *rows])
-        print(f"{folder / split}.csv: {len(rows)} clips, {len(rows) - len(manifest)} of them pauses")
+        rng = random.Random(f"{split} {SEED}")
+        rows: list[tuple[Path, float, float, str]] = []
+        for round_ in range(num_rounds):
+            order = rng.sample(range(len(manifest)), len(manifest))
+            for number, start in enumerate(range(0, len(order), VIDEO_GESTURES)):
+                joined = join(manifest, order[start : start + VIDEO_GESTURES], rng, speeds=speeds)
+                path = folder / split / f"{round_}_{number}.mp4"
+                write_video(path, joined.frames_THWC, fps=JOIN_FPS)
+                for end, label in draw_windows(joined, rng):
+                    rows.append((path.resolve(), round(end - WINDOW_SECONDS, 3), round(end, 3), label))
+        write_csv(folder / f"{split}.csv", [("path", "start_seconds", "end_seconds", "label"), *rows])
+        print(f"{folder / split}.csv: {len(rows)} windows, {sum(row[-1] == PAUSE for row in rows)} of them pauses")
+
+
+def draw_windows(joined: Joined, rng: random.Random) -> Iterator[tuple[float, str]]:
+    """Ends of windows of a joined video, with their labels: three of each gesture, and two of each pause."""
+    ends: dict[Truth | None, list[float]] = {}
+    for t in range(math.ceil(WINDOW_SECONDS * JOIN_FPS), len(joined.frames_THWC) + 1):
+        if (truth := shown_at(joined.truths, t / JOIN_FPS)) != UNCLEAR:
+            ends.setdefault(truth, []).append(t / JOIN_FPS)
+    for truth, moments in ends.items():
+        number = 3 if truth else 2 * len(joined.truths)
+        for end in rng.sample(moments, min(number, len(moments))):
+            yield end, truth.label if truth else PAUSE
+
+
+def shown_at(truths: Sequence[Truth], seconds: float) -> Truth | None:
+    """What the second before a time shows: a gesture, None for a pause, or that one cannot say.
+
+    A gesture is told by its last quarter, and until three quarters of a second after its end.
+    """
+    for truth in truths:
+        length = truth.end_seconds - truth.start_seconds
+        if truth.start_seconds + 0.75 * length <= seconds <= truth.end_seconds + 0.75:
+            return truth
+        if truth.start_seconds + 0.25 * length <= seconds <= truth.end_seconds + 1.25:
+            return UNCLEAR
+    return None
 
 
 def compare_rates(gestures: Path, weights: Path) -> None:
@@ -129,15 +162,31 @@ def predictor(weights: Path) -> StreamingPredictor:
 
 @dataclass(frozen=True)
 class Truth:
-    """A gesture of the joined video."""
+    """A gesture of a joined video."""
 
     label: str
     start_seconds: float
     end_seconds: float
 
+    def is_meant_by(self, event: Event) -> bool:
+        """Whether the event has its label and overlaps it, or begins within a second of its end."""
+        late_seconds = event.start_seconds - self.end_seconds
+        return event.label == self.label and late_seconds < GRACE_SECONDS and event.end_seconds > self.start_seconds
+
+
+UNCLEAR = Truth("", math.nan, math.nan)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Gestures with pauses between them."""
+
+    frames_THWC: Tensor
+    truths: list[Truth]
+
 
 def find_events(options: argparse.Namespace) -> None:
-    """Events found, missed and false in a joined video; an event is right if it overlaps a gesture of its label."""
+    """Events found, missed and false in a joined video."""
     path = options.folder / "joined.mp4"
     truths = write_joined(options.gestures, path, seconds=options.seconds, seed=options.seed)
     stream = StreamOptions(background=PAUSE, consensus=options.consensus)
@@ -146,7 +195,7 @@ def find_events(options: argparse.Namespace) -> None:
     events = list(make_timeline(watching, path).events)
     found: list[tuple[Truth, Event]] = []
     for truth in truths:
-        match = next((event for event in events if event.label == truth.label and overlaps(event, truth)), None)
+        match = next((event for event in events if truth.is_meant_by(event)), None)
         mark = "missed"
         if match is not None:
             events.remove(match)
@@ -163,32 +212,41 @@ def find_events(options: argparse.Namespace) -> None:
 
 
 def write_joined(gestures: Path, path: Path, *, seconds: float, seed: int) -> list[Truth]:
-    """Validation clips in a random order with pauses of one and a half to three seconds between them."""
+    """A video of validation clips in a random order; returns what it shows."""
     manifest = read_manifest(gestures / "val.csv")
     rng = random.Random(seed)
+    joined = join(manifest, rng.sample(range(len(manifest)), len(manifest)), rng, seconds=seconds)
+    write_video(path, joined.frames_THWC, fps=JOIN_FPS)
+    print(f"{path}: {len(joined.frames_THWC) / JOIN_FPS:.1f} s with {len(joined.truths)} gestures")
+    return joined.truths
+
+
+def join(
+    manifest: Manifest,
+    order: Sequence[int],
+    rng: random.Random,
+    *,
+    seconds: float = math.inf,
+    speeds: tuple[float, float] = (1.0, 1.0),
+) -> Joined:
+    """Clips with pauses of one and a half to three seconds between them, as many as fit into the seconds."""
     parts: list[Tensor] = []
     truths: list[Truth] = []
     length = 0
-    for index in rng.sample(range(len(manifest)), len(manifest)):
+    for index in order:
         frames_THWC, fps = read_clip(manifest, index)
+        fps *= rng.uniform(*speeds)
         moments = [t / JOIN_FPS for t in range(math.floor(len(frames_THWC) / fps * JOIN_FPS))]
         clip_THWC = torch.stack([frame for _, frame in timed(frames_THWC, fps, moments)])
         num_still = round(rng.uniform(1.5, 3.0) * JOIN_FPS / 2)
-        before = drift(clip_THWC[0], num_still, JOIN_FPS, seed=index)
-        after = drift(clip_THWC[-1], num_still, JOIN_FPS, seed=index + 1000)
+        before, after = (drift(clip_THWC[t], num_still, JOIN_FPS, seed=rng.randrange(2**31)) for t in (0, -1))
         start = length + num_still
         if (start + len(clip_THWC) + num_still) / JOIN_FPS > seconds:
             break
         truths.append(Truth(manifest.clips[index].label, start / JOIN_FPS, (start + len(clip_THWC)) / JOIN_FPS))
         parts += [before, clip_THWC, after]
         length = start + len(clip_THWC) + num_still
-    write_video(path, torch.cat(parts), fps=JOIN_FPS)
-    print(f"{path}: {length / JOIN_FPS:.1f} s with {len(truths)} gestures")
-    return truths
-
-
-def overlaps(event: Event, truth: Truth) -> bool:
-    return event.start_seconds < truth.end_seconds and event.end_seconds > truth.start_seconds
+    return Joined(torch.cat(parts), truths)
 
 
 def read_clip(manifest: Manifest, index: int) -> tuple[Tensor, float]:

@@ -119,6 +119,11 @@ def test_a_missing_recipe_points_to_those_that_come_with_lsn(tmp_path):
     [
         (ModelConfig, {"num_frames": 0}, "model.num_frames is 0"),
         (ModelConfig, {"dropout": 1.0}, "model.dropout"),
+        (
+            ModelConfig,
+            {"num_frames": 8, "answer_frames": 9},
+            "model.answer_frames is 9; it must be between 1 and model.num_frames (8)",
+        ),
         (InputConfig, {"size": 0}, "input.size"),
         (
             InputConfig,
@@ -138,6 +143,11 @@ def test_a_missing_recipe_points_to_those_that_come_with_lsn(tmp_path):
         (TrainingConfig, {"carry_state": 1.5}, "training.carry_state is 1.5; it must be in [0, 1]"),
         (TrainingConfig, {"chunk_frames": -1}, "training.chunk_frames is -1; it must be 0 or more"),
         (EvaluationConfig, {"num_clips": 0}, "evaluation.num_clips"),
+        (
+            RunConfig,
+            {"model": ModelConfig(answer_frames=2), "training": TrainingConfig(chunk_frames=4)},
+            "model.answer_frames is 2 and training.chunk_frames 4",
+        ),
     ],
 )
 def test_values_out_of_range_are_refused_by_name(section, values, named):

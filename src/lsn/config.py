@@ -55,15 +55,20 @@ class ModelConfig:
     """Side of the recurrent kernels, odd (default 3)."""
     dropout: float = 0.5
     """Dropout before the classifier."""
+    answer_frames: int | None = None
+    """Last frames of a clip whose mean is its answer (default all); those before are what the memory needs to know."""
 
     def __post_init__(self) -> None:
         _require(self.num_frames >= 1, "model.num_frames", self.num_frames, "at least 1")
         _require(0 <= self.dropout < 1, "model.dropout", self.dropout, "in [0, 1)")
+        if self.answer_frames is not None:
+            expected = f"between 1 and model.num_frames ({self.num_frames})"
+            _require(1 <= self.answer_frames <= self.num_frames, "model.answer_frames", self.answer_frames, expected)
 
     def overrides(self) -> dict[str, Any]:
         """The keyword arguments of `lsn.create_model` that this configuration sets."""
-        names = ("memory", "shift", "memory_stages", "reduction", "order", "steps", "rank", "kernel_size")
-        chosen = {name: getattr(self, name) for name in names}
+        memory = ("memory", "memory_stages", "reduction", "order", "steps", "rank", "kernel_size")
+        chosen = {name: getattr(self, name) for name in (*memory, "shift", "answer_frames")}
         return {name: value for name, value in chosen.items() if value is not None} | {"dropout": self.dropout}
 
 
@@ -251,6 +256,14 @@ class RunConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+    def __post_init__(self) -> None:
+        if self.training.chunk_frames and self.model.answer_frames:
+            raise ConfigError(
+                f"model.answer_frames is {self.model.answer_frames} and training.chunk_frames "
+                f"{self.training.chunk_frames}: each chunk learns the label, which only the last frames show; set one "
+                "of them to null or 0"
+            )
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:

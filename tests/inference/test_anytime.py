@@ -50,7 +50,7 @@ def runs(draw):
     logits_NTK = 2 * torch.randn(num_videos, 1, num_frames, 3, generator=generator)
     seconds_NT = torch.rand(num_videos, num_frames, generator=generator, dtype=torch.float64).cumsum(dim=1)
     labels_N = torch.randint(0, 3, (num_videos,), generator=generator)
-    log_probabilities_NTK = running_log_probabilities(logits_NTK, lambda x_NVK: x_NVK[:, 0].log_softmax(dim=-1))
+    log_probabilities_NTK = running_log_probabilities(logits_NTK, lambda x_NVK: x_NVK[:, 0].log_softmax(dim=-1), None)
     return RunningAnswers.of(log_probabilities_NTK, seconds_NT), labels_N
 
 
@@ -89,12 +89,14 @@ def test_the_measures_are_those_of_plain_loops(run):
 
 
 @pytest.mark.parametrize("average", ["logits", "probabilities"])
-def test_the_running_answer_is_that_of_the_clip_cut_short(protocol, average):
+@pytest.mark.parametrize("answer_frames", [None, 1, 2, 5, 8])
+def test_the_running_answer_is_that_of_the_clip_cut_short(protocol, average, answer_frames):
     combine = replace(protocol, average=average).combine
     logits_NVTK = torch.randn(4, 3, 5, 6, generator=torch.Generator().manual_seed(1))
-    running_NTK = running_log_probabilities(logits_NVTK, combine)
+    running_NTK = running_log_probabilities(logits_NVTK, combine, answer_frames)
     for t in range(1, 6):
-        assert torch.allclose(running_NTK[:, t - 1], combine(logits_NVTK[:, :, :t].mean(dim=2)), atol=1e-5)
+        seen_NVTK = logits_NVTK[:, :, max(0, t - (answer_frames or 5)) : t]
+        assert torch.allclose(running_NTK[:, t - 1], combine(seen_NVTK.mean(dim=2)), atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -89,12 +89,13 @@ def test_the_running_answer_of_a_causal_model_is_its_answer_had_the_video_ended(
             assert np.allclose(running_TK[frames_so_far - 1], expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("options", [{}, {"shift": "bidirectional"}])
+@pytest.mark.parametrize("options", [{}, {"shift": "bidirectional"}, {"answer_frames": 2}])
 @pytest.mark.parametrize("evaluation", [EvaluationConfig(), EvaluationConfig(num_clips=3, num_crops=3)])
 def test_the_running_answer_ends_in_the_answer(videos, options, evaluation):
     loaded = LoadedModel(lively_model(**options), LABELS, INPUT, {})
     prediction = Predictor(loaded, device="cpu", evaluation=evaluation)(videos / "5.mp4")
-    assert np.allclose(prediction.running_TK()[-1], prediction.probabilities, atol=1e-5)
+    if evaluation.num_clips == 1 or "answer_frames" not in options:  # the last frames of several clips lie apart
+        assert np.allclose(prediction.running_TK()[-1], prediction.probabilities, atol=1e-5)
     assert np.allclose(prediction.running_TK().sum(axis=1), 1, atol=1e-5)
 
 

@@ -54,6 +54,16 @@ def test_the_default_window_is_a_training_clip(rated):
     assert "5 to 20" in predictor.describe()
 
 
+def test_the_default_window_is_what_the_answer_is_the_mean_of():
+    loaded = LoadedModel(lively_model(answer_frames=2), LABELS, INPUT, {}, RATES)
+    frames = noisy_frames(3, num_frames=4)
+    stream = StreamingPredictor(loaded).open()
+    answers = push_all(stream, frames) + stream.finish(0.4)[0]
+    clip = Predictor(loaded, device="cpu")(frames, fps=FPS)
+    np.testing.assert_allclose([a.probabilities for a in answers], clip.running_TK(), atol=1e-5)
+    np.testing.assert_allclose(answers[-1].probabilities, clip.probabilities, atol=1e-5)
+
+
 @pytest.mark.parametrize("fps", [60, 30, 12.5])
 def test_sources_of_any_rate_mean_the_same(rated, fps):
     """The picture changes every 0.2 s; whatever the source's rate, the model sees each one at the same ticks."""

@@ -98,6 +98,15 @@ def test_what_is_saved_comes_back(model, tmp_path):
     assert again.draw(1) is None
 
 
+def test_a_learner_answers_as_the_network_does():
+    torch.manual_seed(1)
+    clip = torch.randn(2, 4, 3, 32, 32)
+    model = create_model("lsn_test_resnet", num_classes=3, num_frames=4, answer_frames=1).eval()
+    answer_BK, state = Learner(model)(clip, None)
+    torch.testing.assert_close(answer_BK, model.step(clip)[0][:, -1])
+    assert state.num_frames_B.tolist() == [4, 4], "the frames before are context"
+
+
 def test_a_learner_goes_on_as_the_network_does_and_cuts_the_gradient(model):
     torch.manual_seed(1)
     clip = torch.randn(2, 4, 3, 32, 32)

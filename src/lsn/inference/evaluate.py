@@ -132,7 +132,7 @@ def _predict(
                 if batch.seconds_BT is None:
                     answers.append(protocol.combine(logits))
                 else:
-                    log_probabilities_BTK = running_log_probabilities(logits, protocol.combine)
+                    log_probabilities_BTK = running_log_probabilities(logits, protocol.combine, model.answer_frames)
                     answers.append(log_probabilities_BTK[:, -1])
                     running.append(RunningAnswers.of(log_probabilities_BTK, batch.seconds_BT))
                 found += batch.indices_B.tolist()

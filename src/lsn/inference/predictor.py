@@ -19,6 +19,7 @@ from lsn.errors import ModelError
 from lsn.inference.device import eval_mode, forward_views, resolve_device
 from lsn.inference.metrics import top_labels
 from lsn.inference.protocol import EvaluationProtocol
+from lsn.inference.running import running_mean
 from lsn.inference.source import Video, open_source
 from lsn.models.weights import LoadedModel, load_weights
 
@@ -39,6 +40,8 @@ class Prediction:
     """float64, (T,): when each of these frames is shown, on the clock of the file."""
     timings_ms: dict[str, float]
     """Milliseconds spent on `decode`, `transform` and `model`."""
+    answer_frames: int | None = None
+    """Last frames of a clip that the answer is the mean of; None for all."""
 
     @property
     def label(self) -> str:
@@ -65,11 +68,10 @@ class Prediction:
     def running_TK(self) -> np.ndarray:
         """float32: the answer after each frame, from the evidence up to and with it; every row sums to 1.
 
-        It is the cumulative mean of the frames' scores, as the model itself takes the mean over all of them, so the
-        last row is the answer (with `average: probabilities`, only close to it).
+        It is the mean of the frames' scores, all or the last `answer_frames`, as the model itself takes it, so the last
+        row is the answer (only close to it with `average: probabilities`, or with several clips and `answer_frames`).
         """
-        total_TK = np.cumsum(self.frame_log_evidence_TK, axis=0, dtype=np.float64)
-        mean_TK = torch.from_numpy(total_TK / np.arange(1, len(total_TK) + 1)[:, None])
+        mean_TK = running_mean(torch.from_numpy(self.frame_log_evidence_TK), self.answer_frames)
         return mean_TK.softmax(dim=1).float().numpy()
 
     def to_dict(self) -> dict[str, Any]:
@@ -145,7 +147,7 @@ class Predictor:
         return Prediction(
             video=name,
             labels=self.labels,
-            probabilities=self.protocol.combine(logits_VTK.mean(dim=1)[None])[0].exp().numpy(),
+            probabilities=self.protocol.combine(self.model.answer(logits_VTK)[None])[0].exp().numpy(),
             frame_log_evidence_TK=self._frame_answers(logits_VTK)[order].numpy(),
             frame_pts_seconds=pts_seconds.numpy(),
             timings_ms={
@@ -153,6 +155,7 @@ class Predictor:
                 "transform": 1000 * (transformed - decoded),
                 "model": 1000 * (answered - transformed),
             },
+            answer_frames=self.model.answer_frames,
         )
 
     def _frame_answers(self, logits_VTK: Tensor) -> Tensor:

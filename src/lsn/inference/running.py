@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lsn.inference.metrics import rank_classes
@@ -52,15 +53,28 @@ class RunningAnswers:
         return RunningAnswers(self.answers_NT[videos], self.confidences_NT[videos], self.seconds_NT[videos])
 
 
-def running_log_probabilities(logits_NVTK: Tensor, combine: Callable[[Tensor], Tensor]) -> Tensor:
+def running_log_probabilities(
+    logits_NVTK: Tensor, combine: Callable[[Tensor], Tensor], answer_frames: int | None
+) -> Tensor:
     """The answer after each frame, as log-probabilities NTK; the last is the answer on the whole clip.
 
     Args:
         logits_NVTK: scores of every frame of every view; the views of a video show the same moments.
         combine: puts the views together, from scores NVK to log-probabilities NK, as `EvaluationProtocol.combine`.
+        answer_frames: as of the model.
     """
-    num_frames = logits_NVTK.shape[2]
-    seen_T1 = torch.arange(1, num_frames + 1)[:, None]
-    # Summed in float64, so that the last mean is as exact as the one that the model itself takes.
-    mean_NVTK = (logits_NVTK.double().cumsum(dim=2) / seen_T1).float()
-    return combine(mean_NVTK.transpose(1, 2).flatten(0, 1)).unflatten(0, (-1, num_frames))
+    mean_NVTK = running_mean(logits_NVTK, answer_frames).float()
+    return combine(mean_NVTK.transpose(1, 2).flatten(0, 1)).unflatten(0, (-1, logits_NVTK.shape[2]))
+
+
+def running_mean(scores_TK: Tensor, answer_frames: int | None) -> Tensor:
+    """The mean of the frames up to each one, or of the last `answer_frames` of them, as float64 (..., T, K).
+
+    In float64, so that the last mean is as exact as the one that `Recognizer.answer` takes.
+    """
+    num_frames = scores_TK.shape[-2]
+    width = min(answer_frames or num_frames, num_frames)
+    total_TK = scores_TK.double().cumsum(dim=-2)
+    before_TK = F.pad(total_TK, (0, 0, width, 0))[..., :num_frames, :]
+    seen_T1 = torch.arange(1, num_frames + 1)[:, None].clamp(max=width)
+    return (total_TK - before_TK) / seen_T1

@@ -42,7 +42,7 @@ _MEMORY_OPTIONS: dict[str, tuple[str, ...]] = {
     "convlstm": ("reduction", "kernel_size"),
     "ho_convlstm": ("reduction", "order", "steps", "rank", "kernel_size"),
 }
-_OVERRIDES = ("memory", "shift", "memory_stages", "dropout", *_MEMORY_OPTIONS["ho_convlstm"])
+_OVERRIDES = ("memory", "shift", "memory_stages", "dropout", "answer_frames", *_MEMORY_OPTIONS["ho_convlstm"])
 _SHIFTS = ("none", "bidirectional", "causal")
 
 
@@ -70,7 +70,8 @@ def create_model(
         num_frames: frames of the clips; kept with the weights.
         pretrained: start the CNN from timm's ImageNet weights.
         backbone_weights: start the CNN from this .safetensors file.
-        overrides: memory, shift, memory_stages, dropout, reduction, order, steps, rank, kernel_size.
+        overrides: memory, shift, memory_stages, dropout, reduction, order, steps, rank, kernel_size, answer_frames
+            (see `lsn.config.ModelConfig`).
 
     Raises:
         ModelError: an unknown name or option, or a value out of range.
@@ -86,6 +87,9 @@ def create_model(
     dropout = overrides.get("dropout", 0.5)
     if not 0 <= dropout < 1:
         raise ModelError(f"dropout is {dropout}; it must be at least 0 and under 1")
+    answer_frames = overrides.get("answer_frames", num_frames)
+    if not 1 <= answer_frames <= num_frames:
+        raise ModelError(f"answer_frames is {answer_frames}; it must be between 1 and num_frames ({num_frames})")
     memory = _choice("memory", overrides.get("memory", FAMILIES[family]["memory"]), tuple(_MEMORY_OPTIONS))
     shift = _choice("shift", overrides.get("shift", FAMILIES[family]["shift"]), _SHIFTS)
     cnn = build_cnn(cnn_name, num_classes=num_classes, dropout=dropout, pretrained=pretrained, weights=backbone_weights)
@@ -98,6 +102,7 @@ def create_model(
         shift=None if shift == "none" else shift,  # type: ignore[arg-type]
         name=name,
         num_frames=num_frames,
+        answer_frames=overrides.get("answer_frames"),
         arguments={"name": name, "num_classes": num_classes, "num_frames": num_frames, **overrides},
     )
     if pretrained or backbone_weights:

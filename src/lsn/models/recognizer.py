@@ -35,6 +35,7 @@ class Recognizer(nn.Module):
         shift: temporal shift in every residual block of the CNN, or None.
         name: what the model is called.
         num_frames: frames of the clips that it is made for; it runs on any number.
+        answer_frames: last frames of a clip that its answer is the mean of; None for all.
         arguments: keyword arguments of `create_model` that build this model again, as plain data.
     """
 
@@ -51,11 +52,12 @@ class Recognizer(nn.Module):
         shift: Direction | None,
         name: str,
         num_frames: int,
+        answer_frames: int | None,
         arguments: dict[str, Any],
     ) -> None:
         super().__init__()
         self.stages, self.tail = stages, tail
-        self.name, self.num_frames, self.arguments = name, num_frames, arguments
+        self.name, self.num_frames, self.answer_frames, self.arguments = name, num_frames, answer_frames, arguments
         self.cnn = cnn
         self.memory = nn.ModuleDict({str(number): block for number, block in memory.items()})
         self._shift = install_shift(cnn, shift) if shift else None
@@ -94,8 +96,13 @@ class Recognizer(nn.Module):
         return self.shift in (None, "causal")
 
     def forward(self, clip_BTCHW: Tensor) -> Tensor:
-        """Class scores of whole clips: the mean of the frames' logits, BK."""
-        return self.forward_frames(clip_BTCHW).mean(dim=1)
+        """Class scores of whole clips, BK."""
+        return self.answer(self.forward_frames(clip_BTCHW))
+
+    def answer(self, logits_BTK: Tensor) -> Tensor:
+        """The scores of a clip from those of its frames, BK: the mean of all, or of the last `answer_frames`."""
+        first = 0 if self.answer_frames is None else -self.answer_frames
+        return logits_BTK[:, first:].mean(dim=1)
 
     def forward_frames(self, clip_BTCHW: Tensor) -> Tensor:
         """Class scores of every frame, BTK; in a causal model each knows the frames up to its own."""

@@ -28,9 +28,9 @@ class Learner(nn.Module):
         self.model = model
 
     def forward(self, clip_BTCHW: Tensor, state: StreamState | None) -> tuple[Tensor, StreamState]:
-        """Class scores BK, the mean of the frames' logits, and the state after the last frame, without gradient."""
+        """Class scores BK and the state after the last frame, without gradient."""
         logits_BTK, state = self.model.step(clip_BTCHW, state)
-        return logits_BTK.mean(dim=1), state.map(Tensor.detach)
+        return self.model.answer(logits_BTK), state.map(Tensor.detach)
 
 
 class CarriedState:

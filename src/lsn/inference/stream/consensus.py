@@ -94,7 +94,7 @@ class Sliding(Consensus):
 def make_consensus(text: str) -> Consensus:
     """The consensus that a text names: `cumulative`, `exponential:HALF_LIFE` or `sliding:WINDOW`, in seconds.
 
-    cumulative is the mean of all frames since the start: what the clip that ends here would be called.
+    cumulative is the mean of all frames since the start.
 
     Raises:
         ConfigError: another name, or seconds that are not above 0.

@@ -40,7 +40,7 @@ class StreamingPredictor:
         device: "cpu", "cuda", "cuda:1", "mps" or "auto", which takes a GPU if there is one.
         fps: frames a second that the model is given; by default the middle rate of its training clips.
         consensus: `cumulative` (what the clip that ends now would be called), `exponential:HALF_LIFE` or
-            `sliding:WINDOW` in seconds; by default a window as long as a training clip.
+            `sliding:WINDOW` in seconds; by default a window as long as what a training clip's answer is the mean of.
         resets: when a stream starts anew.
         events: when probabilities are an event.
 
@@ -70,7 +70,8 @@ class StreamingPredictor:
         self.fps = self._default_fps() if fps is None else fps
         self.resets, self.events = resets or ResetRules(), events or EventRules()
         self.clock()  # to refuse a wrong rate now
-        self.consensus = consensus or f"sliding:{self.model.num_frames / self.fps:.6g}"
+        num_frames = self.model.answer_frames or self.model.num_frames
+        self.consensus = consensus or f"sliding:{num_frames / self.fps:.6g}"
         make_consensus(self.consensus)
         size = loaded.input.size
         self._transform = TestTransform(
