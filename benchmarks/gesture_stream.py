@@ -39,7 +39,6 @@ PAUSE = "pause"
 JOIN_FPS = 15.0
 WINDOW_SECONDS = 6.0
 VIDEO_GESTURES = 12
-TRAIN_ROUNDS = 3
 GRACE_SECONDS = 1.0
 SEED = 0
 
@@ -49,13 +48,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("what", choices=("data", "rates", "events"))
     parser.add_argument("gestures", type=Path, help="folder of EgoGestAR with train.csv and val.csv")
     parser.add_argument("folder", type=Path, help="data: where to write; else: the weights")
+    parser.add_argument("--num-clips", type=int, help="data: so many of the clips of each split (all)")
+    parser.add_argument("--rounds", type=int, default=3, help="data: how often each training clip is joined")
+    parser.add_argument("--speeds", type=float, nargs=2, default=(0.8, 1.25), help="data: of the training clips")
     parser.add_argument("--seconds", type=float, default=60.0, help="events: length of the video")
     parser.add_argument("--consensus", help="events: as of `lsn stream`")
     parser.add_argument("--seed", type=int, default=SEED, help="events: which clips in which order")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     if options.what == "data":
-        write_data(options.gestures, options.folder)
+        write_data(options)
     elif options.what == "rates":
         compare_rates(options.gestures, options.folder)
     else:
@@ -63,14 +65,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def write_data(gestures: Path, folder: Path) -> None:
+def write_data(options: argparse.Namespace) -> None:
     """Joined videos and the windows of them to train and validate on; the gestures of training vary in speed."""
-    for split, num_rounds, speeds in (("train", TRAIN_ROUNDS, (0.8, 1.25)), ("val", 1, (1.0, 1.0))):
-        manifest = read_manifest(gestures / f"{split}.csv")
+    folder = options.folder
+    for split, num_rounds, speeds in (("train", options.rounds, options.speeds), ("val", 1, (1.0, 1.0))):
+        manifest = read_manifest(options.gestures / f"{split}.csv")
+        num_clips = min(options.num_clips or len(manifest), len(manifest))
         rng = random.Random(f"{split} {SEED}")
         rows: list[tuple[Path, float, float, str]] = []
         for round_ in range(num_rounds):
-            order = rng.sample(range(len(manifest)), len(manifest))
+            order = rng.sample(range(len(manifest)), num_clips)
             for number, start in enumerate(range(0, len(order), VIDEO_GESTURES)):
                 joined = join(manifest, order[start : start + VIDEO_GESTURES], rng, speeds=speeds)
                 path = folder / split / f"{round_}_{number}.mp4"
