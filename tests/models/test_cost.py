@@ -5,16 +5,21 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import lsn
 from lsn.errors import ModelError
+from lsn.models import ConvLSTMCell
 from lsn.models.cost import model_cost
 
 
 def counted_by_hand(model: nn.Module, clip: torch.Tensor) -> int:
-    """Multiply-adds from the shapes that really pass through every convolution and linear layer."""
+    """Multiply-adds from the shapes that really pass through every convolution, linear layer and cell."""
     total = 0
 
-    def count(module: nn.Module, _inputs: tuple, output: torch.Tensor) -> None:
+    def count(module: nn.Module, inputs: tuple, output: torch.Tensor | tuple) -> None:
         nonlocal total
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, ConvLSTMCell):
+            B, T, _, H, W = output[0].shape
+            kernels = [module.recurrent_gates.weight] + ([] if inputs[3] is None else [inputs[3][0]])
+            total += B * T * H * W * sum(kernel.numel() for kernel in kernels)
+        elif isinstance(module, nn.Conv2d):
             total += output.numel() * module.weight[0].numel()
         elif isinstance(module, nn.Linear):
             total += output.numel() * module.in_features
@@ -53,7 +58,8 @@ def test_cost_of_lsn_resnet50_equals_the_flop_counter_and_stays_within_a_tenth_o
 def test_state_is_what_a_block_carries_and_control_models_carry_none() -> None:
     cost = model_cost(lsn.create_model("lsn_resnet50"))
     states = [stage.state_bytes for stage in cost.stages if stage.name.startswith("memory")]
-    assert states == [4 * 4 * d * side * side for d, side in ((16, 56), (32, 28), (64, 14), (128, 7))]
+    sizes = ((16, 8, 56), (32, 8, 28), (64, 16, 14), (128, 32, 7))  # hidden channels, rank, side
+    assert states == [4 * (3 * rank + hidden) * side * side for hidden, rank, side in sizes]
     assert model_cost(lsn.create_model("tsm_resnet10t")).state_bytes == 0
 
 

@@ -1,5 +1,7 @@
 """The memory blocks against other people's code and a slow, literal reading of the equations."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from torch.nn import functional as F
 
 from lsn.errors import ModelError
 from lsn.models import AccumulatedTemporaryState, ConvLSTM, ConvLSTMCell, HOConvLSTM, MemoryState
+from lsn.models.layout import frames_channels_last
 
 
 def randomized(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
@@ -39,11 +42,11 @@ def test_conv_lstm_equals_keras(monkeypatch: pytest.MonkeyPatch) -> None:
     cell = ConvLSTMCell(D, D, kernel_size=3)
     cell.recurrent_gates.weight.data = recurrent_kernel.permute(3, 2, 0, 1)[order]
     input_weight = kernel.permute(3, 2, 0, 1)[order]
-    hidden = memory = torch.zeros(B, D, H, W)
-    for t in range(T):
-        gates = F.conv2d(x_BTHWC[:, t].permute(0, 3, 1, 2), input_weight, bias[order], padding=1)
-        hidden, memory = cell(gates, hidden, memory)
-        torch.testing.assert_close(hidden.permute(0, 2, 3, 1), expected_BTHWD[:, t], atol=1e-5, rtol=1e-5)
+    gates = F.conv2d(x_BTHWC.flatten(0, 1).permute(0, 3, 1, 2), input_weight, bias[order], padding=1)
+    zero = torch.zeros(B, D, H, W)
+    hidden_BTDHW, last, _ = cell(gates.unflatten(0, (B, T)), zero, zero)
+    torch.testing.assert_close(hidden_BTDHW.permute(0, 1, 3, 4, 2), expected_BTHWD, atol=1e-5, rtol=1e-5)
+    assert torch.equal(last, hidden_BTDHW[:, -1])
 
 
 def literal_ats(ats: AccumulatedTemporaryState, past: dict[int, Tensor], t: int, S: int, N: int) -> Tensor:
@@ -67,27 +70,16 @@ def literal_ats(ats: AccumulatedTemporaryState, past: dict[int, Tensor], t: int,
     return accumulated
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.integers(1, 4), st.integers(0, 3), st.sampled_from([1, 3, 5]), st.integers(1, 3))
-def test_ats_equals_the_literal_equations(order: int, extra: int, kernel_size: int, hidden: int) -> None:
-    steps = order + extra
-    ats = AccumulatedTemporaryState(hidden, order=order, steps=steps, rank=2, kernel_size=kernel_size).double()
-    t = 10
-    past = {t - steps + k: torch.randn(2, hidden, 5, 4, dtype=torch.float64) for k in range(steps)}
-    got = ats([past[t - steps + k] for k in range(steps)])
-    torch.testing.assert_close(got, literal_ats(ats, past, t, steps, order))
-
-
-def literal_block(block: HOConvLSTM, x_BTCHW: Tensor, order: int) -> Tensor:
+def literal_block(block: ConvLSTM, x_BTCHW: Tensor, order: int, steps: int) -> Tensor:
     """The whole block, frame by frame, from the equations; states before the start are zero."""
-    S, D = block.steps, block.hidden_channels
+    S, D = max(steps, 1), block.hidden_channels
     B, T, _, H, W = x_BTCHW.shape
     zero = torch.zeros(B, D, H, W, dtype=x_BTCHW.dtype)
     hidden = dict.fromkeys(range(-S, 0), zero)
     cell, frames = zero, []
     for t in range(T):
         z_t = block.reduce(x_BTCHW[:, t])
-        past = literal_ats(block.accumulate, hidden, t, S, order)
+        past = literal_ats(block.accumulate, hidden, t, S, order) if order else hidden[t - 1]
         W_h = block.cell.recurrent_gates
         gates = block.input_gates(z_t) + F.conv2d(past, W_h.weight, padding=W_h.padding)
         i, f, o, g = (gates[:, gate * D : (gate + 1) * D] for gate in range(4))
@@ -97,11 +89,29 @@ def literal_block(block: HOConvLSTM, x_BTCHW: Tensor, order: int) -> Tensor:
     return torch.stack(frames, dim=1)
 
 
-@pytest.mark.parametrize(("order", "steps", "rank"), [(1, 1, 3), (1, 3, 8), (3, 3, None), (2, 5, 4)])
-def test_block_equals_the_literal_equations(order: int, steps: int, rank: int | None) -> None:
-    block = randomized(HOConvLSTM(32, order=order, steps=steps, rank=rank).double())
-    x_BTCHW = torch.randn(2, 7, 32, 5, 6, dtype=torch.float64)
-    torch.testing.assert_close(block(x_BTCHW)[0], literal_block(block, x_BTCHW, order))
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 4), st.integers(0, 3), st.sampled_from([1, 3, 5]), st.integers(1, 3), st.integers(1, 7))
+def test_blocks_and_their_gradients_equal_the_literal_equations(
+    order: int, extra: int, kernel_size: int, rank: int, num_frames: int
+) -> None:
+    """Order 0 is the plain ConvLSTM."""
+    steps = order + extra
+    block = randomized(
+        HOConvLSTM(8, order=order, steps=steps, rank=rank, kernel_size=kernel_size)
+        if order
+        else ConvLSTM(8, kernel_size=kernel_size)
+    ).double()
+    x_BTCHW = torch.randn(2, num_frames, 8, 5, 4, dtype=torch.float64, requires_grad=True)
+    expected = literal_block(block, x_BTCHW, order, steps)
+    got, _ = block(x_BTCHW)
+    torch.testing.assert_close(got, expected)
+    with torch.no_grad():
+        torch.testing.assert_close(block(x_BTCHW)[0], expected)
+    direction = torch.randn_like(expected)
+    inputs = [x_BTCHW, *block.parameters()]
+    torch.testing.assert_close(
+        torch.autograd.grad(got, inputs, direction), torch.autograd.grad(expected, inputs, direction)
+    )
 
 
 @pytest.mark.parametrize("make", [ConvLSTM, HOConvLSTM])
@@ -143,28 +153,44 @@ def test_later_frames_never_change_earlier_ones_and_order_matters() -> None:
     assert not torch.allclose(backwards, before)
 
 
-def test_gradients_equal_finite_differences() -> None:
-    block = randomized(HOConvLSTM(4, order=2, steps=3, rank=2)).double()
+@pytest.mark.parametrize("make", [lambda: ConvLSTM(4), lambda: HOConvLSTM(4, order=2, steps=3, rank=2)])
+def test_gradients_of_clip_and_state_equal_finite_differences(make: Callable[[], ConvLSTM]) -> None:
+    block = randomized(make()).double()
     x_BTCHW = torch.randn(1, 3, 4, 2, 2, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: block(x)[0], (x_BTCHW,))
+    state = [torch.randn_like(part, requires_grad=True) for part in block.init_state(1, 2, 2)]
+
+    def run(x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        y, after = block(x, MemoryState(*state))
+        return y, *after
+
+    assert torch.autograd.gradcheck(run, (x_BTCHW, *state))
+
+
+def test_the_gradient_is_the_same_in_any_memory_format() -> None:
+    block = randomized(HOConvLSTM(32)).double()
+    x_BTCHW = torch.randn(2, 5, 32, 6, 4, dtype=torch.float64)
+    expected = torch.autograd.grad(block(x_BTCHW)[0].square().sum(), list(block.parameters()))
+    block.to(memory_format=torch.channels_last)
+    got = torch.autograd.grad(block(frames_channels_last(x_BTCHW))[0].square().sum(), list(block.parameters()))
+    torch.testing.assert_close(got, expected)
 
 
 def test_the_cell_stays_in_float32_under_autocast() -> None:
     block = randomized(HOConvLSTM(16))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         _, state = block(torch.randn(1, 3, 16, 4, 4))
-    assert state.cell_BDHW.dtype == torch.float32
+    assert {state.past_BPHW.dtype, state.cell_BDHW.dtype} == {torch.float32}
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_a_block_of_another_type_works_in_that_type(dtype: torch.dtype) -> None:
     y_BTCHW, state = HOConvLSTM(32).to(dtype)(torch.randn(1, 3, 32, 4, 4, dtype=dtype))
-    assert {y_BTCHW.dtype, state.history_BSDHW.dtype, state.cell_BDHW.dtype} == {dtype}
+    assert {y_BTCHW.dtype, state.past_BPHW.dtype, state.cell_BDHW.dtype} == {dtype}
 
 
 def test_sizes_follow_the_design() -> None:
     block = HOConvLSTM(2048)
-    assert (block.hidden_channels, block.steps, block.accumulate.order) == (128, 3, 3)
+    assert (block.hidden_channels, block.accumulate.order, block.accumulate.window_length) == (128, 3, 1)
     assert block.cell.recurrent_gates.in_channels == 32  # rank: D // 4
     assert HOConvLSTM(64).hidden_channels == 16
     assert HOConvLSTM(64).cell.recurrent_gates.in_channels == 8

@@ -21,6 +21,7 @@ from lsn.inference.metrics import top_labels
 from lsn.inference.protocol import EvaluationProtocol
 from lsn.inference.running import running_mean
 from lsn.inference.source import Video, open_source
+from lsn.models.fuse import fuse
 from lsn.models.weights import LoadedModel, load_weights
 
 
@@ -92,7 +93,7 @@ class Predictor:
     """Says what happens in videos. Make it once and call it often: everything is loaded at the start.
 
     Args:
-        weights: a weights folder (a run folder is one), or a loaded model, which is then moved to the device.
+        weights: a weights folder (a run folder is one), or a loaded model.
         device: "cpu", "cuda", "cuda:1", "mps" or "auto", which takes a GPU if there is one.
         evaluation: views of a video and their average; by default one clip with one crop.
         reader: decoder of video files.
@@ -112,7 +113,7 @@ class Predictor:
     ) -> None:
         self.device = resolve_device(device)
         loaded = weights if isinstance(weights, LoadedModel) else load_weights(weights)
-        self.model = loaded.model
+        self.model = fuse(loaded.model)
         self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.labels = loaded.labels
         self.protocol = EvaluationProtocol.of(self.model, loaded.input, evaluation or EvaluationConfig())

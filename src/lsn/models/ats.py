@@ -3,14 +3,15 @@
 Source: the high-order recurrence of "Convolutional Tensor-Train LSTM" (Su et al., NeurIPS 2020, equations 5-8),
 from the equations; LSN (DOI 10.1007/978-981-19-5194-7_24) names its result the accumulated temporary state.
 
-Shapes: B clips, D hidden channels, R rank, H height, W width; S steps, N order, L = S - N + 1 states a window.
+Shapes: D hidden channels, R rank, H height, W width; S steps, N order, L = S - N + 1 states a window.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -18,22 +19,69 @@ class AccumulatedTemporaryState(nn.Module):
     """P_l = K_l * window_l + b_l;  A_1 = P_1;  A_l = P_l + V_l * A_{l-1} + v_l;  the result is A_N.
 
     Window l = 1..N holds the L neighbouring hidden states h_{t-S+l-1} ... h_{t-S+l+L-2}, the oldest window first.
+
+    The A_l of a frame need not wait for each other. The newest state that A_l sees is h_{t-N+l-1}, so once h_t is known
+    A_N of the next frame can be finished, A_{N-1} of the one after that, and so on, each from the A_{l-1} that was
+    finished one frame before. All of them are one convolution over [h_t; A_1; ..; A_{N-1}]: `kernel`.
+
+    Biases are left out of it: what they alone make of a map is the state `at_rest`, and the recurrence carries the
+    difference from it, which is zero before the first frame.
     """
 
     def __init__(self, hidden_channels: int, *, order: int, steps: int, rank: int, kernel_size: int) -> None:
         super().__init__()
         self.order, self.window_length = order, steps - order + 1
         padding = kernel_size // 2
-        # K_1 .. K_N side by side: one grouped convolution over the windows.
+        # K_1 .. K_N side by side, as of a grouped convolution over the windows.
         self.windows = nn.Conv2d(
             order * self.window_length * hidden_channels, order * rank, kernel_size, padding=padding, groups=order
         )
-        self.carry = nn.ModuleList(nn.Conv2d(rank, rank, kernel_size, padding=padding) for _ in range(order - 1))
+        self.carry: Any = nn.ModuleList(nn.Conv2d(rank, rank, kernel_size, padding=padding) for _ in range(order - 1))
 
-    def forward(self, history: Sequence[Tensor]) -> Tensor:
-        """Takes the S past hidden states (BDHW, oldest first) and returns A_N (BRHW)."""
-        windows = [state for first in range(self.order) for state in history[first : first + self.window_length]]
-        accumulated, *projections = self.windows(torch.cat(windows, dim=1)).chunk(self.order, dim=1)
-        for projection, carry in zip(projections, self.carry, strict=True):
-            accumulated = projection + carry(accumulated)
+    @property
+    def past_channels(self) -> int:
+        """Channels of what the kernel gives: A_1 .. A_N, and L - 1 times as many of sums that wait for later states."""
+        return self.window_length * self.windows.out_channels
+
+    def kernel(self) -> Tensor:
+        """One kernel for all, (L N R, D + (N - 1) R, k, k): rows of the newest state of each window first."""
+        N, L = self.order, self.window_length
+        K = self.windows.weight.unflatten(0, (N, -1)).unflatten(2, (L, -1))  # N, R, L, D, k, k
+        K = K.permute(2, 0, 1, 3, 4, 5).flip(0).flatten(0, 2)
+        R = self.windows.out_channels // N
+        rows = [F.pad(V.weight, (0, 0, 0, 0, k * R, (N - 2 - k) * R)) for k, V in enumerate(self.carry)]
+        V = F.pad(torch.cat(rows), (0, 0, 0, 0, 0, 0, R, (L - 1) * N * R)) if rows else K[:, :0]
+        return torch.cat([K, V], dim=1)
+
+    def at_rest(self, height: int, width: int) -> Tensor:
+        """A_N (1RHW) of a past of zeros."""
+        assert self.windows.bias is not None
+        bias_NR11 = self.windows.bias.view(self.order, -1, 1, 1)
+        accumulated = bias_NR11[0] + bias_NR11.new_zeros(1, 1, height, width)
+        for number, carry in enumerate(self.carry, start=1):
+            accumulated = bias_NR11[number] + carry(accumulated)
         return accumulated
+
+
+class FixedAccumulation(nn.Module):
+    """An `AccumulatedTemporaryState` whose weights no longer change: kernel and state at rest are computed once."""
+
+    _kernel: Tensor
+
+    def __init__(self, accumulate: AccumulatedTemporaryState) -> None:
+        super().__init__()
+        self.past_channels = accumulate.past_channels
+        self.accumulate = accumulate
+        self.register_buffer("_kernel", accumulate.kernel().contiguous(memory_format=torch.channels_last))
+        self._at_rest: dict[tuple[int, int, torch.device], Tensor] = {}
+
+    def kernel(self) -> Tensor:
+        """As of the original."""
+        return self._kernel
+
+    def at_rest(self, height: int, width: int) -> Tensor:
+        """As of the original; kept for each size of maps."""
+        key = (height, width, self._kernel.device)
+        if key not in self._at_rest:
+            self._at_rest[key] = self.accumulate.at_rest(height, width)
+        return self._at_rest[key]

@@ -31,7 +31,7 @@ class StageCost:
     macs: int
     """Multiply-adds of the convolutions and the classifier, for the whole clip."""
     activation_bytes: int
-    """Outputs of all layers for the whole clip in float32: what training keeps, about."""
+    """What the forward pass of a training step keeps for the backward pass, for the whole clip in float32."""
     state_bytes: int
     """What is carried from frame to frame, in float32."""
     output_shape: tuple[int, ...]
@@ -56,7 +56,7 @@ class ModelCost:
 
     @property
     def activation_bytes(self) -> int:
-        """Outputs of all layers for the whole clip, in float32."""
+        """What the forward pass of a training step keeps for the backward pass, for the whole clip in float32."""
         return sum(stage.activation_bytes for stage in self.stages)
 
     @property
@@ -108,24 +108,29 @@ def _head_modules(model: Recognizer) -> list[nn.Module]:
     return tail + [child for name, child in model.cnn.named_children() if name not in counted]
 
 
-@torch.no_grad()
 def _measure(
     name: str, modules: list[nn.Module], run: Callable[[Tensor], tuple[Tensor, Iterable[Tensor]]], x_BTCHW: Tensor
 ) -> tuple[StageCost, Tensor]:
     """Runs modules under the counters; `run` gives their output and what they carry to the next frame."""
-    outputs: list[int] = []
-    leaves = [leaf for module in modules for leaf in module.modules() if not list(leaf.children())]
-    hooks = [leaf.register_forward_hook(lambda _m, _i, y: outputs.append(y.numel())) for leaf in leaves]
-    with FlopCounterMode(display=False) as counter:
-        y_BTCHW, carried = run(x_BTCHW)
-    for hook in hooks:
-        hook.remove()
+    parameters = [parameter for module in modules for parameter in module.parameters()]
+    kept: dict[int, Tensor] = {}  # what autograd keeps for the backward pass, each storage once
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage()._cdata] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        y_BTCHW, carried = run(x_BTCHW.requires_grad_())
+    for parameter in parameters:
+        kept.pop(parameter.untyped_storage()._cdata, None)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        run(x_BTCHW.detach())
     cost = StageCost(
         name=name,
-        parameters=sum(parameter.numel() for module in modules for parameter in module.parameters()),
+        parameters=sum(parameter.numel() for parameter in parameters),
         macs=counter.get_total_flops() // 2,  # the counter counts a multiply-add as two
-        activation_bytes=sum(outputs) * BYTES_A_NUMBER,
+        activation_bytes=sum(tensor.untyped_storage().nbytes() for tensor in kept.values()),
         state_bytes=sum(tensor.numel() for tensor in carried) * BYTES_A_NUMBER,
         output_shape=tuple(y_BTCHW.shape[2:]),
     )
-    return cost, y_BTCHW
+    return cost, y_BTCHW.detach()

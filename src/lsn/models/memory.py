@@ -3,7 +3,8 @@
 Source: LSN (DOI 10.1007/978-981-19-5194-7_24), figure 1. The paper fixes neither the bottleneck's width, the order,
 the rank nor the norms; the choices are marked below and described in docs/model.md.
 
-Shapes: B clips, T frames, N = B * T, C channels, D hidden channels, G = 4 D gates, S past states, H height, W width.
+Shapes: B clips, T frames, N = B * T, C channels, D hidden channels, G = 4 D gates, P channels of the past, H height,
+W width.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lsn.errors import ModelError
-from lsn.models.ats import AccumulatedTemporaryState
+from lsn.models.ats import AccumulatedTemporaryState, FixedAccumulation
 from lsn.models.conv_lstm import ConvLSTMCell
 
 MIN_HIDDEN_CHANNELS = 16  # our choice: a narrow stage still gets a memory worth having
@@ -24,8 +25,8 @@ MIN_RANK = 8  # our choice
 class MemoryState(NamedTuple):
     """What a memory block carries from frame to frame."""
 
-    history_BSDHW: Tensor
-    """The last S hidden states, oldest first."""
+    past_BPHW: Tensor
+    """What is kept of the hidden states: the last one, or the accumulated states on their way; see `lsn.models.ats`."""
     cell_BDHW: Tensor
     """The cell."""
 
@@ -51,7 +52,7 @@ class ConvLSTM(nn.Module):
         if kernel_size % 2 == 0:
             raise ModelError(f"kernel_size is {kernel_size}; it must be odd, so that maps keep their size")
         hidden = max(MIN_HIDDEN_CHANNELS, channels // reduction)
-        self.hidden_channels, self.steps = hidden, 1
+        self.hidden_channels = hidden
         self.reduce = nn.Sequential(nn.Conv2d(channels, hidden, 1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU(True))
         self.input_gates = nn.Conv2d(hidden, 4 * hidden, kernel_size, padding=kernel_size // 2)
         self.cell = ConvLSTMCell(hidden, hidden, kernel_size=kernel_size)
@@ -66,15 +67,20 @@ class ConvLSTM(nn.Module):
         last_norm = self.expand.get_submodule("1")
         last_norm.get_parameter("weight").zero_()  # the identity at the start: a pretrained CNN stays pretrained
 
-    def recall(self, history: list[Tensor]) -> Tensor:
-        """What the cell sees of the past (BDHW or BRHW), from the hidden states (BDHW, oldest first)."""
-        return history[-1]
+    @property
+    def past_channels(self) -> int:
+        """Channels of what is kept of the hidden states."""
+        return self.hidden_channels
+
+    def accumulation(self, height: int, width: int) -> tuple[Tensor, Tensor] | None:
+        """Kernel and state at rest of what stands between the hidden states and the cell, for maps of this size."""
+        return None
 
     def init_state(self, batch_size: int, height: int, width: int) -> MemoryState:
         """The state before the first frame: zeros, of the weights' device and type (float32 under autocast too)."""
         weight = self.input_gates.weight
-        history_BSDHW = weight.new_zeros(batch_size, self.steps, self.hidden_channels, height, width)
-        return MemoryState(history_BSDHW, weight.new_zeros(batch_size, self.hidden_channels, height, width))
+        past_BPHW = weight.new_zeros(batch_size, self.past_channels, height, width)
+        return MemoryState(past_BPHW, weight.new_zeros(batch_size, self.hidden_channels, height, width))
 
     def forward(self, x_BTCHW: Tensor, state: MemoryState | None = None) -> tuple[Tensor, MemoryState]:
         """Reads the frames in order; returns the frames with the memory added, and the state after the last."""
@@ -82,15 +88,10 @@ class ConvLSTM(nn.Module):
         x_NCHW = x_BTCHW.flatten(0, 1)
         # What does not depend on the past runs once, over all frames.
         gates_BTGHW = self.input_gates(self.reduce(x_NCHW)).unflatten(0, (B, T))
-        history_BSDHW, cell_BDHW = state if state is not None else self.init_state(B, H, W)
-        history = list(history_BSDHW.unbind(1))
-        hidden = []
-        for gates_BGHW in gates_BTGHW.unbind(1):
-            hidden_BDHW, cell_BDHW = self.cell(gates_BGHW, self.recall(history), cell_BDHW)
-            history = [*history[1:], hidden_BDHW]
-            hidden.append(hidden_BDHW)
-        y_NCHW = x_NCHW + self.expand(torch.stack(hidden, dim=1).flatten(0, 1))
-        return y_NCHW.unflatten(0, (B, T)), MemoryState(torch.stack(history, dim=1), cell_BDHW)
+        past_BPHW, cell_BDHW = state if state is not None else self.init_state(B, H, W)
+        hidden_BTDHW, *after = self.cell(gates_BTGHW, past_BPHW, cell_BDHW, self.accumulation(H, W))
+        y_NCHW = x_NCHW + self.expand(hidden_BTDHW.flatten(0, 1))
+        return y_NCHW.unflatten(0, (B, T)), MemoryState(*after)
 
 
 class HOConvLSTM(ConvLSTM):
@@ -125,15 +126,19 @@ class HOConvLSTM(ConvLSTM):
         _require_positive(order=order, steps=steps, rank=rank)
         if steps < order:
             raise ModelError(f"steps is {steps} and order {order}; {order} windows need at least {order} past states")
-        self.steps = steps
-        self.accumulate = AccumulatedTemporaryState(
+        self.accumulate: AccumulatedTemporaryState | FixedAccumulation = AccumulatedTemporaryState(
             self.hidden_channels, order=order, steps=steps, rank=rank, kernel_size=kernel_size
         )
         self.cell = ConvLSTMCell(rank, self.hidden_channels, kernel_size=kernel_size)
 
-    def recall(self, history: list[Tensor]) -> Tensor:
-        """The accumulated temporary state A_N (BRHW) of the hidden states (BDHW, oldest first)."""
-        return self.accumulate(history)
+    @property
+    def past_channels(self) -> int:
+        """Channels of what is kept of the hidden states."""
+        return self.accumulate.past_channels
+
+    def accumulation(self, height: int, width: int) -> tuple[Tensor, Tensor]:
+        """Kernel and state at rest of what stands between the hidden states and the cell, for maps of this size."""
+        return self.accumulate.kernel(), self.accumulate.at_rest(height, width)
 
 
 def _require_positive(**arguments: int) -> None:

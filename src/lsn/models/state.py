@@ -1,6 +1,6 @@
 """What a causal model carries from frame to frame: one record of tensors, whatever the memory.
 
-Shapes: B streams, S past hidden states, D hidden channels, C channels, H height, W width.
+Shapes: B streams, C channels, H height, W width.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class StreamState:
     """
 
     memory: Mapping[str, MemoryState]
-    """Hidden states and cell of each memory block, by number of its stage."""
+    """Past and cell of each memory block, by number of its stage."""
     shifted: Mapping[str, Tensor]
     """BCHW: what the last frame leaves for the causal shift of each convolution, by the CNN's name for it."""
     num_frames_B: Tensor
@@ -97,8 +97,8 @@ class StreamState:
             raise ModelError(f"the state is of another model than {model.name}; make one with its init_state")
 
     def _kind(self) -> dict[str, tuple[int, ...]]:
-        """Channels, and past states of memories, by name."""
-        memory = {key: tuple(block.history_BSDHW.shape[1:3]) for key, block in self.memory.items()}
+        """Channels by name."""
+        memory = {key: (block.past_BPHW.shape[1], block.cell_BDHW.shape[1]) for key, block in self.memory.items()}
         return memory | {key: (tensor.shape[1],) for key, tensor in self.shifted.items()}
 
     @classmethod
@@ -139,5 +139,5 @@ class _StateOf(nn.Module):
 
 
 def _kind_of(model: Recognizer) -> dict[str, tuple[int, ...]]:
-    memory = {key: (block.steps, block.hidden_channels) for key, block in model.memory.items()}
+    memory = {key: (block.past_channels, block.hidden_channels) for key, block in model.memory.items()}
     return memory | {name: (channels // SHIFTED_FRACTION,) for name, channels in model.shifted_channels.items()}

@@ -16,7 +16,7 @@ from lsn.files import atomic_path
 from lsn.models.recognizer import Recognizer
 from lsn.models.state import StreamState
 
-_FORMAT, _VERSION = "lsn-stream-state", "1"
+_FORMAT, _VERSION = "lsn-stream-state", "2"
 _EXTRA = "extra."
 
 

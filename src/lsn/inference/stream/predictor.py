@@ -20,6 +20,7 @@ from lsn.inference.stream.events import Event, EventRules
 from lsn.inference.stream.pool import StreamPool
 from lsn.inference.stream.resets import ResetRules
 from lsn.inference.stream.session import Stream, StreamAnswer
+from lsn.models.fuse import fuse
 from lsn.models.weights import LoadedModel, load_weights
 from lsn.video.clock import FrameClock, Tick
 from lsn.video.transforms import TestTransform
@@ -63,8 +64,7 @@ class StreamingPredictor:
     ) -> None:
         self.device = resolve_device(device)
         loaded = weights if isinstance(weights, LoadedModel) else load_weights(weights)
-        self.model = loaded.model.eval()
-        self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = loaded.model.eval().to(self.device)
         self.labels = loaded.labels
         self.frame_rates = loaded.frame_rates
         self.fps = self._default_fps() if fps is None else fps
@@ -77,7 +77,8 @@ class StreamingPredictor:
         self._transform = TestTransform(
             size=size, short_side=loaded.input.short_side, num_crops=1, mean=self.model.mean, std=self.model.std
         )
-        self.pool = StreamPool(self.model, capacity, height=size, width=size)
+        fused = fuse(self.model).to(memory_format=torch.channels_last)
+        self.pool = StreamPool(fused, capacity, height=size, width=size)
 
     def open(self, name: str = "stream", *, state: str | Path | None = None) -> Stream:
         """Takes a place for a stream.

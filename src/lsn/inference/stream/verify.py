@@ -21,6 +21,7 @@ from lsn.errors import ModelError, VideoError
 from lsn.inference.source import open_source
 from lsn.inference.stream.pool import StreamPool
 from lsn.models import Recognizer, StreamState
+from lsn.models.fuse import fuse
 from lsn.models.state_file import load_state, save_state
 from lsn.models.weights import LoadedModel, load_weights
 from lsn.video.transforms import TestTransform
@@ -76,20 +77,14 @@ def verify(
     model = loaded.model
     model.init_state(1, 32, 32)  # says it now if the model cannot stream
     clip_TCHW = _clip(loaded, video, num_frames)
+    fused = fuse(model)
     with torch.inference_mode():
         expected_TK = model.forward_frames(clip_TCHW[None])[0]
+        one_by_one, chunks = [1] * len(clip_TCHW), _chunk_sizes(len(clip_TCHW))
         checks = [
-            Check(
-                "frame by frame",
-                _difference(_in_chunks(model, clip_TCHW, [1] * len(clip_TCHW)), expected_TK),
-                tolerance,
-            ),
-            Check(
-                "in chunks",
-                _difference(_in_chunks(model, clip_TCHW, _chunk_sizes(len(clip_TCHW))), expected_TK),
-                tolerance,
-            ),
-            Check(f"in a pool of {POOL_STREAMS} streams", _pool_difference(model, clip_TCHW), tolerance),
+            Check("frame by frame", _difference(_in_chunks(fused, clip_TCHW, one_by_one), expected_TK), tolerance),
+            Check("in chunks", _difference(_in_chunks(fused, clip_TCHW, chunks), expected_TK), tolerance),
+            Check(f"in a pool of {POOL_STREAMS} streams", _pool_difference(model, fused, clip_TCHW), tolerance),
             Check("saved, then gone on with in another process", _saved_difference(weights, model, clip_TCHW), 0.0),
         ]
         if model.memory or model.shift:
@@ -138,10 +133,10 @@ def _chunk_sizes(total: int) -> list[int]:
     return sizes
 
 
-def _pool_difference(model: Recognizer, clip_TCHW: Tensor) -> float:
+def _pool_difference(model: Recognizer, fused: Recognizer, clip_TCHW: Tensor) -> float:
     """Streams of other parts of the video at random rates, that come and go, against the clip of each one's frames."""
     rng = random.Random(SEED)
-    pool = StreamPool(model, POOL_STREAMS, height=clip_TCHW.shape[-2], width=clip_TCHW.shape[-1])
+    pool = StreamPool(fused, POOL_STREAMS, height=clip_TCHW.shape[-2], width=clip_TCHW.shape[-1])
     seen: dict[int, list[int]] = {}
     told: dict[int, list[Tensor]] = {}
     worst = 0.0
