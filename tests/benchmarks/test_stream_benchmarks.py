@@ -7,6 +7,7 @@ import torch
 from lsn import create_model
 from lsn.config import InputConfig
 from lsn.data import read_manifest
+from lsn.inference.stream import Event
 from lsn.models.weights import FrameRates, save_weights
 from lsn.video import open_video, write_video
 
@@ -66,13 +67,48 @@ def test_a_long_stream_tells_memory_and_time(import_script, weights, capsys):
     assert "median time of the last / first thousand" in out
 
 
-def test_pauses_are_a_class_of_the_stream_data(gesture_stream, gestures, tmp_path):
-    gesture_stream.main(["data", str(gestures), str(tmp_path)])
+def test_windows_of_joined_videos_are_labelled_by_their_end(gesture_stream, gestures, tmp_path):
+    gesture_stream.main(["data", str(gestures), str(tmp_path), "--rounds", "2", "--num-clips", "3"])
     manifest = read_manifest(tmp_path / "train.csv")
-    assert sorted(clip.label for clip in manifest.clips) == ["left", "left", "pause", "pause", "right", "right"]
-    (still, *_) = [clip for clip in manifest.clips if clip.label == "pause"]
-    with open_video(still.path) as reader:
-        assert reader.info.duration_seconds == pytest.approx(3)
+    assert {clip.label for clip in manifest.clips} == set(LABELS)
+    assert len({clip.path for clip in manifest.clips}) == 2, "a video a round"
+    for clip in manifest.clips:
+        assert clip.end_seconds - clip.start_seconds == pytest.approx(6)
+        with open_video(clip.path) as reader:
+            assert 0 <= clip.start_seconds < clip.end_seconds <= reader.info.duration_seconds + 0.01
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (10.9, None),
+        (11.1, "unclear"),
+        (12.9, "unclear"),
+        (13.1, "left"),
+        (14.7, "left"),
+        (15.0, "unclear"),
+        (15.3, None),
+    ],
+)
+def test_what_is_shown_at_a_time(gesture_stream, seconds, shown):
+    truth = gesture_stream.Truth("left", 10.0, 14.0)
+    expected = {"left": truth, "unclear": gesture_stream.UNCLEAR}.get(shown)
+    assert gesture_stream.shown_at([truth], seconds) is expected
+
+
+@pytest.mark.parametrize(
+    ("label", "start", "end", "meant"),
+    [
+        ("left", 9.0, 10.5, True),
+        ("left", 14.9, 16.0, True),
+        ("left", 15.1, 16.0, False),
+        ("left", 8.0, 9.9, False),
+        ("right", 11.0, 12.0, False),
+    ],
+)
+def test_which_event_means_a_gesture(gesture_stream, label, start, end, meant):
+    event = Event(label, start, end, confidence=0.5, peak=0.5)
+    assert gesture_stream.Truth("left", 10.0, 14.0).is_meant_by(event) is meant
 
 
 def test_a_pause_drifts_but_little(gesture_stream):
