@@ -4,9 +4,11 @@ import pytest
 import torch
 from model_helpers import awake
 from timm.models import group_parameters
+from torch.autograd.graph import saved_tensors_hooks
 
 import lsn
 from lsn.errors import ModelError, WeightsError
+from lsn.models import recompute
 from lsn.models.factory import FAMILIES, TESTED_CNNS
 
 
@@ -94,17 +96,35 @@ def test_clips_of_a_wrong_shape_are_refused(shape: tuple[int, ...]) -> None:
         lsn.create_model("tsn_resnet10t", num_classes=2)(torch.zeros(shape))
 
 
-@pytest.mark.parametrize("name", ["lsn_ss_resnet10t", "convlstm_mobilenetv3_small_100"])
-def test_grad_checkpointing_changes_no_gradient(name: str) -> None:
-    # A batch norm in train mode would move its statistics twice, so eval mode; dropout is off there as well.
-    plain = awake(name)
+@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("lsn_ss_resnet10t", {}),
+        ("lsn_ss_resnet10t", {"shift": "causal"}),
+        ("convlstm_mobilenetv3_small_100", {}),
+        ("lsn_convnext_atto", {}),
+    ],
+)
+def test_grad_checkpointing_changes_nothing(
+    name: str, options: dict, train: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recompute, "CHUNK_FRAMES", 4)
+    plain = awake(name, dropout=0.0, **options).double().train(train)
     saving = copy.deepcopy(plain)
     saving.set_grad_checkpointing()
+    kept = []
     for model in (plain, saving):
-        model(clip(4)).square().sum().backward()
-        model._shift and model.forward_frames(clip(2))  # another length in between must not disturb
-    for a, b in zip(plain.parameters(), saving.parameters(), strict=True):
-        torch.testing.assert_close(a.grad, b.grad)
+        with saved_tensors_hooks(lambda tensor: (kept[-1].append(tensor.nbytes), tensor)[1], lambda tensor: tensor):
+            kept.append([])
+            loss = model(clip(5).double()).square().sum()
+        model.eval().forward_frames(clip(2).double())  # another length in between must not disturb
+        model.train(train)
+        loss.backward()
+    assert sum(kept[1]) < sum(kept[0]) / 2
+    for (key, a), b in zip(plain.named_parameters(), saving.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, msg=key)
+    torch.testing.assert_close(dict(saving.named_buffers()), dict(plain.named_buffers()))
 
 
 def test_reset_classifier_replaces_only_the_classifier() -> None:

@@ -7,6 +7,7 @@ so an architecture for which it does not hold is refused and never computed wron
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,32 @@ def run_modules(cnn: nn.Module, names: tuple[str, ...], x_NCHW: Tensor) -> Tenso
     for name in names:
         x_NCHW = cnn.get_submodule(name)(x_NCHW)
     return x_NCHW
+
+
+def cut_blocks(cnn: nn.Module, names: Sequence[str]) -> list[list[str]]:
+    """Modules of the CNN in runs that begin with a convolution or a norm, each block of a stage by itself.
+
+    An activation may change its input in place, so it stays behind the module that made it.
+    """
+    runs: list[list[str]] = []
+    loose: list[str] | None = None  # a run that simple modules are added to
+    for name in names:
+        module = cnn.get_submodule(name)
+        if type(module) is nn.Sequential and all(_is_block(child) for child in module):
+            runs += [[f"{name}.{child}"] for child, _ in module.named_children()]
+            loose = None
+        elif _is_block(module):
+            runs.append([name])
+            loose = None
+        elif loose is None:
+            runs.append(loose := [name])
+        else:
+            loose.append(name)
+    return runs
+
+
+def _is_block(module: nn.Module) -> bool:
+    return any(isinstance(part, nn.Conv2d | nn.Linear) for child in module.children() for part in child.modules())
 
 
 def _module_order(cnn: nn.Module, stage_names: list[str]) -> list[str]:

@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from lsn.errors import ModelError
-from lsn.models.backbone import Stage, run_modules
+from lsn.models.backbone import Stage, cut_blocks, run_modules
 from lsn.models.memory import ConvLSTM, MemoryState
+from lsn.models.recompute import recompute
 from lsn.models.shift import Direction, ShiftCall, install_shift
 from lsn.models.state import StreamState
 
@@ -162,15 +163,18 @@ class Recognizer(nn.Module):
         shifted: dict[str, Tensor] = {}
         x_BTCHW = clip_BTCHW
         for number, stage in enumerate(self.stages):
-            x_BTCHW, left = self.run_stage(stage.modules, x_BTCHW, past)
-            shifted |= left
+            # What the last stage keeps is needed at once, when all else is still to be computed again.
+            again = self._grad_checkpointing and torch.is_grad_enabled() and stage is not self.stages[-1]
+            x_BTCHW, left = self.run_stage(stage.modules, x_BTCHW, past, again=again)
+            shifted.update(left)
             if (key := str(number)) in self.memory:
-                before = None if state is None else state.memory[key]
-                x_BTCHW, memory[key] = self.memory[key](x_BTCHW, before)
+                block, before = self.memory[key], None if state is None else state.memory[key]
+                run = partial(recompute, block, modules=[block], cut=True) if again else block
+                x_BTCHW, memory[key] = run(x_BTCHW, before)
         x_BTCHW, left = self.run_stage(self.tail, x_BTCHW, past)
         seen_B = torch.full((B,), T, dtype=torch.int64, device=clip_BTCHW.device)
         num_frames_B = seen_B if state is None else state.num_frames_B + seen_B
-        return x_BTCHW, StreamState(memory, shifted | left, num_frames_B, height=H, width=W)
+        return x_BTCHW, StreamState(memory, {**shifted, **left}, num_frames_B, height=H, width=W)
 
     def _require_causal(self) -> None:
         if not self.is_causal:
@@ -185,32 +189,42 @@ class Recognizer(nn.Module):
         return x_NC.unflatten(0, features_BTCHW.shape[:2])
 
     def run_stage(
-        self, modules: Sequence[str], x_BTCHW: Tensor, past: Mapping[str, Tensor] | None = None
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+        self,
+        modules: Sequence[str],
+        x_BTCHW: Tensor,
+        past: Mapping[str, Tensor] | None = None,
+        *,
+        again: bool = False,
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Runs modules of the CNN on every frame.
 
         Args:
             modules: their names.
             x_BTCHW: what goes into the first.
             past: what the frame before the clip left for the shifts; see `ShiftCall`.
+            again: compute activations again in the backward pass instead of keeping them.
 
         Returns:
             What comes out of the last, and what the last frame leaves for the shifts.
         """
-        num_frames = x_BTCHW.shape[1]
+        if not again:
+            return self._run(modules, x_BTCHW, past or {})
+        left: dict[str, Tensor] = {}
+        for block in cut_blocks(self.cnn, modules):
+            run = partial(self._run, block)
+            parts = [self.cnn.get_submodule(name) for name in block]
+            x_BTCHW, left_by_block = recompute(run, x_BTCHW, past or {}, parts, cut=self.is_causal)
+            left |= left_by_block
+        return x_BTCHW, left
 
-        def run(x_NCHW: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-            call = ShiftCall(num_frames, past or {})
-            if self._shift is not None:  # set here, so that a recomputation in the backward pass finds it too
-                self._shift.call = call
-            return run_modules(self.cnn, tuple(modules), x_NCHW), call.left
-
-        x_NCHW = x_BTCHW.flatten(0, 1)
-        if self._grad_checkpointing and torch.is_grad_enabled():
-            x_NCHW, left = checkpoint(run, x_NCHW, use_reentrant=False)
-        else:
-            x_NCHW, left = run(x_NCHW)
-        return x_NCHW.unflatten(0, (-1, num_frames)), left
+    def _run(
+        self, modules: Sequence[str], x_BTCHW: Tensor, past: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+        call = ShiftCall(x_BTCHW.shape[1], past)
+        if self._shift is not None:  # set here, so that a recomputation in the backward pass finds it too
+            self._shift.call = call
+        y_NCHW = run_modules(self.cnn, tuple(modules), x_BTCHW.flatten(0, 1))
+        return y_NCHW.unflatten(0, (-1, call.num_frames)), call.left
 
     def get_classifier(self) -> nn.Module:
         """The classifier that runs on every frame."""
@@ -224,7 +238,7 @@ class Recognizer(nn.Module):
         self._trained -= before | set(self._classifier_names())
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Recomputes the CNN's activations in the backward pass, stage by stage, instead of keeping them."""
+        """Computes activations again in the backward pass instead of keeping them, up to the last stage."""
         self._grad_checkpointing = enable
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
