@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-import numpy as np
 import timm
 import torch
+from turns import compare
 
 import lsn
 from lsn.inference.stream import StreamPool
+from lsn.machine import tune_allocator
+from lsn.models.fuse import fuse
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
+    tune_allocator()
     model = lsn.create_model(options.model, num_classes=174).eval().to(memory_format=torch.channels_last)
     for name, parameter in model.memory.named_parameters():
         if parameter.ndim == 1 and name.endswith("weight"):
@@ -42,16 +44,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     clip_BTCHW = torch.randn(1, options.frames, 3, options.size, options.size)
     frame_BCHW = clip_BTCHW[:, -1].contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
-        _, state = model.step(clip_BTCHW[:, :-1])
-        after, _ = model.step(frame_BCHW, state)
+        fused = fuse(model).to(memory_format=torch.channels_last)  # as predictors run it
+        _, state = fused.step(clip_BTCHW[:, :-1])
+        after, _ = fused.step(frame_BCHW, state)
         difference = (after - model.forward_frames(clip_BTCHW)[:, -1]).abs().max().item()
         print(f"step against window: largest difference {difference:.1e}")
         if difference > 1e-4:
             return 1
-        step = lambda: model.step(frame_BCHW, state)  # noqa: E731
+        step = lambda: fused.step(frame_BCHW, state)  # noqa: E731
         compare("step / bare CNN on one frame", step, lambda: cnn(frame_BCHW), options.turns)
-        compare(f"window of {options.frames} / step", lambda: model(clip_BTCHW), step, max(3, options.turns // 4))
-        compare_pool(model, frame_BCHW[0], options)
+        compare(f"window of {options.frames} / step", lambda: fused(clip_BTCHW), step, max(3, options.turns // 4))
+        compare_pool(fused, frame_BCHW[0], options)
     return 0
 
 
@@ -77,22 +80,6 @@ def compare_pool(model: lsn.models.Recognizer, frame_CHW: torch.Tensor, options:
 
     name = f"{options.streams} streams one by one / in one pool"
     compare(name, run_alone, lambda: pool.tick(together), max(3, options.turns // 4))
-
-
-def compare(name: str, left: Callable[[], object], right: Callable[[], object], turns: int) -> None:
-    """Times both sides in turns and prints the ratio."""
-    times = np.array([[seconds(left), seconds(right)] for _ in range(turns + 1)])[1:]  # the first turn warms up
-    low, middle, high = np.percentile(times[:, 0] / times[:, 1], (25, 50, 75))
-    left_ms, right_ms = 1000 * np.median(times, axis=0)
-    print(
-        f"{name}: {middle:.2f} (quartiles {low:.2f} to {high:.2f}); {left_ms:.1f} ms and {right_ms:.1f} ms", flush=True
-    )
-
-
-def seconds(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

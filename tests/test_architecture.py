@@ -16,6 +16,7 @@ LEVELS = {
     "__init__": 0,
     "errors": 0,
     "files": 0,
+    "machine": 0,
     "config": 1,
     "recipes": 1,
     "video": 2,

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from lsn.errors import ModelError
 from lsn.models import AccumulatedTemporaryState, ConvLSTM, ConvLSTMCell, HOConvLSTM, MemoryState
+from lsn.models.conv_lstm import GateConv
 from lsn.models.layout import frames_channels_last
 
 
@@ -42,7 +43,9 @@ def test_conv_lstm_equals_keras(monkeypatch: pytest.MonkeyPatch) -> None:
     cell = ConvLSTMCell(D, D, kernel_size=3)
     cell.recurrent_gates.weight.data = recurrent_kernel.permute(3, 2, 0, 1)[order]
     input_weight = kernel.permute(3, 2, 0, 1)[order]
-    gates = F.conv2d(x_BTHWC.flatten(0, 1).permute(0, 3, 1, 2), input_weight, bias[order], padding=1)
+    input_gates = GateConv(C, 4 * D, 3, padding=1)
+    input_gates.weight.data, input_gates.bias.data = input_weight, bias[order]
+    gates = input_gates(x_BTHWC.flatten(0, 1).permute(0, 3, 1, 2))
     zero = torch.zeros(B, D, H, W)
     hidden_BTDHW, last, _ = cell(gates.unflatten(0, (B, T)), zero, zero)
     torch.testing.assert_close(hidden_BTDHW.permute(0, 1, 3, 4, 2), expected_BTHWD, atol=1e-5, rtol=1e-5)
@@ -81,7 +84,8 @@ def literal_block(block: ConvLSTM, x_BTCHW: Tensor, order: int, steps: int) -> T
         z_t = block.reduce(x_BTCHW[:, t])
         past = literal_ats(block.accumulate, hidden, t, S, order) if order else hidden[t - 1]
         W_h = block.cell.recurrent_gates
-        gates = block.input_gates(z_t) + F.conv2d(past, W_h.weight, padding=W_h.padding)
+        U = block.input_gates
+        gates = F.conv2d(z_t, U.weight, U.bias, padding=U.padding) + F.conv2d(past, W_h.weight, padding=W_h.padding)
         i, f, o, g = (gates[:, gate * D : (gate + 1) * D] for gate in range(4))
         cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
         hidden[t] = o.sigmoid() * cell.tanh()

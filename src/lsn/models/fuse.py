@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lsn.models.ats import AccumulatedTemporaryState, FixedAccumulation
+from lsn.models.conv_lstm import FixedGateConv
 from lsn.models.memory import HOConvLSTM
 from lsn.models.recognizer import Recognizer
 
@@ -40,6 +41,8 @@ def fuse(model: Recognizer) -> Recognizer:
         _fold(conv, norm)
         _replace(fused, norm, getattr(norm, "act", nn.Identity()))  # timm's norms hold the activation too
     for block in fused.memory.values():
+        block.input_gates = FixedGateConv(block.input_gates)
+        block.cell.recurrent_gates = FixedGateConv(block.cell.recurrent_gates)
         if isinstance(block, HOConvLSTM) and isinstance(block.accumulate, AccumulatedTemporaryState):
             block.accumulate = FixedAccumulation(block.accumulate)
     if (fused(clip_BTCHW) - expected).abs().max() <= _LARGEST_DIFFERENCE * expected.abs().max().clamp(min=1):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lsn.errors import ModelError
 from lsn.models.ats import AccumulatedTemporaryState, FixedAccumulation
-from lsn.models.conv_lstm import ConvLSTMCell
+from lsn.models.conv_lstm import ConvLSTMCell, GateConv
 
 MIN_HIDDEN_CHANNELS = 16  # our choice: a narrow stage still gets a memory worth having
 MIN_RANK = 8  # our choice
@@ -54,7 +54,7 @@ class ConvLSTM(nn.Module):
         hidden = max(MIN_HIDDEN_CHANNELS, channels // reduction)
         self.hidden_channels = hidden
         self.reduce = nn.Sequential(nn.Conv2d(channels, hidden, 1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU(True))
-        self.input_gates = nn.Conv2d(hidden, 4 * hidden, kernel_size, padding=kernel_size // 2)
+        self.input_gates = GateConv(hidden, 4 * hidden, kernel_size, padding=kernel_size // 2)
         self.cell = ConvLSTMCell(hidden, hidden, kernel_size=kernel_size)
         self.expand = nn.Sequential(nn.Conv2d(hidden, channels, 1, bias=False), nn.BatchNorm2d(channels))
         self._init_parameters()

@@ -16,6 +16,7 @@ from lsn.data import ClipDataset, Manifest, load_splits
 from lsn.errors import ConfigError, LSNError
 from lsn.files import write_text
 from lsn.inference import EvaluationProtocol
+from lsn.machine import tune_allocator
 from lsn.models import Recognizer
 from lsn.models.weights import FrameRates
 from lsn.training.batch_norm import freeze_batch_norm, synchronize_batch_norm
@@ -23,7 +24,6 @@ from lsn.training.carry import CarriedState, Learner
 from lsn.training.checkpoint import Position, load_checkpoint, refuse_to_overwrite, save_checkpoint
 from lsn.training.distributed import World
 from lsn.training.freeze import freeze_stages
-from lsn.training.machine import tune_allocator
 from lsn.training.optim import Schedule, create_optimizer, parameter_groups
 from lsn.training.plan import count_steps
 from lsn.training.rates import measure_frame_rates

@@ -1,4 +1,4 @@
-"""Settings of the machine that a run trains on."""
+"""Settings of the machine that networks run on."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _KEEP_BYTES = 1 << 30
 def tune_allocator() -> bool:
     """Lets glibc's malloc keep large freed blocks instead of handing them back to the kernel.
 
-    A training step on the CPU frees and asks for the same large tensors again and again; by default each one
-    is mapped and cleared anew, page by page. Other C libraries are left as they are.
+    A network on the CPU frees and asks for the same large tensors again and again; by default each one is mapped and
+    cleared anew, page by page. The command line and every training run call it. Other C libraries are left as they are.
 
     Returns:
         Whether the thresholds were set.

@@ -24,7 +24,7 @@ def faults():
 first, second = faults(), faults()
 assert first > 100 and second < first / 10, (first, second)
 """
-    module = importlib.util.find_spec("lsn.training.machine").origin  # by itself, without all that training needs
+    module = importlib.util.find_spec("lsn.machine").origin  # by itself, without all that LSN needs
     done = subprocess.run([sys.executable, "-c", script, module], capture_output=True, text=True)
     if done.returncode == 77:
         pytest.skip("not glibc")

@@ -1,0 +1,28 @@
+"""Sides that take turns in one run, so that what else the machine does falls on all of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+
+def compare(name: str, left: Callable[[], object], right: Callable[[], object], turns: int) -> float:
+    """Times both sides in turns; prints the ratio of the turns as median and quartiles, and returns the median."""
+    times = np.array([[seconds(left), seconds(right)] for _ in range(turns + 1)])[1:]  # the first turn warms up
+    low, middle, high = np.percentile(times[:, 0] / times[:, 1], (25, 50, 75))
+    (left_ms, right_ms), (left_99, right_99) = 1000 * np.percentile(times, (50, 99), axis=0)
+    print(
+        f"{name}: {middle:.2f} (quartiles {low:.2f} to {high:.2f}); median {left_ms:.1f} and {right_ms:.1f} ms, "
+        f"99th percentile {left_99:.1f} and {right_99:.1f} ms",
+        flush=True,
+    )
+    return float(middle)
+
+
+def seconds(run: Callable[[], object]) -> float:
+    """Wall clock of one call."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
