@@ -1,7 +1,7 @@
 """Peak memory and time of a training step against the length of the clip, with and without gradient checkpointing.
 
 Every row runs in a process of its own: the resident set is read before the first step and at its highest, as Linux
-counts it, so everything that the step needs is in it. Times are of a second step.
+counts it, so everything that the step needs is in it. Times are the median of the steps after it.
 
     python benchmarks/memory.py --frames 16 32 64
     python benchmarks/memory.py --frames 512 --only with
@@ -15,11 +15,13 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from statistics import median
 
 import torch
 from turns import seconds
 
 import lsn
+from lsn.machine import tune_allocator
 from lsn.models.layout import frames_channels_last
 from lsn.training.batch_norm import freeze_batch_norm
 
@@ -30,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--frames", type=int, nargs="+", default=[16, 32, 64])
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch-norm", choices=("train", "frozen"), default="train")
+    parser.add_argument("--steps", type=int, default=3, help="that are timed")
     parser.add_argument("--only", choices=("with", "without"), help="checkpointing")
     options = parser.parse_args(arguments)
     print(f"{options.model}, one clip of {options.size} pixels, batch norms {options.batch_norm}")
@@ -55,6 +58,7 @@ def measure(options: argparse.Namespace, num_frames: int, checkpointing: bool) -
 
 def run(options: argparse.Namespace, num_frames: int, checkpointing: bool) -> tuple[float, float]:
     torch.manual_seed(0)
+    tune_allocator(spare_memory=checkpointing)  # as training does
     model = lsn.create_model(options.model, num_classes=174).to(memory_format=torch.channels_last).train()
     if options.batch_norm == "frozen":
         for norm in freeze_batch_norm(model, "frozen", new_names=set()):
@@ -69,7 +73,7 @@ def run(options: argparse.Namespace, num_frames: int, checkpointing: bool) -> tu
     before = status("VmRSS")
     step()
     peak = status("VmHWM") - before
-    return peak / 1e6, seconds(step)
+    return peak / 1e6, median(seconds(step) for _ in range(options.steps))
 
 
 def status(name: str) -> int:

@@ -71,18 +71,13 @@ def compare_peers(options: argparse.Namespace) -> None:
             )
         peer_macs = giga_macs(peer, clip_BCTHW)
         print(f"{options.model} {our_macs:.1f} GMACs at {options.size}, {name} {peer_macs:.1f} GMACs at {size}")
-        ratio = compare(
-            f"  time of {name} / ours, inference", infer(peer, clip_BCTHW), infer(ours, clip_BTCHW), options.turns
-        )
-        print(
-            f"  clips a second, ours / {name}: {ratio:.2f}; times multiply-adds a clip: {ratio * our_macs / peer_macs:.2f}"
-        )
-        ratio = compare(
-            f"  time of {name} / ours, training", train(peer, clip_BCTHW), train(ours, clip_BTCHW), options.turns
-        )
-        print(
-            f"  clips a second, ours / {name}: {ratio:.2f}; times multiply-adds a clip: {ratio * our_macs / peer_macs:.2f}"
-        )
+        for what, run in (("inference", infer), ("training step", train)):
+            ratio = compare(
+                f"  time of {name} / ours, {what}", run(peer, clip_BCTHW), run(ours, clip_BTCHW), options.turns
+            )
+            print(
+                f"  clips a second, ours / {name}: {ratio:.2f}; times GMACs a clip: {ratio * our_macs / peer_macs:.2f}"
+            )
 
 
 def compare_lengths(options: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 import lsn
 from lsn.errors import ModelError, WeightsError
-from lsn.models import recompute
+from lsn.models import recognizer, recompute
 from lsn.models.factory import FAMILIES, TESTED_CNNS
 
 
@@ -88,6 +88,15 @@ def test_a_model_runs_on_any_number_of_frames_and_any_size() -> None:
     with torch.inference_mode():
         assert model(clip(1)).shape == (2, 4)
         assert model(clip(9, size=48)).shape == (2, 4)
+
+
+def test_long_clips_in_parts_have_the_same_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    for options in ({"shift": "causal"}, {}):  # bidirectional: in one part
+        model = awake("lsn_ss_resnet10t", **options)
+        expected = model.forward_frames(clip(7)).detach()
+        with torch.inference_mode(), monkeypatch.context() as patch:
+            patch.setattr(recognizer, "PART_FRAMES", 3)
+            torch.testing.assert_close(model.forward_frames(clip(7)), expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 64, 64), (2, 0, 3, 64, 64), (2, 5, 1, 64, 64)])

@@ -24,6 +24,9 @@ from lsn.models.recompute import recompute
 from lsn.models.shift import Direction, ShiftCall, install_shift
 from lsn.models.state import StreamState
 
+PART_FRAMES = 64
+"""Frames of each clip that inference holds at once."""
+
 
 class Recognizer(nn.Module):
     """T frames -> [CNN stage -> memory] x n -> pool -> dropout -> classifier on every frame -> mean over frames.
@@ -112,10 +115,17 @@ class Recognizer(nn.Module):
     def forward_features(self, clip_BTCHW: Tensor) -> Tensor:
         """The last feature map of every frame, BTCHW.
 
+        For inference a causal model goes through long clips in parts, so that what is held does not grow with them.
+
         Raises:
             ModelError: the clip is not B x T x 3 x H x W with at least one frame.
         """
-        return self._advance(clip_BTCHW, None)[0]
+        whole = torch.is_grad_enabled() or self.training or not self.is_causal or clip_BTCHW.ndim != 5
+        state, features = None, []
+        for part_BTCHW in [clip_BTCHW] if whole else clip_BTCHW.split(PART_FRAMES, dim=1):
+            features_BTCHW, state = self._advance(part_BTCHW, state)
+            features.append(features_BTCHW)
+        return torch.cat(features, dim=1) if len(features) > 1 else features[0]
 
     def init_state(self, batch_size: int, height: int, width: int) -> StreamState:
         """The state of `batch_size` streams of frames of this size before their first frame: zeros.

@@ -109,7 +109,7 @@ def prepare(config: RunConfig, out: Path, world: World, *, resume: bool) -> Run:
     if not resume:
         refuse_to_overwrite(out)
     if world.device.type == "cpu":
-        tune_allocator()
+        tune_allocator(spare_memory=settings.grad_checkpointing)
 
     train_set, val_set = load_splits(config.data, settings.seed)
     saved = load_checkpoint(out, config=config, num_processes=world.size, train_set=train_set) if resume else None
