@@ -1,0 +1,116 @@
+"""Sixteen TSN frames of each video, beside torchcodec, OpenCV and PyAV as one writes it first; one thread each.
+
+The second part goes on to the normalised tensor: here `TestTransform`, there torchvision's transforms on torchcodec's
+frames. The sides take turns on every video; that they chose the same frames is checked by their pixels.
+
+    pip install torchcodec opencv-python-headless
+    python benchmarks/decoding.py egogestar/val/*/*.mp4
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+import av
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torchcodec.decoders import VideoDecoder
+from torchvision.transforms import v2
+from turns import seconds
+
+from lsn.machine import tune_allocator
+from lsn.video import open_video
+from lsn.video.sampling import segment_indices_test
+from lsn.video.transforms import TestTransform
+
+NUM_FRAMES, SIZE, SHORT_SIDE = 16, 224, 256
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+LARGEST_DIFFERENCE = 12.0  # mean over pixels; converters differ a little, neighbouring frames more
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("videos", nargs="+")
+    parser.add_argument("--rounds", type=int, default=3, help="turns on each video")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    tune_allocator()
+    ours = TestTransform(size=SIZE, short_side=SHORT_SIDE, num_crops=1, mean=MEAN, std=STD)
+    theirs = v2.Compose(
+        [
+            v2.Resize(SHORT_SIDE, antialias=True),
+            v2.CenterCrop(SIZE),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(MEAN, STD),
+        ]
+    )
+    readers = {"ours": read, "torchcodec": read_torchcodec, "OpenCV": read_opencv, "naive PyAV": read_pyav}
+    race("16 frames", readers, options)
+    race(
+        "to the normalised tensor",
+        {
+            "ours": lambda path: ours(read(path).permute(0, 3, 1, 2)),
+            "torchcodec + torchvision": lambda path: theirs(read_torchcodec(path).permute(0, 3, 1, 2)),
+        },
+        options,
+    )
+    return 0
+
+
+def race(what: str, sides: dict[str, Callable[[str], Tensor]], options: argparse.Namespace) -> None:
+    """Milliseconds a video of each side, and the ratio of each to the first."""
+    times = np.empty((len(options.videos), options.rounds, len(sides)))
+    for number, path in enumerate(options.videos):
+        results = [side(path).float() for side in sides.values()]
+        for name, result in zip(sides, results, strict=True):
+            difference = (result - results[0]).abs().mean().item()
+            if difference > LARGEST_DIFFERENCE:
+                raise SystemExit(f"{path}: {name} has other frames: {difference:.1f} on average")
+        for turn in range(options.rounds):
+            for place, side in enumerate(sides.values()):
+                times[number, turn, place] = seconds(lambda side=side, path=path: side(path))
+    best = 1000 * times.min(axis=1)
+    print(f"{what}, {len(options.videos)} videos, milliseconds a video and ratio to ours (quartiles over videos)")
+    for place, name in enumerate(sides):
+        low, middle, high = np.percentile(best[:, place] / best[:, 0], (25, 50, 75))
+        print(f"  {name:26}{best[:, place].mean():8.1f}  {middle:.2f} ({low:.2f} to {high:.2f})", flush=True)
+
+
+def read(path: str) -> Tensor:
+    """uint8 THWC."""
+    with open_video(path) as reader:
+        return reader.frames_at(segment_indices_test(reader.num_frames, NUM_FRAMES)).frames_THWC
+
+
+def read_torchcodec(path: str) -> Tensor:
+    decoder = VideoDecoder(path, dimension_order="NHWC", num_ffmpeg_threads=1)
+    return decoder.get_frames_at(segment_indices_test(len(decoder), NUM_FRAMES)).data
+
+
+def read_opencv(path: str) -> Tensor:
+    """The count that the container tells, every frame grabbed, the wanted ones converted."""
+    capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    wanted = segment_indices_test(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), NUM_FRAMES)
+    found: dict[int, np.ndarray] = {}
+    for index in range(max(wanted) + 1):
+        capture.grab()
+        if index in wanted:
+            found[index] = cv2.cvtColor(capture.retrieve()[1], cv2.COLOR_BGR2RGB)
+    capture.release()
+    return torch.from_numpy(np.stack([found[index] for index in wanted]))
+
+
+def read_pyav(path: str) -> Tensor:
+    """Decodes all, converts all, keeps some."""
+    with av.open(path) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    return torch.from_numpy(np.stack([frames[index] for index in segment_indices_test(len(frames), NUM_FRAMES)]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""The benchmarks of speed run, agree with their peers and say what they compared; figures: docs/benchmarks.md."""
+
+import re
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from lsn.video import write_video
+
+
+def test_the_recurrence_beside_the_equations_and_keras(import_script, capsys):
+    pytest.importorskip("keras")
+    recurrence = import_script("recurrence")
+    assert recurrence.main(["--shrink", "28", "--turns", "3"]) == 0
+    out = capsys.readouterr().out
+    differences = [float(text) for text in re.findall(r"largest difference (\S+)", out)]
+    assert len(differences) == 5
+    assert max(differences) < 5e-6
+    assert out.count("literal / ours, with gradients") == out.count("its convolutions alone") == 4
+    assert "Keras / ours" in out
+
+
+def test_the_equations_give_the_same_gradients(import_script):
+    recurrence = import_script("recurrence")
+    torch.manual_seed(0)
+    block = recurrence.HOConvLSTM(32, order=2, steps=4).double()
+    z_BTDHW = torch.randn(2, 5, 16, 4, 3, dtype=torch.float64, requires_grad=True)
+    inputs = [z_BTDHW, *block.accumulate.parameters(), *block.cell.parameters(), *block.input_gates.parameters()]
+    sides = [run(block, z_BTDHW) for run in (recurrence.literal, recurrence.fast)]
+    direction = torch.randn_like(sides[0])
+    torch.testing.assert_close(*(torch.autograd.grad(side, inputs, direction) for side in sides))
+
+
+def test_networks_beside_their_control_and_over_lengths(import_script, capsys):
+    network = import_script("network")
+    model = ["--model", "lsn_test_resnet", "--size", "32", "--turns", "3"]
+    assert network.main(["control", *model]) == 0
+    assert network.main(["length", *model, "--frames", "2", "4"]) == 0
+    out = capsys.readouterr().out
+    assert "lsn_test_resnet / tsn_test_resnet, 16 frames of 32, training step" in out
+    assert float(re.search(r"multiply-adds: (\S+)", out)[1]) > 1
+    assert "4 frames / 2 frames" in out
+
+
+def test_networks_beside_torchvisions(import_script, capsys, monkeypatch):
+    network = import_script("network")
+    monkeypatch.setattr(network, "PEERS", {"r3d_18": (4, 32)})
+    assert network.main(["peers", "--model", "lsn_test_resnet", "--size", "32", "--turns", "3"]) == 0
+    out = capsys.readouterr().out
+    assert "time of r3d_18 / ours, inference" in out
+    assert out.count("times GMACs a clip") == 2
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_memory_against_the_length(import_script, capsys):
+    memory = import_script("memory")
+    arguments = ["--model", "lsn_test_resnet", "--size", "32", "--frames", "4", "--steps", "1"]
+    assert memory.main([*arguments, "--batch-norm", "frozen"]) == 0
+    row = capsys.readouterr().out.splitlines()[-1]
+    assert re.fullmatch(r"\s+4\s+\S+ GB \S+ s\s+\S+ GB \S+ s\s+\S+\s+\S+", row)
+
+
+def test_decoding_beside_others(import_script, capsys, tmp_path, monkeypatch):
+    pytest.importorskip("cv2")
+    decoders = pytest.importorskip("torchcodec.decoders", exc_type=ImportError)
+    frames = np.random.default_rng(0).integers(0, 255, (24, 3, 4, 3), dtype=np.uint8).repeat(16, 1).repeat(16, 2)
+    write_video(tmp_path / "clip.mp4", frames, fps=12)
+    try:
+        decoders.VideoDecoder(str(tmp_path / "clip.mp4"))
+    except RuntimeError:
+        pytest.skip("torchcodec finds no FFmpeg")
+    decoding = import_script("decoding")
+    assert decoding.main([str(tmp_path / "clip.mp4"), "--rounds", "1"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in ("torchcodec  ", "OpenCV", "naive PyAV", "torchcodec + torchvision"))
+    monkeypatch.setattr(decoding, "read_torchcodec", lambda path: decoding.read(path).flip(0))
+    with pytest.raises(SystemExit, match="torchcodec has other frames"):
+        decoding.main([str(tmp_path / "clip.mp4"), "--rounds", "1"])
