@@ -45,7 +45,7 @@ def fuse(model: Recognizer) -> Recognizer:
         block.cell.recurrent_gates = FixedGateConv(block.cell.recurrent_gates)
         if isinstance(block, HOConvLSTM) and isinstance(block.accumulate, AccumulatedTemporaryState):
             block.accumulate = FixedAccumulation(block.accumulate)
-    if (fused(clip_BTCHW) - expected).abs().max() <= _LARGEST_DIFFERENCE * expected.abs().max().clamp(min=1):
+    if (fused(clip_BTCHW) - expected).abs().max() <= _LARGEST_DIFFERENCE * expected.abs().max().clamp(min=1e-3):
         return fused
     logger.info("%s: batch norms are not folded, since the scores would change", model.name)
     return copy.deepcopy(model).eval().requires_grad_(False)
