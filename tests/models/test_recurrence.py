@@ -1,0 +1,80 @@
+"""The operators of the recurrence as PyTorch's own tools see them: its checker, its compiler, its flop counter."""
+
+import copy
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+import lsn
+from lsn.models.fuse import fuse
+
+
+@pytest.fixture(autouse=True)
+def forgotten_graphs() -> Iterator[None]:
+    """The compiler keeps a few graphs a function, and each model is another."""
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()
+
+
+def recurrence_arguments(*, high_order: bool, requires_grad: bool) -> tuple[Tensor | None, ...]:
+    B, T, D, R, H, W = 2, 3, 4, 3, 5, 6
+    J, P = (D + 2 * R, 6 * R) if high_order else (D, D)
+    sizes = [(B, T, 4 * D, H, W), (B, P, H, W), (B, D, H, W), (4 * D, R if high_order else D, 3, 3)]
+    sizes += [(P, J, 3, 3), (1, R, H, W)] if high_order else []
+    given: list[Tensor | None] = [torch.randn(size, requires_grad=requires_grad) for size in sizes]
+    return *given, *[None] * (6 - len(given))
+
+
+@pytest.mark.parametrize("high_order", [False, True])
+@pytest.mark.parametrize("keep", [False, True])
+def test_operators_are_what_they_say(high_order: bool, keep: bool) -> None:
+    """PyTorch's checker: schema, shapes and strides without numbers, gradients, tracing."""
+    given = recurrence_arguments(high_order=high_order, requires_grad=keep)
+    torch.library.opcheck(torch.ops.lsn.recurrence, (*given, keep))
+
+
+@pytest.mark.parametrize("high_order", [False, True])
+def test_a_training_step_counts_three_times_the_flops(high_order: bool) -> None:
+    given = recurrence_arguments(high_order=high_order, requires_grad=True)
+    with FlopCounterMode(display=False) as counter:
+        outputs = torch.ops.lsn.recurrence(*given, True)
+        forward = counter.get_total_flops()
+        (outputs[0].sum() + outputs[1].sum() + outputs[2].sum()).backward()
+    assert forward > 0
+    assert counter.get_total_flops() == 3 * forward
+
+
+@pytest.mark.parametrize(
+    "name", ["convlstm_resnet10t", "lsn_resnet10t", "lsn_ss_resnet10t", "lsn_mobilenetv3_small_050"]
+)
+def test_the_compiler_takes_clips_in_one_graph_forward_and_backward(name: str) -> None:
+    model = lsn.create_model(name, num_classes=5, dropout=0.0)
+    for parameter in model.memory.parameters():
+        torch.nn.init.uniform_(parameter, -0.3, 0.3)
+    compiled_model = copy.deepcopy(model)
+    compiled = torch.compile(compiled_model, fullgraph=True, backend="aot_eager")
+    for clips in (2, 3):  # a second size of batches
+        clip_BTCHW = torch.randn(clips, 4, 3, 64, 64)
+        expected, got = model(clip_BTCHW), compiled(clip_BTCHW)
+        torch.testing.assert_close(got, expected)
+        expected.square().sum().backward()
+        got.square().sum().backward()
+    for (key, left), (_, right) in zip(compiled_model.named_parameters(), model.named_parameters(), strict=True):
+        torch.testing.assert_close(left.grad, right.grad, atol=1e-4, rtol=1e-3, msg=key)
+
+
+@pytest.mark.parametrize("shift", ["none", "causal"])
+def test_the_compiler_takes_steps_in_one_graph(shift: str) -> None:
+    model = fuse(lsn.create_model("lsn_resnet10t", num_classes=5, shift=shift))
+    step = torch.compile(model.step, fullgraph=True, backend="aot_eager")
+    clip_BTCHW = torch.randn(2, 4, 3, 64, 64)
+    state = None
+    with torch.inference_mode():
+        logits_BTK = model.forward_frames(clip_BTCHW)
+        for number, frame_BCHW in enumerate(clip_BTCHW.unbind(1)):
+            logits_BK, state = step(frame_BCHW, state)
+            torch.testing.assert_close(logits_BK, logits_BTK[:, number], atol=1e-5, rtol=1e-4)
