@@ -38,6 +38,26 @@ def test_operators_are_what_they_say(high_order: bool, keep: bool) -> None:
 
 
 @pytest.mark.parametrize("high_order", [False, True])
+def test_the_backward_operator_is_what_it_says(high_order: bool) -> None:
+    given = recurrence_arguments(high_order=high_order, requires_grad=False)
+    outputs = torch.ops.lsn.recurrence(*given, True)
+    gradients = [torch.randn_like(output) for output in outputs[:3]]
+    _, _, first_cell, gates_kernel, kernel, _ = given
+    arguments = (*gradients, first_cell, gates_kernel, kernel, *outputs[3:])
+    torch.library.opcheck(torch.ops.lsn.recurrence_backward, arguments)
+
+
+@pytest.mark.parametrize("used", [0, 1, 2])
+def test_gradients_flow_from_each_output_alone(used: int) -> None:
+    given = recurrence_arguments(high_order=True, requires_grad=True)
+    outputs = torch.ops.lsn.recurrence(*given, True)[:3]
+    weights = [float(number == used) for number in range(3)]
+    alone = torch.autograd.grad(outputs[used].sum(), given, retain_graph=True)
+    among = torch.autograd.grad(sum(w * output.sum() for w, output in zip(weights, outputs, strict=True)), given)
+    torch.testing.assert_close(alone, among)
+
+
+@pytest.mark.parametrize("high_order", [False, True])
 def test_a_training_step_counts_three_times_the_flops(high_order: bool) -> None:
     given = recurrence_arguments(high_order=high_order, requires_grad=True)
     with FlopCounterMode(display=False) as counter:

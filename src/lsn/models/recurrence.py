@@ -201,16 +201,17 @@ def _gradients(
     recalled: Tensor,
     joint: Tensor,
 ) -> list[Tensor]:
+    """What `_backward` returns, not yet filled."""
     T, B, G, H, W = activations.shape
     P, R = d_past.shape[1], gates_kernel.shape[1]
     gradients = [
         _channels_last(recalled, T, B, H, W, G),
         _channels_last(recalled, B, H, W, P),
         _channels_last(d_cell, B, H, W, G // 4),
-        torch.empty_like(gates_kernel, memory_format=torch.contiguous_format),
+        torch.empty_like(gates_kernel, memory_format=torch.channels_last),
     ]
     if kernel is not None:
-        gradients.append(torch.empty_like(kernel, memory_format=torch.contiguous_format))
+        gradients.append(torch.empty_like(kernel, memory_format=torch.channels_last))
         gradients.append(recalled.new_empty(1, R, H, W))
     return gradients
 
@@ -218,10 +219,17 @@ def _gradients(
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
     _, _, first_cell, gates_kernel, kernel, _, _ = inputs
     ctx.save_for_backward(first_cell, gates_kernel, kernel, *output[3:])
+    ctx.set_materialize_grads(False)  # no zeros for what was only kept
 
 
-def _differentiate(ctx: Any, d_outputs: list[Tensor]) -> tuple[Tensor | None, ...]:
-    d_gates, *d_others = _backward(*d_outputs[:3], *ctx.saved_tensors)
+def _differentiate(ctx: Any, d_outputs: list[Tensor | None]) -> tuple[Tensor | None, ...]:
+    saved = ctx.saved_tensors  # asked for once: checkpointing computes them anew
+    _, gates_kernel, kernel, activations, cells, recalled, _ = saved
+    T, B, G, H, W = activations.shape
+    P = gates_kernel.shape[1] if kernel is None else kernel.shape[0]
+    shapes = (recalled, (B, T, G // 4, H, W)), (recalled, (B, P, H, W)), (cells, (B, G // 4, H, W))
+    given = [like.new_zeros(shape) if d is None else d for d, (like, shape) in zip(d_outputs, shapes, strict=False)]
+    d_gates, *d_others = _backward(*given, *saved)
     return d_gates.transpose(0, 1), *d_others, *[None] * (6 - len(d_others))
 
 
@@ -255,4 +263,5 @@ def _transposed(kernel: Tensor) -> Tensor:
 
 def _kernel_gradient(x_TBCHW: Tensor, kernel: Tensor, gradient_TBCHW: Tensor) -> Tensor:
     x_NCHW, gradient_NCHW = x_TBCHW.flatten(0, 1), gradient_TBCHW.flatten(0, 1)
-    return conv2d_weight(x_NCHW, kernel.shape, gradient_NCHW, padding=kernel.shape[-1] // 2)
+    gradient = conv2d_weight(x_NCHW, kernel.shape, gradient_NCHW, padding=kernel.shape[-1] // 2)
+    return gradient.contiguous(memory_format=torch.channels_last)
