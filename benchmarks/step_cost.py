@@ -3,12 +3,13 @@
 The sides take turns in one run; the ratio of each turn is printed as median and quartiles. That the step gives the
 numbers of the window is checked first.
 
-    python benchmarks/step_cost.py --model lsn_resnet50 --size 224
+    python benchmarks/step_cost.py --model lsn_resnet50 --size 224 --compile
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import sys
 from collections.abc import Sequence
 
@@ -19,6 +20,7 @@ from turns import compare
 import lsn
 from lsn.inference.stream import StreamPool
 from lsn.machine import tune_allocator
+from lsn.models.compile import compile_model
 from lsn.models.fuse import fuse
 
 
@@ -30,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--turns", type=int, default=20)
     parser.add_argument("--streams", type=int, default=8, help="of the pool")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--compile", action="store_true", help="every side, with frozen weights")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
@@ -45,6 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     frame_BCHW = clip_BTCHW[:, -1].contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         fused = fuse(model).to(memory_format=torch.channels_last)  # as predictors run it
+        run_cnn = cnn
+        if options.compile:
+            compare_compiled(fused, clip_BTCHW, frame_BCHW, options)
+            fused = compiled_copy(fused)
+            torch._inductor.config.freezing = True  # as `compile_model` sets it around its calls
+            run_cnn = torch.compile(cnn, fullgraph=True)
         _, state = fused.step(clip_BTCHW[:, :-1])
         after, _ = fused.step(frame_BCHW, state)
         difference = (after - model.forward_frames(clip_BTCHW)[:, -1]).abs().max().item()
@@ -52,10 +61,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if difference > 1e-4:
             return 1
         step = lambda: fused.step(frame_BCHW, state)  # noqa: E731
-        compare("step / bare CNN on one frame", step, lambda: cnn(frame_BCHW), options.turns)
+        compare("step / bare CNN on one frame", step, lambda: run_cnn(frame_BCHW), options.turns)
         compare(f"window of {options.frames} / step", lambda: fused(clip_BTCHW), step, max(3, options.turns // 4))
         compare_pool(fused, frame_BCHW[0], options)
     return 0
+
+
+def compare_compiled(
+    model: lsn.models.Recognizer, clip_BTCHW: torch.Tensor, frame_BCHW: torch.Tensor, options: argparse.Namespace
+) -> None:
+    """The network as it is against itself compiled, as clip and as step."""
+    compiled = compiled_copy(model)
+    _, state = model.step(clip_BTCHW[:, :-1])
+    difference = (compiled.step(frame_BCHW, state)[0] - model.step(frame_BCHW, state)[0]).abs().max().item()
+    print(f"compiled step against not compiled: largest difference {difference:.1e}")
+    for name, run in {"step": lambda m: m.step(frame_BCHW, state), "window": lambda m: m(clip_BTCHW)}.items():
+        turns = options.turns if name == "step" else max(3, options.turns // 4)
+        compare(f"{name}, not compiled / compiled", lambda r=run: r(model), lambda r=run: r(compiled), turns)
+
+
+def compiled_copy(model: lsn.models.Recognizer) -> lsn.models.Recognizer:
+    """A copy that runs compiled, as predictors do."""
+    model = copy.deepcopy(model)
+    compile_model(model, frozen=True)
+    return model
 
 
 def compare_pool(model: lsn.models.Recognizer, frame_CHW: torch.Tensor, options: argparse.Namespace) -> None:

@@ -202,6 +202,8 @@ class TrainingConfig:
     """First stages of the CNN, 0 to 4, that keep their starting weights; memory blocks learn all the same."""
     grad_checkpointing: bool = False
     """Recompute the CNN's activations in the backward pass instead of keeping them."""
+    compile: bool = False
+    """Run the network through PyTorch's compiler, which takes a minute or two at the start."""
     carry_state: float = 0.0
     """Share of the clips that start from the memory that another clip left, as in a stream; the others from zeros."""
     chunk_frames: int = 0
@@ -225,6 +227,11 @@ class TrainingConfig:
         _require(0 <= self.frozen_stages <= 4, "training.frozen_stages", self.frozen_stages, "between 0 and 4")
         _require(0 <= self.carry_state <= 1, "training.carry_state", self.carry_state, "in [0, 1]")
         _require(self.chunk_frames >= 0, "training.chunk_frames", self.chunk_frames, "0 or more")
+        if self.compile and self.grad_checkpointing:
+            raise ConfigError(
+                "training.compile and training.grad_checkpointing cannot go together, as the compiler decides by "
+                "itself what the backward pass computes again; set one of them to false"
+            )
         _require(self.checkpoint_every >= 0, "training.checkpoint_every", self.checkpoint_every, "0 or more")
 
 

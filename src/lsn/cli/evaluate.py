@@ -35,6 +35,7 @@ def evaluate(
     labels: str | None = None,
     workers: int = 2,
     device: str = "auto",
+    compile: bool = False,
 ) -> None:
     """Measure the accuracy of weights on a data set.
 
@@ -68,6 +69,8 @@ def evaluate(
         Processes that read clips; 0 reads in this one.
     device
         cpu, cuda, cuda:1 or mps; auto takes a GPU if there is one.
+    compile
+        Run the network through PyTorch's compiler: the first batch waits half a minute for it, the others are faster.
     """
     if data is None and (root is not None or labels is not None):
         raise ConfigError("--root and --labels tell how to read a manifest; add the manifest, or leave them out")
@@ -76,12 +79,18 @@ def evaluate(
     from lsn.inference import EvaluationProtocol
     from lsn.inference import evaluate as run_evaluation
     from lsn.inference.anytime import check_anytime
+    from lsn.models.compile import compile_model
+    from lsn.models.fuse import fuse
     from lsn.models.weights import load_weights
     from lsn.report import write_report
     from lsn.training.distributed import join_world
 
     config = run_config(weights)
     loaded = load_weights(weights)
+    model = loaded.model
+    if compile:
+        model = fuse(model)
+        compile_model(model, frozen=True)
     views = chosen_views(config, clips=clips, crops=crops, average=average)
     protocol = EvaluationProtocol.of(loaded.model, loaded.input, views)
     if anytime:  # before the manifest, whose files may take long to look at
@@ -91,7 +100,7 @@ def evaluate(
     console.print(f"{loaded.model.name} on {len(manifest)} videos of {manifest.source}: {protocol.describe()}")
     with join_world(device) as world, counting_progress("evaluating") as progress:
         result = run_evaluation(
-            loaded.model,
+            model,
             manifest,
             protocol,
             device=world.device,

@@ -32,6 +32,7 @@ def predict(
     crops: Crops | None = None,
     average: Average | None = None,
     device: str = "auto",
+    compile: bool = False,
 ) -> int:
     """Tell what happens in videos.
 
@@ -57,6 +58,8 @@ def predict(
         What is averaged over the views; by default as the run validated.
     device
         cpu, cuda, cuda:1 or mps; auto takes a GPU if there is one.
+    compile
+        Run the network through PyTorch's compiler: the first video waits half a minute for it, the others are faster.
     """
     if not videos:
         raise ConfigError(f"no video to predict on; lsn predict {weights} VIDEO")
@@ -69,7 +72,7 @@ def predict(
     from lsn.inference import Predictor, write_annotated_video
 
     views = chosen_views(run_config(weights), clips=clips, crops=crops, average=average)
-    predictor = Predictor(weights, device=device, evaluation=views)
+    predictor = Predictor(weights, device=device, evaluation=views, compile=compile)
     num_failed = 0
     for video in videos:
         try:

@@ -40,6 +40,8 @@ class StreamOptions:
     """Frames a second of folders of frames, which tell no times (30 by default)."""
     device: str = "auto"
     """cpu, cuda, cuda:1 or mps; auto takes a GPU if there is one."""
+    compile: bool = False
+    """Run the network through PyTorch's compiler: faster, after half a minute."""
 
 
 def streaming_predictor(
@@ -59,6 +61,7 @@ def streaming_predictor(
             silence_seconds=options.silence, scene_cut=options.scene_cut, every_seconds=options.reset_every
         ),
         events=events,
+        compile=options.compile,
     )
     bounds = f"events enter at {events.enter:.2f}{fitted} and leave at {events.leave:.2f}"
     return predictor, [predictor.describe(), bounds]

@@ -7,7 +7,9 @@ from pathlib import Path
 from lsn.cli.console import columns, output
 
 
-def verify(weights: Path, video: str | None = None, /, *, num_frames: int = 32, tolerance: float = 1e-4) -> int:
+def verify(
+    weights: Path, video: str | None = None, /, *, num_frames: int = 32, tolerance: float = 1e-4, compile: bool = False
+) -> int:
     """Compare a model's numbers as a clip, frame by frame, in chunks, among other streams, and after a save.
 
     Exit code 0 if all agree, 2 if not.
@@ -22,10 +24,12 @@ def verify(weights: Path, video: str | None = None, /, *, num_frames: int = 32, 
         Frames to compare on.
     tolerance
         Largest difference of logits that passes.
+    compile
+        Prove it of the network as PyTorch's compiler makes it, which takes minutes.
     """
     from lsn.inference.stream.verify import verify as run_checks
 
-    checks = run_checks(weights, video, num_frames=num_frames, tolerance=tolerance)
+    checks = run_checks(weights, video, num_frames=num_frames, tolerance=tolerance, compile=compile)
     table = columns("Against the clip", "Largest difference", "Allowed", "", right=("Largest difference", "Allowed"))
     for check in checks:
         limit = f"> {check.limit:.0e}" if check.is_control else f"<= {check.limit:.0e}" if check.limit else "0"

@@ -21,6 +21,7 @@ from lsn.inference.metrics import top_labels
 from lsn.inference.protocol import EvaluationProtocol
 from lsn.inference.running import running_mean
 from lsn.inference.source import Video, open_source
+from lsn.models.compile import compile_model
 from lsn.models.fuse import fuse
 from lsn.models.weights import LoadedModel, load_weights
 
@@ -97,6 +98,8 @@ class Predictor:
         device: "cpu", "cuda", "cuda:1", "mps" or "auto", which takes a GPU if there is one.
         evaluation: views of a video and their average; by default one clip with one crop.
         reader: decoder of video files.
+        compile: run the network through PyTorch's compiler, at the first videos, which wait for it; see
+            `lsn.models.compile`.
 
     Raises:
         WeightsError: there is no such folder, or it holds no weights of this version.
@@ -110,11 +113,14 @@ class Predictor:
         device: str | torch.device = "auto",
         evaluation: EvaluationConfig | None = None,
         reader: Literal["pyav", "torchcodec"] = "pyav",
+        compile: bool = False,
     ) -> None:
         self.device = resolve_device(device)
         loaded = weights if isinstance(weights, LoadedModel) else load_weights(weights)
         self.model = fuse(loaded.model)
         self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if compile:
+            compile_model(self.model, frozen=True)
         self.labels = loaded.labels
         self.protocol = EvaluationProtocol.of(self.model, loaded.input, evaluation or EvaluationConfig())
         self.reader: Literal["pyav", "torchcodec"] = reader

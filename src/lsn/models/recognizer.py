@@ -120,10 +120,11 @@ class Recognizer(nn.Module):
         Raises:
             ModelError: the clip is not B x T x 3 x H x W with at least one frame.
         """
-        whole = torch.is_grad_enabled() or self.training or not self.is_causal or clip_BTCHW.ndim != 5
+        _check_clip(clip_BTCHW)
+        whole = torch.is_grad_enabled() or self.training or not self.is_causal
         state, features = None, []
         for part_BTCHW in [clip_BTCHW] if whole else clip_BTCHW.split(PART_FRAMES, dim=1):
-            features_BTCHW, state = self._advance(part_BTCHW, state)
+            features_BTCHW, state = self.advance(part_BTCHW, state)
             features.append(features_BTCHW)
         return torch.cat(features, dim=1) if len(features) > 1 else features[0]
 
@@ -136,7 +137,8 @@ class Recognizer(nn.Module):
         if min(batch_size, height, width) < 1:
             raise ModelError(f"a state for {batch_size} streams of {width}x{height} pixels; all must be at least 1")
         self._require_causal()
-        return StreamState.zeros_for(self, self._advance, batch_size=batch_size, height=height, width=width)
+        plain = partial(Recognizer.advance, self)  # a compiler has nothing to win on a run without numbers
+        return StreamState.zeros_for(self, plain, batch_size=batch_size, height=height, width=width)
 
     def step(self, frames: Tensor, state: StreamState | None = None) -> tuple[Tensor, StreamState]:
         """Goes on with streams by one frame, or by a chunk of frames; the same numbers as `forward_frames`.
@@ -157,16 +159,18 @@ class Recognizer(nn.Module):
         self._require_causal()
         one_frame = frames.ndim == 4
         clip_BTCHW = frames.unsqueeze(1) if one_frame else frames
+        _check_clip(clip_BTCHW)
         if state is not None:
             state.check(self, clip_BTCHW)
-        features_BTCHW, state = self._advance(clip_BTCHW, state)
+        features_BTCHW, state = self.advance(clip_BTCHW, state)
         logits_BTK = self.forward_head(features_BTCHW)
         return (logits_BTK[:, 0] if one_frame else logits_BTK), state
 
-    def _advance(self, clip_BTCHW: Tensor, state: StreamState | None) -> tuple[Tensor, StreamState]:
-        """Runs all stages over a clip that goes on from a state; returns the last feature map and the new state."""
-        if clip_BTCHW.ndim != 5 or clip_BTCHW.shape[2] != 3 or 0 in clip_BTCHW.shape[1:]:
-            raise ModelError(f"expected clips of shape B x T x 3 x H x W, got {tuple(clip_BTCHW.shape)}")
+    def advance(self, clip_BTCHW: Tensor, state: StreamState | None) -> tuple[Tensor, StreamState]:
+        """Runs all stages over a clip that goes on from a state; returns the last feature map and the new state.
+
+        Clips and steps both run through it and check what they are given before, so it is what a compiler is given.
+        """
         B, T, _, H, W = clip_BTCHW.shape
         past: Mapping[str, Tensor] = {} if state is None else state.shifted
         memory: dict[str, MemoryState] = {}
@@ -275,6 +279,11 @@ class Recognizer(nn.Module):
         classifier = self.get_classifier()
         names = {id(parameter) for parameter in classifier.parameters()}
         return [name for name, parameter in self.named_parameters() if id(parameter) in names]
+
+
+def _check_clip(clip_BTCHW: Tensor) -> None:
+    if clip_BTCHW.ndim != 5 or clip_BTCHW.shape[2] != 3 or 0 in clip_BTCHW.shape[1:]:
+        raise ModelError(f"expected clips of shape B x T x 3 x H x W, got {tuple(clip_BTCHW.shape)}")
 
 
 def _under_cnn(pattern: str) -> str:

@@ -71,10 +71,15 @@ class ResidualShift:
     def shift_input(self, name: str, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """Replaces the input of the convolution `name` (NCHW) by its shifted frames."""
         x_NCHW, *rest = inputs
-        x_BTCHW = x_NCHW.unflatten(0, (-1, self.call.num_frames))
-        y_BTCHW = temporal_shift(x_BTCHW, self.direction, past_BCHW=self.call.past.get(name))
-        if self.direction == "causal":  # a copy, since a view would keep the whole clip in memory
-            self.call.left[name] = x_BTCHW[:, -1, : x_BTCHW.shape[2] // SHIFTED_FRACTION].clone()
+        num_frames, fold = self.call.num_frames, x_NCHW.shape[1] // SHIFTED_FRACTION
+        y_BTCHW = temporal_shift(
+            x_NCHW.unflatten(0, (-1, num_frames)), self.direction, past_BCHW=self.call.past.get(name)
+        )
+        if self.direction == "causal":
+            # A copy, since a view would keep the whole clip in memory. It is taken from the very tensor that the
+            # shortcut is: the compiler, which copies late, does not see through a view that the shortcut is still read,
+            # and adds the residual branch into its memory.
+            self.call.left[name] = x_NCHW[num_frames - 1 :: num_frames, :fold].clone()
         return (y_BTCHW.flatten(0, 1), *rest)
 
 

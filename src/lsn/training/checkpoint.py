@@ -42,6 +42,7 @@ _FREE_KEYS = frozenset(
         "evaluation.batch_size",
         "training.device",
         "training.grad_checkpointing",
+        "training.compile",
         "training.checkpoint_every",
         "training.tensorboard",
     }

@@ -18,6 +18,7 @@ from lsn.files import write_text
 from lsn.inference import EvaluationProtocol
 from lsn.machine import tune_allocator
 from lsn.models import Recognizer
+from lsn.models.compile import compile_model
 from lsn.models.weights import FrameRates
 from lsn.training.batch_norm import freeze_batch_norm, synchronize_batch_norm
 from lsn.training.carry import CarriedState, Learner
@@ -117,6 +118,8 @@ def prepare(config: RunConfig, out: Path, world: World, *, resume: bool) -> Run:
     model = _build_model(config, train_set.labels, saved)
     _require_causal(model, config)
     model.set_grad_checkpointing(settings.grad_checkpointing)
+    if settings.compile:
+        compile_model(model)
     model.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     frozen_norms = freeze_stages(model, settings.frozen_stages)
     if settings.batch_norm in ("partial", "frozen"):

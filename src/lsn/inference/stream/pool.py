@@ -117,6 +117,13 @@ class StreamPool:
         self._write([self._row(stream)], state)
 
     @torch.inference_mode()
+    def warm_up(self) -> None:
+        """Steps with one stream and with all, so that a compiled model is ready for any number; no stream moves."""
+        for num_streams in sorted({1, self.capacity}):
+            state = self._state.rows(list(range(num_streams)))
+            self._step(torch.zeros(num_streams, 3, state.height, state.width), state)
+
+    @torch.inference_mode()
     def tick(self, frames: Mapping[int, Tensor]) -> PoolTick:
         """One step for the streams that have a frame; the others stand still.
 
@@ -137,12 +144,8 @@ class StreamPool:
         streams = [stream for stream in frames if stream not in errors]
         logits: dict[int, Tensor] = {}
         if streams:
-            batch_BCHW = torch.stack([frames[stream] for stream in streams]).to(self._device)
             rows = [self._rows[stream] for stream in streams]
-            logits_BK, after = self.model.step(
-                batch_BCHW.contiguous(memory_format=torch.channels_last), self._state.rows(rows)
-            )
-            logits_BK = logits_BK.float().cpu()
+            logits_BK, after = self._step(torch.stack([frames[stream] for stream in streams]), self._state.rows(rows))
             good = [place for place, finite in enumerate(logits_BK.isfinite().all(dim=1).tolist()) if finite]
             self._write([rows[place] for place in good], after if len(good) == len(rows) else after.rows(good))
             logits = {streams[place]: logits_BK[place] for place in good}
@@ -153,6 +156,11 @@ class StreamPool:
                         "it happens again, the weights are damaged"
                     )
         return PoolTick(logits, errors)
+
+    def _step(self, frames_BCHW: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
+        frames_BCHW = frames_BCHW.to(self._device, memory_format=torch.channels_last)
+        logits_BK, after = self.model.step(frames_BCHW, state)
+        return logits_BK.float().cpu(), after
 
     def _write(self, rows: list[int], state: StreamState) -> None:
         index = torch.tensor(rows, dtype=torch.int64, device=self._device)

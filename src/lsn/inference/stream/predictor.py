@@ -20,6 +20,7 @@ from lsn.inference.stream.events import Event, EventRules
 from lsn.inference.stream.pool import StreamPool
 from lsn.inference.stream.resets import ResetRules
 from lsn.inference.stream.session import Stream, StreamAnswer
+from lsn.models.compile import compile_model
 from lsn.models.fuse import fuse
 from lsn.models.weights import LoadedModel, load_weights
 from lsn.video.clock import FrameClock, Tick
@@ -44,6 +45,8 @@ class StreamingPredictor:
             `sliding:WINDOW` in seconds; by default a window as long as what a training clip's answer is the mean of.
         resets: when a stream starts anew.
         events: when probabilities are an event.
+        compile: run the network through PyTorch's compiler, now, so that no stream waits for it; see
+            `lsn.models.compile`.
 
     Raises:
         WeightsError: there is no such folder, or it holds no weights of this version.
@@ -61,6 +64,7 @@ class StreamingPredictor:
         consensus: str | None = None,
         resets: ResetRules | None = None,
         events: EventRules | None = None,
+        compile: bool = False,
     ) -> None:
         self.device = resolve_device(device)
         loaded = weights if isinstance(weights, LoadedModel) else load_weights(weights)
@@ -78,7 +82,11 @@ class StreamingPredictor:
             size=size, short_side=loaded.input.short_side, num_crops=1, mean=self.model.mean, std=self.model.std
         )
         fused = fuse(self.model).to(memory_format=torch.channels_last)
+        if compile:
+            compile_model(fused, frozen=True)
         self.pool = StreamPool(fused, capacity, height=size, width=size)
+        if compile:
+            self.pool.warm_up()
 
     def open(self, name: str = "stream", *, state: str | Path | None = None) -> Stream:
         """Takes a place for a stream.

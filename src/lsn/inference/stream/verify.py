@@ -21,6 +21,7 @@ from lsn.errors import ModelError, VideoError
 from lsn.inference.source import open_source
 from lsn.inference.stream.pool import StreamPool
 from lsn.models import Recognizer, StreamState
+from lsn.models.compile import compile_model
 from lsn.models.fuse import fuse
 from lsn.models.state_file import load_state, save_state
 from lsn.models.weights import LoadedModel, load_weights
@@ -52,7 +53,12 @@ class Check:
 
 
 def verify(
-    weights: str | Path, video: str | Path | None = None, *, num_frames: int = 32, tolerance: float = TOLERANCE
+    weights: str | Path,
+    video: str | Path | None = None,
+    *,
+    num_frames: int = 32,
+    tolerance: float = TOLERANCE,
+    compile: bool = False,
 ) -> list[Check]:
     """Compares a model's ways of computing on one video, on the CPU in float32.
 
@@ -65,6 +71,7 @@ def verify(
         video: a video file or a folder of frames; by default frames of moving noise.
         num_frames: frames to compare on, at least 4; the first ones of the video.
         tolerance: largest difference of logits that is let pass.
+        compile: hold the clip in one call, still not compiled, against the network as a compiler makes it.
 
     Raises:
         ModelError: the model cannot stream, or there are too few frames.
@@ -78,6 +85,8 @@ def verify(
     model.init_state(1, 32, 32)  # says it now if the model cannot stream
     clip_TCHW = _clip(loaded, video, num_frames)
     fused = fuse(model)
+    if compile:
+        compile_model(fused, frozen=True)
     with torch.inference_mode():
         expected_TK = model.forward_frames(clip_TCHW[None])[0]
         one_by_one, chunks = [1] * len(clip_TCHW), _chunk_sizes(len(clip_TCHW))
