@@ -28,13 +28,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--num-frames", type=int, default=16)
     parser.add_argument("--video", type=Path, help="a real video instead of noise")
+    parser.add_argument("--compile", action="store_true", help="the streams, not the clip that they are held against")
     options = parser.parse_args(arguments)
     all_passed = True
     with tempfile.TemporaryDirectory() as folder:
         for cnn in options.cnns:
             for family, overrides in FAMILIES:
                 save_awake(Path(folder), f"{family}_{cnn}", overrides, options.size)
-                checks = verify(folder, options.video, num_frames=options.num_frames)
+                checks = verify(folder, options.video, num_frames=options.num_frames, compile=options.compile)
                 passed = all(check.passed for check in checks)
                 all_passed &= passed
                 figures = "  ".join(f"{check.name.partition(':')[0]} {check.difference:.1e}" for check in checks)

@@ -142,6 +142,7 @@ def test_a_missing_recipe_points_to_those_that_come_with_lsn(tmp_path):
         (TrainingConfig, {"ema_decay": 1.0}, "training.ema_decay"),
         (TrainingConfig, {"carry_state": 1.5}, "training.carry_state is 1.5; it must be in [0, 1]"),
         (TrainingConfig, {"chunk_frames": -1}, "training.chunk_frames is -1; it must be 0 or more"),
+        (TrainingConfig, {"compile": True, "grad_checkpointing": True}, "cannot go together"),
         (EvaluationConfig, {"num_clips": 0}, "evaluation.num_clips"),
         (
             RunConfig,

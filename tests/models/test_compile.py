@@ -54,7 +54,7 @@ def test_a_compiled_model_gives_the_same_scores_as_clip_and_as_stream() -> None:
 
 
 def test_a_compiled_model_learns_by_the_same_gradients() -> None:
-    model = awake("lsn_resnet10t", dropout=0.0).train()
+    model = awake("lsn_resnet10t", memory_stages=(3,), dropout=0.0).train()
     compiled = compiled_copy(model)
     for number in (2, 3):
         expected_BK, got_BK = model(clips(number)), compiled(clips(number))
@@ -92,6 +92,9 @@ def test_what_is_wrong_with_a_clip_is_said_as_without_a_compiler() -> None:
 def test_a_machine_without_a_compiler_is_told_what_to_install() -> None:
     compiled = compiled_copy(awake("tsn_resnet10t"), frozen=True)
     settings = {"cpp.cxx": ("/nowhere/g++",), "force_disable_caches": True}
-    with torch.inference_mode(), torch._inductor.config.patch(settings):
-        with pytest.raises(ModelError, match=r"could not be compiled .* apt install g\+\+ python3-dev"):
-            compiled(clips(2))
+    with (
+        torch.inference_mode(),
+        torch._inductor.config.patch(settings),
+        pytest.raises(ModelError, match=r"could not be compiled .* apt install g\+\+ python3-dev"),
+    ):
+        compiled(clips(2))

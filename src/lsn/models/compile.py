@@ -51,11 +51,19 @@ class _CompiledAdvance:
     """What was run without the compiler too, for inference: shapes, with and without a state."""
 
     def __call__(self, clip_BTCHW: Tensor, state: StreamState | None) -> tuple[Tensor, StreamState]:
+        # One graph for all batch sizes above 1, for inference for all lengths above 1 too. Left to itself the compiler
+        # finds that by trial, and takes what differs between two models for something that varies as well.
+        carried = () if state is None else state.tensors().values()
+        lengths = range(1 if torch.is_grad_enabled() else 2)
+        for tensor, dims in ((clip_BTCHW, lengths), *((t, range(1)) for t in carried)):
+            for dim in dims:
+                if tensor.shape[dim] > 1:
+                    torch._dynamo.maybe_mark_dynamic(tensor, dim)
         # Set around each call, not by options of torch.compile: those reach the backend, but not the tracing before,
         # which must know already that weights will be constants.
         with (
             torch._inductor.config.patch(freezing=self.frozen),
-            torch._dynamo.config.patch(recompile_limit=MOST_VARIANTS),
+            torch._dynamo.config.patch(recompile_limit=MOST_VARIANTS, automatic_dynamic_shapes=False),
         ):
             try:
                 told = self.compiled(self.model, clip_BTCHW, state)

@@ -1,0 +1,79 @@
+"""Predictors that run compiled say what they say without a compiler, which is real here."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from inference_helpers import INPUT, LABELS, lively_model, noisy_frames
+
+from lsn.errors import ModelError
+from lsn.inference import Predictor
+from lsn.inference.stream import StreamingPredictor
+from lsn.inference.stream.verify import verify
+from lsn.models import Recognizer
+from lsn.models.weights import FrameRates, LoadedModel, save_weights
+from lsn.video.clock import Tick
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("g++") is None and shutil.which("clang++") is None, reason="PyTorch's compiler needs a C++ compiler"
+)
+FPS = 10
+
+
+@pytest.fixture(autouse=True)
+def _forget_compiled():
+    yield
+    torch.compiler.reset()
+
+
+@pytest.fixture
+def loaded() -> LoadedModel:
+    return LoadedModel(lively_model(shift="causal"), LABELS, INPUT, {}, FrameRates(5, FPS, 20))
+
+
+def test_streams_that_come_and_go(loaded):
+    """One stream, then two, then three in a batch; the warm-up has run one and four."""
+    told = []
+    for compile in (False, True):
+        predictor = StreamingPredictor(loaded, device="cpu", capacity=4, compile=compile)
+        streams, answers = [], []
+        for number, frame in enumerate(noisy_frames(3, num_frames=6)):
+            if number in (0, 2, 4):
+                streams.append(predictor.open(f"stream {number}"))
+            tick = Tick(number / FPS, frame, number / FPS, starts_anew=number == 0)
+            answers += [
+                answer.frame_probabilities for answer in predictor.answer(dict.fromkeys(streams, tick)).values()
+            ]
+        told.append(np.array(answers))
+    assert len(told[0]) == 6 + 4 + 2
+    np.testing.assert_allclose(told[1], told[0], atol=1e-4)
+
+
+def test_videos_of_any_number_of_views(loaded, videos):
+    plain, compiled = (Predictor(loaded, device="cpu", compile=compile) for compile in (False, True))
+    for video in ("4.mp4", "6.mp4"):
+        np.testing.assert_allclose(
+            compiled(videos / video).frame_evidence_TK, plain(videos / video).frame_evidence_TK, atol=1e-4
+        )
+
+
+def test_the_proof_covers_the_compiled_network(tmp_path):
+    with torch.no_grad():
+        (model := lively_model()).get_classifier().weight.mul_(0.1)
+    save_weights(tmp_path, model, labels=LABELS, input=INPUT, metrics={})
+    *checks, control = verify(tmp_path, num_frames=6, compile=True)
+    assert all(check.passed for check in checks)
+    assert control.is_control
+
+
+def test_a_compiler_that_makes_something_else_is_found_out(loaded, monkeypatch):
+    """PyTorch 2.14 did so once with a shifted network; here the compiled network is of other weights."""
+    predictor = Predictor(loaded, device="cpu", compile=True)
+    compiled = predictor.model.advance.compiled
+    monkeypatch.setattr(
+        predictor.model.advance, "compiled", lambda model, clip, state: compiled(model, 1.5 * clip, state)
+    )
+    assert isinstance(predictor.model, Recognizer)
+    with pytest.raises(ModelError, match="leave `compile` out"):
+        predictor(noisy_frames(3), fps=FPS)

@@ -1,0 +1,24 @@
+"""A compiled run is the run, to rounding; the compiler is real."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lsn.training import train
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    shutil.which("g++") is None and shutil.which("clang++") is None, reason="PyTorch's compiler needs a C++ compiler"
+)
+def test_a_compiled_run_ends_with_the_same_weights(tmp_path, config):
+    """With a moving average, whose copy is validated, and a last batch of another size."""
+    training = replace(config.training, ema_decay=0.5, epochs=1)
+    train(replace(config, training=training), tmp_path / "plain")
+    train(replace(config, training=replace(training, compile=True)), tmp_path / "compiled")
+    torch.compiler.reset()
+    plain, compiled = (load_file(tmp_path / name / "model.safetensors") for name in ("plain", "compiled"))
+    torch.testing.assert_close(compiled, plain, rtol=1e-3, atol=1e-3)
