@@ -25,6 +25,7 @@ LEVELS = {
     "inference": 4,
     "training": 5,
     "report": 6,
+    "bench": 6,
     "cli": 7,
     "__main__": 8,
 }

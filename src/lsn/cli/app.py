@@ -17,6 +17,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 from cyclopts.exceptions import UnknownCommandError, UnknownOptionError, UnusedCliTokensError
 
 from lsn import __version__
+from lsn.cli.bench import bench
 from lsn.cli.console import error_line
 from lsn.cli.convert import convert
 from lsn.cli.data import data
@@ -54,6 +55,7 @@ _COMMANDS: tuple[tuple[App | Callable[..., int | None], Group, str], ...] = (
     (convert, _WORK, "lsn convert tsm.pth.tar --model tsm_resnet50 --labels labels.txt --out weights/tsm"),
     (models, _LOOK, "lsn models resnet50"),
     (verify, _LOOK, "lsn verify runs/mine clip.mp4"),
+    (bench, _LOOK, "lsn bench runs/mine clip.mp4"),
     (cost, _LOOK, "lsn cost lsn_resnet50 --num-frames 16"),
 )
 """Every command with its place in the help and an example."""
