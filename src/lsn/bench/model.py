@@ -26,7 +26,7 @@ from lsn.inference.device import eval_mode, forward_views
 from lsn.inference.source import open_source
 from lsn.inference.stream.pool import StreamPool
 from lsn.machine import tune_allocator
-from lsn.models import create_model
+from lsn.models import Recognizer, create_model
 from lsn.models.compile import compile_model
 from lsn.models.fuse import fuse
 from lsn.models.weights import LoadedModel, load_weights
@@ -115,7 +115,16 @@ def _measure_here(bench: Bench, part: Part) -> Figure | None:
         return time_runs(run, part=part, what=what, unit=unit, units=units, seconds=bench.seconds, device=device)
 
     if part == "training":
-        return timed(_training_step(bench, loaded, device, num_frames, size), clips, "clips", bench.batch_size)
+        run = training_step(
+            loaded.model,
+            device,
+            batch_size=bench.batch_size,
+            num_frames=num_frames,
+            size=size,
+            precision=bench.precision,
+            compile=bench.compile,
+        )
+        return timed(run, clips, "clips", bench.batch_size)
     if part in ("decode", "transform"):
         protocol = replace(EvaluationProtocol.of(loaded.model, loaded.input, EvaluationConfig()), num_frames=num_frames)
         with _videos(bench.videos) as (videos, name):
@@ -141,26 +150,33 @@ def _measure_here(bench: Bench, part: Part) -> Figure | None:
         )
 
 
-def _training_step(
-    bench: Bench, loaded: LoadedModel, device: torch.device, num_frames: int, size: int
+def training_step(
+    model: Recognizer,
+    device: torch.device,
+    *,
+    batch_size: int,
+    num_frames: int,
+    size: int,
+    precision: Precision,
+    compile: bool,
 ) -> Callable[[], object]:
-    """A step of `lsn train` with SGD, without the reading."""
-    model = loaded.model.train()
+    """A step of `lsn train` with SGD on clips of noise, without the reading; the model is moved and trained."""
+    model.train()
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if bench.compile:
+    if compile:
         compile_model(model)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9)
-    clip_BTCHW = torch.randn(bench.batch_size, num_frames, 3, size, size)
-    labels_B = torch.zeros(bench.batch_size, dtype=torch.int64)
+    clip_BTCHW = torch.randn(batch_size, num_frames, 3, size, size)
+    labels_B = torch.zeros(batch_size, dtype=torch.int64)
     return lambda: take_step(
         model,
         [(clip_BTCHW, labels_B)],
         where="the measurement",
-        num_clips=bench.batch_size,
+        num_clips=batch_size,
         world=World(0, 1, device),
         optimizer=optimizer,
-        scaler=torch.amp.GradScaler(device.type, enabled=bench.precision == "fp16"),
-        precision=bench.precision,
+        scaler=torch.amp.GradScaler(device.type, enabled=precision == "fp16"),
+        precision=precision,
         label_smoothing=0.0,
         clip_grad_norm=20.0,
     )

@@ -1,4 +1,4 @@
-"""`lsn bench`: how fast a model is on this machine."""
+"""`lsn bench` and `lsn data bench`: how fast a model is on this machine, and what a training waits for."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from cyclopts import Parameter
 from lsn import __version__
 from lsn.cli.console import columns, format_bytes, output
 from lsn.cli.progress import counting_progress
+from lsn.config import load_config
+from lsn.errors import ConfigError
+from lsn.recipes import find_recipe
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -88,6 +91,58 @@ def bench(
     console.print(_table(figures))
     if len(figures) < len(PARTS):
         console.print(f"\n{model} looks ahead, so it cannot stream.")
+
+
+def bench_data(
+    data: str,
+    /,
+    *overrides: str,
+    recipe: str = "default",
+    num_clips: int = 64,
+    seconds: float = 5.0,
+    json_: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
+    """Tell whether disk, decoding, transform or model is what a training waits for, and what to change.
+
+    Parameters
+    ----------
+    data
+        Manifest or folder of class folders to train on.
+    overrides
+        Changes to the recipe, such as model.name=lsn_resnet18 data.num_workers=4.
+    recipe
+        A name of `lsn recipes`, or your own YAML file.
+    num_clips
+        Clips to look at, at most.
+    seconds
+        Time for the training steps, at least.
+    json_
+        One JSON object instead of the table.
+    """
+    if num_clips < 1:
+        raise ConfigError(f"--num-clips is {num_clips}; it must be at least 1")
+    config = load_config(find_recipe(recipe), [f"data.train={json.dumps(data)}", *overrides])
+    from lsn.bench.data import measure_data
+
+    figures = measure_data(config, num_clips=num_clips, seconds=seconds)
+    if json_:
+        told = asdict(figures) | {"bottleneck": figures.bottleneck, "advice": figures.advice()}
+        print(json.dumps({"machine": _machine(figures.device), **told}))
+        return
+    table = columns("Part", "Rate", "A clip", right=("Rate", "A clip"))
+    for work, milliseconds in figures.ms_a_clip.items():
+        table.add_row(f"{work}, one process", f"{1000 / milliseconds:.3g} clips/s", f"{milliseconds:.2f} ms")
+    for name, rate in (
+        (f"reading, data.num_workers={figures.num_workers}", figures.read_per_second),
+        (f"training on {figures.device}", figures.trained_per_second),
+    ):
+        table.add_row(name, f"{rate:.3g} clips/s", f"{1000 / rate:.2f} ms")
+    console = output()
+    console.print(f"{config.model.name} by {recipe}, {figures.num_clips} clips of {data}\n")
+    console.print(table)
+    console.print(f"\nBottleneck: {figures.bottleneck}", style="bold")
+    for line in figures.advice():
+        console.print(line)
 
 
 def _table(figures: list[Figure]) -> Table:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from cyclopts import App
 from rich.text import Text
 
+from lsn.cli.bench import bench_data
 from lsn.cli.console import bar, columns, output
 from lsn.cli.prepare import extract_frames, prepare
 from lsn.cli.progress import counting_progress
@@ -23,6 +24,7 @@ MOST_OPENED = 200
 data = App(name="data", help="Check, show, prepare, extract or synthesize data sets.")
 data.command(prepare)
 data.command(extract_frames)
+data.command(bench_data, name="bench")
 
 
 @data.command

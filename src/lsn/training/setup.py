@@ -145,7 +145,7 @@ def prepare(config: RunConfig, out: Path, world: World, *, resume: bool) -> Run:
         world=world,
         train_set=train_set,
         val_set=val_set,
-        dataset=_clip_dataset(config, train_set, model),
+        dataset=clip_dataset(config, train_set, model),
         protocol=EvaluationProtocol.of(model, config.input, config.evaluation),
         model=model,
         learner=world.wrap(Learner(model) if settings.carry_state or settings.chunk_frames else model),
@@ -182,7 +182,8 @@ def _require_causal(model: Recognizer, config: RunConfig) -> None:
             )
 
 
-def _clip_dataset(config: RunConfig, train_set: Manifest, model: Recognizer) -> ClipDataset:
+def clip_dataset(config: RunConfig, train_set: Manifest, model: Recognizer) -> ClipDataset:
+    """The training clips as the run reads them."""
     transform = TrainTransform(
         size=config.input.size,
         scales=config.input.scales,
