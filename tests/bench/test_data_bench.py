@@ -18,7 +18,9 @@ from lsn.video.transforms import TrainTransform
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory):
-    return write_synthetic(tmp_path_factory.mktemp("videos"), num_train=20, num_val=10, size=32, num_workers=0)
+    return write_synthetic(
+        tmp_path_factory.mktemp("videos"), kind="motion", num_train=20, num_val=10, size=32, num_workers=0
+    )
 
 
 @pytest.fixture
