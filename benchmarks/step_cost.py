@@ -62,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 1
         step = lambda: fused.step(frame_BCHW, state)  # noqa: E731
         compare("step / bare CNN on one frame", step, lambda: run_cnn(frame_BCHW), options.turns)
+        if options.compile:
+            compare("step / bare CNN that is not compiled", step, lambda: cnn(frame_BCHW), options.turns)
         compare(f"window of {options.frames} / step", lambda: fused(clip_BTCHW), step, max(3, options.turns // 4))
         compare_pool(fused, frame_BCHW[0], options)
     return 0
