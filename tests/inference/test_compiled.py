@@ -7,6 +7,7 @@ import pytest
 import torch
 from inference_helpers import INPUT, LABELS, lively_model, noisy_frames
 
+from lsn.cli import main
 from lsn.errors import ModelError
 from lsn.inference import Predictor
 from lsn.inference.stream import StreamingPredictor
@@ -77,3 +78,14 @@ def test_a_compiler_that_makes_something_else_is_found_out(loaded, monkeypatch):
     assert isinstance(predictor.model, Recognizer)
     with pytest.raises(ModelError, match="leave `compile` out"):
         predictor(noisy_frames(3), fps=FPS)
+
+
+@pytest.mark.slow
+def test_an_evaluation_counts_the_same(loaded, manifest, tmp_path, capsys):
+    save_weights(tmp_path, loaded.model, labels=LABELS, input=INPUT, metrics={})
+    told = []
+    for options in ([], ["--compile"]):
+        command = ["evaluate", str(tmp_path), manifest.source, "--device", "cpu", "--workers", "0", *options]
+        assert main(command) == 0
+        told.append(capsys.readouterr().out.splitlines())
+    assert told[1][1:] == told[0][1:]

@@ -23,9 +23,9 @@ _LARGEST_DIFFERENCE = 1e-3  # relative to the largest value of a map; rounding i
 def compile_model(model: Recognizer, *, frozen: bool = False) -> None:
     """Makes a model run compiled, as clip and as stream, in training and for inference.
 
-    It compiles at the first call, which takes seconds to minutes, and again for a second batch size or number of
-    frames, then for any; for a second size of frames; and in each mode. Copies of the model run compiled too.
-    The first answer for each shape of clips is held against the network as it is, but not in training.
+    It compiles when it is called, which takes seconds to minutes: for one clip or stream and for any number above, for
+    one frame and for more, for each size of frames, and in each mode. Copies of the model run compiled too. The first
+    answer for each shape of clips is held against the network as it is, but not in training.
 
     Args:
         model: is changed in place; its weights and state dict stay as they are.

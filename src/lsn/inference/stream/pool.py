@@ -118,10 +118,14 @@ class StreamPool:
 
     @torch.inference_mode()
     def warm_up(self) -> None:
-        """Steps with one stream and with all, so that a compiled model is ready for any number; no stream moves."""
+        """Steps with one stream and with all, on noise, so that a compiled model is ready for any number and checked.
+
+        No stream moves.
+        """
+        generator = torch.Generator().manual_seed(0)
         for num_streams in sorted({1, self.capacity}):
             state = self._state.rows(list(range(num_streams)))
-            self._step(torch.zeros(num_streams, 3, state.height, state.width), state)
+            self._step(torch.randn(num_streams, 3, state.height, state.width, generator=generator), state)
 
     @torch.inference_mode()
     def tick(self, frames: Mapping[int, Tensor]) -> PoolTick:
