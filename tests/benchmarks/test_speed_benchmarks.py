@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from lsn.video import write_video
 
@@ -42,6 +43,19 @@ def test_networks_beside_their_control_and_over_lengths(import_script, capsys):
     assert "lsn_test_resnet / tsn_test_resnet, 16 frames of 32, training step" in out
     assert float(re.search(r"multiply-adds: (\S+)", out)[1]) > 1
     assert "4 frames / 2 frames" in out
+
+
+def test_growth_is_drawn(import_script, capsys, tmp_path):
+    growth = import_script("growth")
+    picture = tmp_path / "new" / "growth.png"
+    arguments = ["--model", "lsn_test_resnet", "--size", "32", "--frames", "16", "20", "--turns", "1"]
+    assert growth.main([*arguments, "--out", str(picture)]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert [row[0] for row in rows] == ["16", "20"]
+    with Image.open(picture) as image:
+        assert image.width > 2 * image.height
+    with pytest.raises(SystemExit):
+        growth.main(["--frames", "8", "--out", str(picture)])
 
 
 def test_networks_beside_torchvisions(import_script, capsys, monkeypatch):
