@@ -36,13 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", choices=("with", "without"), help="checkpointing")
     options = parser.parse_args(arguments)
     print(f"{options.model}, one clip of {options.size} pixels, batch norms {options.batch_norm}")
-    print(f"{'frames':>7}{'without':>16}{'with':>16}{'memory':>10}{'time':>8}")
+    print(f"{'frames':>7}{'without':>18}{'with':>18}{'memory':>10}{'time':>8}")
     for num_frames in options.frames:
         rows = [
             measure(options, num_frames, checkpointing) if options.only in (None, name) else None
             for name, checkpointing in (("without", False), ("with", True))
         ]
-        cells = "".join(f"{'-':>16}" if row is None else f"{f'{row[0]:.2f} GB {row[1]:.1f} s':>16}" for row in rows)
+        cells = "".join(f"{'-':>18}" if row is None else f"{f'{row[0]:.2f} GB {row[1]:.1f} s':>18}" for row in rows)
         ratios = ""
         if rows[0] and rows[1]:
             ratios = f"{rows[1][0] / rows[0][0]:10.2f}{rows[1][1] / rows[0][1]:8.2f}"
