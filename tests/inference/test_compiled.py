@@ -69,7 +69,7 @@ def test_the_proof_covers_the_compiled_network(tmp_path):
 
 
 def test_a_compiler_that_makes_something_else_is_found_out(loaded, monkeypatch):
-    """PyTorch 2.14 did so once with a shifted network; here the compiled network is of other weights."""
+    """PyTorch 2.14 did so once with a shifted network; here the compiled network is given brighter frames."""
     predictor = Predictor(loaded, device="cpu", compile=True)
     compiled = predictor.model.advance.compiled
     monkeypatch.setattr(

@@ -13,7 +13,6 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import cycle
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -29,7 +28,7 @@ from lsn.machine import tune_allocator
 from lsn.models import Recognizer, create_model
 from lsn.models.compile import compile_model
 from lsn.models.fuse import fuse
-from lsn.models.weights import LoadedModel, load_weights
+from lsn.models.weights import LoadedModel, is_weights_folder, load_weights
 from lsn.training.distributed import World
 from lsn.training.step import Precision, take_step
 from lsn.video import write_video
@@ -76,7 +75,7 @@ class Bench:
             WeightsError: the weights cannot be read.
             ModelError: there is no such model.
         """
-        if Path(self.model).exists() or len(Path(self.model).parts) > 1:
+        if is_weights_folder(self.model):
             loaded = load_weights(self.model)
         else:
             loaded = LoadedModel(create_model(self.model), (), InputConfig(), {})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lsn.cli.console import columns, format_bytes, output
@@ -75,9 +74,9 @@ def cost(
 
 def _network(model: str, num_classes: int) -> Recognizer:
     from lsn.models import create_model
-    from lsn.models.weights import load_weights
+    from lsn.models.weights import is_weights_folder, load_weights
 
-    if Path(model).exists() or len(Path(model).parts) > 1:
+    if is_weights_folder(model):
         return load_weights(model).model
     return create_model(model, num_classes=num_classes)
 

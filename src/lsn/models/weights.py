@@ -62,6 +62,11 @@ class LoadedModel:
     """Rates of the training clips; None if nobody measured them, as after a conversion."""
 
 
+def is_weights_folder(name: str) -> bool:
+    """Whether a name is that of a folder, there or not, and not of a model for `create_model`."""
+    return Path(name).exists() or len(Path(name).parts) > 1
+
+
 def save_weights(
     folder: str | Path,
     model: Recognizer,
