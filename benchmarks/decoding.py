@@ -1,7 +1,8 @@
 """Sixteen TSN frames of each video, beside torchcodec, OpenCV and PyAV as one writes it first; one thread each.
 
-The second part goes on to the normalised tensor: here `TestTransform`, there torchvision's transforms on torchcodec's
-frames. The sides take turns on every video; that they chose the same frames is checked by their pixels.
+The second part goes on to the normalised tensor: here `TestTransform` and what the network starts with, there
+torchvision's transforms on torchcodec's frames. The sides take turns on every video; that they chose the same frames is
+checked by their pixels.
 
     pip install torchcodec opencv-python-headless
     python benchmarks/decoding.py egogestar/val/*/*.mp4
@@ -23,6 +24,7 @@ from torchvision.transforms import v2
 from turns import seconds
 
 from lsn.machine import tune_allocator
+from lsn.models.layout import normalize_frames
 from lsn.video import open_video
 from lsn.video.sampling import segment_indices_test
 from lsn.video.transforms import TestTransform
@@ -40,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     tune_allocator()
-    ours = TestTransform(size=SIZE, short_side=SHORT_SIDE, num_crops=1, mean=MEAN, std=STD)
+    crop = TestTransform(size=SIZE, short_side=SHORT_SIDE, num_crops=1)
+    mean_C, std_C = 255 * torch.tensor(MEAN), 255 * torch.tensor(STD)
     theirs = v2.Compose(
         [
             v2.Resize(SHORT_SIDE, antialias=True),
@@ -54,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     race(
         "to the normalised tensor",
         {
-            "ours": lambda path: ours(read(path).permute(0, 3, 1, 2)),
+            "ours": lambda path: normalize_frames(crop(read(path).permute(0, 3, 1, 2)), mean_C, std_C)[0],
             "torchcodec + torchvision": lambda path: theirs(read_torchcodec(path).permute(0, 3, 1, 2)),
         },
         options,

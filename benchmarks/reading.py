@@ -33,7 +33,6 @@ from lsn.video.transforms import TrainTransform
 
 FPS = 25
 EPOCHS = 3
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SHORT_SIDE = 256
 
 
@@ -102,7 +101,7 @@ def fill(frame_HWC: torch.Tensor, height: int, width: int) -> torch.Tensor:
 def measure(paths: Sequence[Path], folder: Path) -> Figures:
     """Extracts every video and reads a training clip of both, several times."""
     figures = Figures()
-    transform = TrainTransform(size=224, scales=(1.0, 0.875, 0.75, 0.66), mean=MEAN, std=STD, labels=("",))
+    transform = TrainTransform(size=224, scales=(1.0, 0.875, 0.75, 0.66), labels=("",))
     views = TrainingViews(num_frames=16, sampling="segments", frame_stride=1, transform=transform)
     for number, path in enumerate(paths):
         frames = folder / f"frames{number}"

@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.compile:
             compare("step / bare CNN that is not compiled", step, lambda: cnn(frame_BCHW), options.turns)
         compare(f"window of {options.frames} / step", lambda: fused(clip_BTCHW), step, max(3, options.turns // 4))
-        compare_pool(fused, frame_BCHW[0], options)
+        compare_pool(fused, options)
     return 0
 
 
@@ -89,14 +89,14 @@ def compiled_copy(model: lsn.models.Recognizer) -> lsn.models.Recognizer:
     return model
 
 
-def compare_pool(model: lsn.models.Recognizer, frame_CHW: torch.Tensor, options: argparse.Namespace) -> None:
+def compare_pool(model: lsn.models.Recognizer, options: argparse.Namespace) -> None:
     """One step of a pool against a step of each stream alone."""
     size = {"height": options.size, "width": options.size}
     pool, alone = (
         StreamPool(model, options.streams, **size),
         [StreamPool(model, 1, **size) for _ in range(options.streams)],
     )
-    frames = [frame_CHW * (1 + 0.1 * number) for number in range(options.streams)]
+    frames = list(torch.randint(0, 256, (options.streams, 3, options.size, options.size), dtype=torch.uint8))
     together = {pool.join(): frame for frame in frames}
     for single in alone:
         single.join()

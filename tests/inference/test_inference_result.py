@@ -21,8 +21,6 @@ PROTOCOL = EvaluationProtocol(
     num_clips=2,
     num_crops=3,
     average="probabilities",
-    mean=(0.1, 0.2, 0.3),
-    std=(0.4, 0.5, 0.6),
     batch_size=5,
 )
 METRICS = Metrics(

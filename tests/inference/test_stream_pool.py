@@ -23,7 +23,8 @@ def model() -> Recognizer:
 
 
 def frame(seed: int) -> torch.Tensor:
-    return torch.randn(3, SIZE, SIZE, generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (3, SIZE, SIZE), generator=generator, dtype=torch.uint8)
 
 
 def told_alone(model: Recognizer, seeds: list[int]) -> torch.Tensor:
@@ -62,7 +63,10 @@ def test_no_stream_sees_another(model, seed):
     assert pool.num_streams == len(seen)
 
 
-@pytest.mark.parametrize("bad", [torch.full((3, SIZE, SIZE), torch.nan), torch.zeros(3, 0, 0), torch.zeros(3, 8, 8)])
+@pytest.mark.parametrize(
+    "bad",
+    [torch.zeros(3, SIZE, SIZE), torch.zeros(3, 0, 0, dtype=torch.uint8), torch.zeros(3, 8, 8, dtype=torch.uint8)],
+)
 def test_a_bad_frame_disturbs_nobody_and_its_stream_goes_on(model, bad):
     clean, pool = pool_of(model, 3), pool_of(model, 3)
     for each in (clean, pool):
@@ -78,6 +82,27 @@ def test_a_bad_frame_disturbs_nobody_and_its_stream_goes_on(model, bad):
         torch.testing.assert_close(hurt.logits[stream], good.logits[stream], atol=2e-3, rtol=1e-4)
     after, expected = pool.tick({1: frame(4)}), clean.tick({1: frame(4)})
     torch.testing.assert_close(after.logits[1], expected.logits[1], atol=2e-3, rtol=1e-4)
+
+
+def test_scores_that_are_not_finite_are_an_error_of_their_stream_alone(model):
+    pool = pool_of(model, 2)
+    good, hurt = pool.join(), pool.join()
+    damaged = model.init_state(1, SIZE, SIZE)
+    for tensor in damaged.tensors().values():
+        if tensor.is_floating_point():
+            tensor.fill_(torch.nan)
+    pool.put(hurt, damaged)
+    for seed in range(2):
+        tick = pool.tick({good: frame(seed), hurt: frame(seed)})
+        assert list(tick.errors) == [hurt]
+        assert "not finite" in str(tick.errors[hurt])
+        alone_TK = told_alone(model, list(range(seed + 1)))
+        torch.testing.assert_close(tick.logits[good], alone_TK[-1], atol=2e-3, rtol=1e-4)
+    assert pool.state(hurt).num_frames_B.tolist() == [0]
+    pool.reset(hurt)
+    torch.testing.assert_close(
+        pool.tick({hurt: frame(0)}).logits[hurt], told_alone(model, [0])[-1], atol=2e-3, rtol=1e-4
+    )
 
 
 def test_a_stream_moves_to_another_pool_and_forks(model):

@@ -1,9 +1,10 @@
-"""The layout of clips, which must change where values lie and nothing else."""
+"""The layout of clips, which must change where values lie and nothing else; and their range."""
 
 import pytest
 import torch
+from torchvision.transforms.v2 import functional as F
 
-from lsn.models.layout import frames_channels_last
+from lsn.models.layout import frames_channels_last, normalize_frames
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 4, 5, 6), (1, 1, 3, 2, 2)])
@@ -22,3 +23,14 @@ def test_a_clip_that_lies_so_already_is_not_copied():
     clip_BTCHW = frames_channels_last(torch.rand(2, 3, 4, 5, 6))
     assert frames_channels_last(clip_BTCHW).data_ptr() == clip_BTCHW.data_ptr()
     assert clip_BTCHW.flatten(0, 1).data_ptr() == clip_BTCHW.data_ptr()
+
+
+@pytest.mark.parametrize("lies", [torch.Tensor.contiguous, frames_channels_last])
+def test_normalised_frames_are_the_published_formula_and_the_bytes_stay(lies):
+    clip_BTCHW = lies(torch.randint(0, 256, (2, 3, 3, 5, 7), dtype=torch.uint8))
+    before, mean, std = clip_BTCHW.clone(), [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+    got = normalize_frames(clip_BTCHW, 255 * torch.tensor(mean), 255 * torch.tensor(std))
+    expected = F.normalize(F.to_dtype(clip_BTCHW, torch.float32, scale=True), mean, std)
+    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-6)
+    assert got.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(clip_BTCHW, before)

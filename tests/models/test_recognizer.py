@@ -105,6 +105,19 @@ def test_clips_of_a_wrong_shape_are_refused(shape: tuple[int, ...]) -> None:
         lsn.create_model("tsn_resnet10t", num_classes=2)(torch.zeros(shape))
 
 
+def test_frames_are_bytes_or_normalised_floats() -> None:
+    model = awake("lsn_resnet10t")
+    frames = torch.randint(0, 256, (2, 3, 3, 64, 64), dtype=torch.uint8)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (model.mean, model.std))
+    with torch.inference_mode():
+        torch.testing.assert_close(model(frames), model((frames / 255 - mean) / std), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(model.step(frames)[0], model.forward_frames(frames), rtol=1e-4, atol=1e-4)
+    for values in (frames.long(), frames.bool()):
+        with pytest.raises(ModelError, match="uint8 RGB, or of normalised floats"):
+            model(values)
+    assert not {"_mean_C", "_std_C"} & model.state_dict().keys()
+
+
 @pytest.mark.parametrize("train", [False, True])
 @pytest.mark.parametrize(
     ("name", "options"),

@@ -39,8 +39,6 @@ def evaluation(
             num_clips=1,
             num_crops=1,
             average="logits",
-            mean=(0.5, 0.5, 0.5),
-            std=(0.5, 0.5, 0.5),
             batch_size=8,
         ),
         labels=tuple(labels),

@@ -254,7 +254,7 @@ def peak_of_saved_bytes(model, num_frames, **changes):
             if not live[self.key][1]:
                 del live[self.key]
 
-    clip, labels = torch.randn(1, num_frames, 3, 32, 32), torch.tensor([0])
+    clip, labels = torch.randint(0, 256, (1, num_frames, 3, 32, 32), dtype=torch.uint8), torch.tensor([0])
     with torch.autograd.graph.saved_tensors_hooks(Kept, lambda kept: kept.tensor):
         learn_without_moving(model, clip, labels, **changes)
     assert not live

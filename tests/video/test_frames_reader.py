@@ -132,6 +132,24 @@ def test_a_truncated_image_is_named(tmp_path):
     assert "img_00003.jpg: a broken image" in refusal(folder)
 
 
+def test_damage_within_a_whole_image_is_named(tmp_path):
+    """Pillow shows such an image without a word."""
+    folder = fill(tmp_path / "frames", range(5), size=(320, 240))
+    image = folder / "img_00003.jpg"
+    data = bytearray(image.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 200] = bytes(200)
+    image.write_bytes(data)
+    assert np.asarray(Image.open(image)).shape == (240, 320, 3)
+    assert "img_00003.jpg: a broken image (Corrupt JPEG data" in refusal(folder)
+
+
+def test_an_image_with_the_wrong_ending_is_read_as_what_it_is(tmp_path):
+    folder = fill(tmp_path / "frames", range(2))
+    Image.fromarray(picture(2, 32, 24)).save(folder / "img_00002.jpg", format="PNG")
+    np.testing.assert_array_equal(open_video(folder).frames_at([2]).frames_THWC[0].numpy(), picture(2, 32, 24))
+
+
 def test_images_of_two_sizes(tmp_path):
     folder = fill(tmp_path / "frames", range(3))
     fill(folder, [3], size=(30, 24))

@@ -111,7 +111,7 @@ def measure_data(config: RunConfig, *, num_clips: int = 64, seconds: float = 5.0
     dataset = clip_dataset(config, manifest, model)
     batch_size = config.training.batch_size
     ms_a_clip = _ms_a_clip(dataset)
-    read_per_second = _rate_of_loader(dataset, batch_size, config.data.num_workers)
+    read_per_second = _rate_of_loader(dataset, batch_size, config.data.num_workers, device)
     run = training_step(
         model,
         device,
@@ -177,12 +177,12 @@ def _read_bytes(path: Path) -> None:
             file.read_bytes()
 
 
-def _rate_of_loader(dataset: ClipDataset, batch_size: int, num_workers: int) -> float:
+def _rate_of_loader(dataset: ClipDataset, batch_size: int, num_workers: int, device: torch.device) -> float:
     """Clips a second of the loader, once each worker has brought a batch; clips come again if they are few."""
     first = max(1, num_workers)
     indices = list(islice(cycle(range(len(dataset))), max(len(dataset), (FEWEST_BATCHES + first) * batch_size)))
     num_clips, start = 0, 0.0
-    loader = make_loader(dataset, indices=indices, batch_size=batch_size, num_workers=num_workers)
+    loader = make_loader(dataset, indices=indices, batch_size=batch_size, num_workers=num_workers, device=device)
     for number, batch in enumerate(loader, start=1):
         if number > first:
             num_clips += len(batch.labels_B) + len(batch.unreadable)

@@ -16,6 +16,7 @@ from itertools import cycle
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from lsn.bench.timing import Figure, time_runs
 from lsn.config import EvaluationConfig, InputConfig
@@ -137,9 +138,9 @@ def _measure_here(bench: Bench, part: Part) -> Figure | None:
         compile_model(model, frozen=True)
     if part == "stream":
         pool = StreamPool(model, 1, height=size, width=size)
-        stream, frame_CHW = pool.join(), torch.randn(3, size, size)
+        stream, frame_CHW = pool.join(), torch.randint(0, 256, (3, size, size), dtype=torch.uint8)
         return timed(lambda: pool.tick({stream: frame_CHW}), f"1 frame, {size}x{size}", "frames", 1)
-    views_BTCHW = torch.randn(bench.batch_size, num_frames, 3, size, size)
+    views_BTCHW = _noise(bench.batch_size, num_frames, size)
     with eval_mode(model):
         return timed(
             lambda: forward_views(model.forward_frames, views_BTCHW, device=device, batch_size=bench.batch_size),
@@ -165,7 +166,7 @@ def training_step(
     if compile:
         compile_model(model)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9)
-    clip_BTCHW = torch.randn(batch_size, num_frames, 3, size, size)
+    clip_BTCHW = _noise(batch_size, num_frames, size)
     labels_B = torch.zeros(batch_size, dtype=torch.int64)
     return lambda: take_step(
         model,
@@ -179,6 +180,10 @@ def training_step(
         label_smoothing=0.0,
         clip_grad_norm=20.0,
     )
+
+
+def _noise(batch_size: int, num_frames: int, size: int) -> Tensor:
+    return torch.randint(0, 256, (batch_size, num_frames, 3, size, size), dtype=torch.uint8)
 
 
 def _reading(protocol: EvaluationProtocol, videos: Sequence[str]) -> Callable[[], object]:

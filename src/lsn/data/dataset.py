@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -51,6 +51,12 @@ class Batch:
     """An error that is not the clip's fault, such as an unknown decoder; loaders always raise it."""
     seconds_BT: torch.Tensor | None = None
     """float64: times of the frames; None if no clip could be read, or the dataset was not asked for them."""
+
+    def pin_memory(self) -> Batch:
+        """The batch in memory that a GPU copies from by itself; PyTorch's loader calls it."""
+        if self.views_BVTCHW is None:
+            return self
+        return replace(self, views_BVTCHW=self.views_BVTCHW.pin_memory(), labels_B=self.labels_B.pin_memory())
 
 
 class ClipDataset(Dataset[Sample]):

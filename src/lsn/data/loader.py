@@ -28,7 +28,12 @@ _DEAD_WORKER = (
 
 
 def make_loader(
-    dataset: ClipDataset, *, indices: Sequence[int], batch_size: int | Sequence[int], num_workers: int
+    dataset: ClipDataset,
+    *,
+    indices: Sequence[int],
+    batch_size: int | Sequence[int],
+    num_workers: int,
+    device: torch.device | None = None,
 ) -> ClipLoader:
     """Batches of the clips at `indices`, in that order; the last batch may be smaller.
 
@@ -40,20 +45,29 @@ def make_loader(
         indices: which clips, in which order.
         batch_size: clips a batch, or the clips of each batch (their sum is the number of indices).
         num_workers: processes that read clips; 0 reads in this one. It does not change the batches.
+        device: where the batches go next; for a GPU they are laid where it can copy them from while it computes.
     """
-    return ClipLoader(dataset, indices, batch_size=batch_size, num_workers=num_workers)
+    pin_memory = device is not None and device.type == "cuda"
+    return ClipLoader(dataset, indices, batch_size=batch_size, num_workers=num_workers, pin_memory=pin_memory)
 
 
 class ClipLoader(DataLoader[Sample]):
     """A DataLoader of `Batch` whose failures are one clear error in the main process; see `make_loader`."""
 
     def __init__(
-        self, dataset: ClipDataset, indices: Sequence[int], *, batch_size: int | Sequence[int], num_workers: int
+        self,
+        dataset: ClipDataset,
+        indices: Sequence[int],
+        *,
+        batch_size: int | Sequence[int],
+        num_workers: int,
+        pin_memory: bool,
     ) -> None:
         super().__init__(
             dataset,
             batch_sampler=_cut(indices, batch_size),
             num_workers=num_workers,
+            pin_memory=pin_memory,
             collate_fn=collate,
             worker_init_fn=exit_with_parent,
             multiprocessing_context=_worker_context() if num_workers else None,

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from lsn.errors import ConfigError
-from lsn.models.layout import frames_channels_last
 
 
 def resolve_device(name: str | torch.device) -> torch.device:
@@ -50,5 +49,5 @@ def forward_views(
     forward: Callable[[Tensor], Tensor], views_NTCHW: Tensor, *, device: torch.device, batch_size: int
 ) -> Tensor:
     """Runs a network over views, at most `batch_size` in a pass, and returns its scores as float32 on the CPU."""
-    parts = (frames_channels_last(part.to(device)) for part in views_NTCHW.split(batch_size))
+    parts = (part.to(device, non_blocking=True) for part in views_NTCHW.split(batch_size))
     return torch.cat([forward(part).float().cpu() for part in parts])

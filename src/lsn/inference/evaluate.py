@@ -115,7 +115,7 @@ def _predict(
 ) -> _Share:
     """Runs the model over some of the videos, views batched across videos."""
     videos_a_batch = max(1, protocol.batch_size // protocol.num_views)
-    loader = make_loader(dataset, indices=indices, batch_size=videos_a_batch, num_workers=num_workers)
+    loader = make_loader(dataset, indices=indices, batch_size=videos_a_batch, num_workers=num_workers, device=device)
     model.to(device)
     anytime = dataset.make_times is not None
     forward = model.forward_frames if anytime else model

@@ -39,10 +39,6 @@ class EvaluationProtocol:
     """Crops a clip."""
     average: Literal["logits", "probabilities"]
     """What is averaged over the views."""
-    mean: tuple[float, float, float]
-    """Of the network's input channels, for values in 0..1."""
-    std: tuple[float, float, float]
-    """Likewise."""
     batch_size: int
     """Views a forward pass, at most; it does not change the result."""
     fps: float = 8.0
@@ -60,8 +56,6 @@ class EvaluationProtocol:
             num_clips=evaluation.num_clips,
             num_crops=evaluation.num_crops,
             average=evaluation.average,
-            mean=model.mean,
-            std=model.std,
             batch_size=evaluation.batch_size,
             fps=input.fps,
         )
@@ -84,10 +78,8 @@ class EvaluationProtocol:
         return reader.pts_seconds[self._all_indices(reader)] - reader.pts_seconds[0]
 
     def transform(self, batch: FrameBatch) -> Tensor:
-        """Float32 views (V, T, 3, size, size) of the frames that `read` gave."""
-        transform = TestTransform(
-            size=self.size, short_side=self.short_side, num_crops=self.num_crops, mean=self.mean, std=self.std
-        )
+        """uint8 views (V, T, 3, size, size) of the frames that `read` gave."""
+        transform = TestTransform(size=self.size, short_side=self.short_side, num_crops=self.num_crops)
         crops = transform(batch.frames_THWC.permute(0, 3, 1, 2))
         return crops.unflatten(1, (self.num_clips, self.num_frames)).transpose(0, 1).flatten(0, 1)
 

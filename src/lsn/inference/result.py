@@ -21,6 +21,8 @@ from lsn.inference.metrics import Metrics
 from lsn.inference.protocol import EvaluationProtocol
 
 SUMMARY_NAME, ROWS_NAME = "evaluation.json", "predictions.csv"
+# Told with the protocol, but no part of it: the line for people, and what evaluations of older versions told too.
+_NO_FIELDS = ("description", "mean", "std")
 
 # What says which part of a file was seen, by the names that manifests use; an empty cell is None.
 _WINDOW_COLUMNS: dict[str, Callable[[str], Any]] = {
@@ -120,7 +122,7 @@ def load_evaluation(folder: str | Path) -> EvaluationResult:
     path = folder / SUMMARY_NAME
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
-        protocol = {name: value for name, value in summary["protocol"].items() if name != "description"}
+        protocol = {name: value for name, value in summary["protocol"].items() if name not in _NO_FIELDS}
         labels = tuple(summary["labels"])
         anytime = summary.get("anytime")
         result = EvaluationResult(

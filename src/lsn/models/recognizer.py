@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from lsn.errors import ModelError
 from lsn.models.backbone import Stage, cut_blocks, run_modules
+from lsn.models.layout import normalize_frames
 from lsn.models.memory import ConvLSTM, MemoryState
 from lsn.models.recompute import recompute
 from lsn.models.shift import Direction, ShiftCall, install_shift
@@ -30,6 +31,8 @@ PART_FRAMES = 64
 
 class Recognizer(nn.Module):
     """T frames -> [CNN stage -> memory] x n -> pool -> dropout -> classifier on every frame -> mean over frames.
+
+    Frames are uint8 RGB, which the network normalises where it computes, or floats that are normalised already.
 
     Args:
         cnn: a CNN of timm.
@@ -45,6 +48,8 @@ class Recognizer(nn.Module):
 
     cnn: Any  # timm's CNNs share methods, not a type
     memory: Any  # a ModuleDict of ConvLSTM
+    _mean_C: Tensor
+    _std_C: Tensor
 
     def __init__(
         self,
@@ -65,6 +70,8 @@ class Recognizer(nn.Module):
         self.cnn = cnn
         self.memory = nn.ModuleDict({str(number): block for number, block in memory.items()})
         self._shift = install_shift(cnn, shift) if shift else None
+        self.register_buffer("_mean_C", 255 * torch.tensor(self.mean), persistent=False)
+        self.register_buffer("_std_C", 255 * torch.tensor(self.std), persistent=False)
         self._grad_checkpointing = False
         self._trained: frozenset[str] = frozenset()
 
@@ -118,7 +125,7 @@ class Recognizer(nn.Module):
         For inference a causal model goes through long clips in parts, so that what is held does not grow with them.
 
         Raises:
-            ModelError: the clip is not B x T x 3 x H x W with at least one frame.
+            ModelError: the clip is not B x T x 3 x H x W with at least one frame, of bytes or floats.
         """
         _check_clip(clip_BTCHW)
         whole = torch.is_grad_enabled() or self.training or not self.is_causal
@@ -176,6 +183,8 @@ class Recognizer(nn.Module):
         memory: dict[str, MemoryState] = {}
         shifted: dict[str, Tensor] = {}
         x_BTCHW = clip_BTCHW
+        if clip_BTCHW.dtype == torch.uint8:
+            x_BTCHW = normalize_frames(clip_BTCHW, self._mean_C, self._std_C)
         for number, stage in enumerate(self.stages):
             # What the last stage keeps is needed at once, when all else is still to be computed again.
             again = self._grad_checkpointing and torch.is_grad_enabled() and stage is not self.stages[-1]
@@ -284,6 +293,8 @@ class Recognizer(nn.Module):
 def _check_clip(clip_BTCHW: Tensor) -> None:
     if clip_BTCHW.ndim != 5 or clip_BTCHW.shape[2] != 3 or 0 in clip_BTCHW.shape[1:]:
         raise ModelError(f"expected clips of shape B x T x 3 x H x W, got {tuple(clip_BTCHW.shape)}")
+    if clip_BTCHW.dtype != torch.uint8 and not clip_BTCHW.is_floating_point():
+        raise ModelError(f"expected frames of uint8 RGB, or of normalised floats, got {clip_BTCHW.dtype}")
 
 
 def _under_cnn(pattern: str) -> str:

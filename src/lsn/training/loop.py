@@ -135,6 +135,7 @@ def _read(run: Run, plan: Sequence[Step], epoch: int) -> Iterator[Batch]:
         indices=[index for share in shares for index in share],
         batch_size=[len(share) for share in shares if share],
         num_workers=run.config.data.num_workers,
+        device=run.world.device,
     )
     batches = iter(loader)
     nothing = torch.zeros(0, dtype=torch.long)
@@ -159,11 +160,11 @@ def _learn(run: Run, step: Step, batches: Sequence[Batch]) -> Tally:
     config, position = run.config, run.position
     # What is random in the network follows from the seed, the step and the process, so no state need be kept.
     torch.manual_seed(random.Random(f"step/{config.training.seed}/{position.step}/{run.world.rank}").getrandbits(63))
-    shape_TCHW = (config.model.num_frames, 3, config.input.size, config.input.size)
+    nothing_BTCHW = torch.zeros(0, config.model.num_frames, 3, config.input.size, config.input.size, dtype=torch.uint8)
     tally = take_step(
         run.learner,
         [
-            (torch.zeros(0, *shape_TCHW) if batch.views_BVTCHW is None else batch.views_BVTCHW[:, 0], batch.labels_B)
+            (nothing_BTCHW if batch.views_BVTCHW is None else batch.views_BVTCHW[:, 0], batch.labels_B)
             for batch in batches
         ],
         where=f"step {position.step + 1} (epoch {position.epoch + 1})",

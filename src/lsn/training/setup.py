@@ -187,12 +187,11 @@ def clip_dataset(config: RunConfig, train_set: Manifest, model: Recognizer) -> C
     transform = TrainTransform(
         size=config.input.size,
         scales=config.input.scales,
-        mean=model.mean,
-        std=model.std,
         labels=train_set.labels,
         color_jitter=config.input.color_jitter,
         rand_augment_layers=config.input.rand_augment_layers,
         rand_augment_magnitude=config.input.rand_augment_magnitude,
+        fill=[round(255 * channel) for channel in model.mean],
         horizontal_flip=config.input.horizontal_flip,
     )
     views = TrainingViews(

@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lsn.errors import TrainingError
-from lsn.models.layout import frames_channels_last
 from lsn.training.carry import CarriedState
 from lsn.training.checkpoint import Tally
 from lsn.training.distributed import World, without_sync
@@ -73,14 +72,14 @@ def take_step(
     optimizer.zero_grad(set_to_none=True)
     sums = torch.zeros(3, device=world.device)  # read once a step, so that a GPU is not held up
     for number, (clip_BTCHW, labels_B) in enumerate(passes, start=1):
-        labels_B = labels_B.to(world.device)
+        labels_B = labels_B.to(world.device, non_blocking=True)
         num_frames = clip_BTCHW.shape[1]
         chunks = clip_BTCHW.tensor_split(math.ceil(num_frames / (chunk_frames or num_frames)), dim=1)
         state = None if carried is None else carried.draw(len(labels_B))
         losses, scores_BK = [], []
         for place, chunk_BTCHW in enumerate(chunks, start=1):
             share = chunk_BTCHW.shape[1] / num_frames
-            chunk_BTCHW = frames_channels_last(chunk_BTCHW.to(world.device))
+            chunk_BTCHW = chunk_BTCHW.to(world.device, non_blocking=True)
             with nullcontext() if (number, place) == (len(passes), len(chunks)) else without_sync(model):
                 with torch.autocast(world.device.type, _AUTOCAST_DTYPES[precision], enabled=precision != "float32"):
                     logits_BK, state = model(chunk_BTCHW, state) if streams else (model(chunk_BTCHW), None)

@@ -24,14 +24,14 @@ class TrainingViews:
     frame_stride: int
     """Distance of neighbours under dense sampling, in frames."""
     transform: TrainTransform
-    """From frames to the tensor that the network sees."""
+    """From decoded frames to those that the network sees."""
     fps: float = 8.0
     """Frames a second under timed sampling."""
     fps_jitter: float = 1.0
     """Each timed clip has a rate of its own, from fps / fps_jitter to fps * fps_jitter."""
 
     def __call__(self, reader: VideoReader, label: int, rng: random.Random) -> tuple[torch.Tensor, int]:
-        """Returns one float32 view (1, T, 3, size, size) and its label, which a mirrored clip may change."""
+        """Returns one uint8 view (1, T, 3, size, size) and its label, which a mirrored clip may change."""
         frames_TCHW = reader.frames_at(self._indices(reader, rng)).frames_THWC.permute(0, 3, 1, 2)
         clip_TCHW, label = self.transform(frames_TCHW, label, rng)
         return clip_TCHW.unsqueeze(0), label

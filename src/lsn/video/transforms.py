@@ -1,4 +1,4 @@
-"""From decoded frames to the tensor that the network sees, the same for all frames of a clip.
+"""From decoded frames to those that the network sees, the same for all frames of a clip.
 
 Shapes: T frames, C = 3 channels (RGB), H x W pixels, V views.
 """
@@ -29,13 +29,6 @@ class Box(NamedTuple):
 def resize_short_side(frames_TCHW: torch.Tensor, short_side: int) -> torch.Tensor:
     """Scales uint8 frames to the given short side and the same aspect ratio (bilinear, antialiased)."""
     return F.resize(frames_TCHW, [short_side], antialias=True)
-
-
-def normalize(frames: torch.Tensor, *, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
-    """Turns uint8 RGB (..., 3, H, W) into float32 `(x / 255 - mean) / std`."""
-    mean_C11 = torch.tensor(mean, dtype=torch.float32).mul(255).view(3, 1, 1)
-    std_C11 = torch.tensor(std, dtype=torch.float32).mul(255).view(3, 1, 1)
-    return frames.sub(mean_C11).div_(std_C11)
 
 
 def multi_scale_box(height: int, width: int, *, scales: Sequence[float], rng: random.Random) -> Box:
@@ -73,19 +66,18 @@ def crop_boxes(height: int, width: int, *, size: int, num_crops: int) -> list[Bo
 
 
 class TrainTransform:
-    """Multi-scale crop, flip and augmentation of a training clip, then normalisation.
+    """Multi-scale crop, flip and augmentation of a training clip.
 
     The crop is cut from the frames as they are and only then resized, so no pixel outside it is touched.
 
     Args:
         size: side of the square that comes out, in pixels.
         scales: sides of the crop over the short side of the frames, from large to small.
-        mean: of the network's input channels, for values in [0, 1].
-        std: likewise.
         labels: class names in label order; they decide what a flip does, see `mirror_labels`.
         color_jitter: largest relative change of brightness, contrast and saturation; 0 is none.
         rand_augment_layers: operations of RandAugment a clip; 0 is none.
         rand_augment_magnitude: their strength, 0 to 30.
+        fill: RGB of what they move in from outside the frame, 0 to 255.
         horizontal_flip: mirror half of the clips whose class allows it.
     """
 
@@ -94,21 +86,19 @@ class TrainTransform:
         *,
         size: int,
         scales: Sequence[float],
-        mean: Sequence[float],
-        std: Sequence[float],
         labels: Sequence[str],
         color_jitter: float = 0.0,
         rand_augment_layers: int = 0,
         rand_augment_magnitude: int = 9,
+        fill: Sequence[int] = (0, 0, 0),
         horizontal_flip: bool = True,
     ) -> None:
         self.size = size
         self.scales = tuple(scales)
-        self.mean = tuple(mean)
-        self.std = tuple(std)
         self.color_jitter = color_jitter
         self.rand_augment_layers = rand_augment_layers
         self.rand_augment_magnitude = rand_augment_magnitude
+        self.fill = tuple(fill)
         self.mirrors = mirror_labels(labels) if horizontal_flip else [None] * len(labels)
 
     def __call__(self, frames_TCHW: torch.Tensor, label: int, rng: random.Random) -> tuple[torch.Tensor, int]:
@@ -120,7 +110,7 @@ class TrainTransform:
             rng: source of all randomness; the same state gives the same clip.
 
         Returns:
-            The normalised float32 clip (T, 3, size, size) and its label, which a flip may have changed.
+            The uint8 clip (T, 3, size, size) and its label, which a flip may have changed.
 
         Raises:
             VideoError: the frames are not uint8 (T, 3, H, W).
@@ -136,35 +126,29 @@ class TrainTransform:
                 clip_TCHW,
                 num_layers=self.rand_augment_layers,
                 magnitude=self.rand_augment_magnitude,
-                fill=[round(255 * channel) for channel in self.mean],
+                fill=self.fill,
                 rng=rng,
             )
         if self.color_jitter:
             clip_TCHW = color_jitter(clip_TCHW, strength=self.color_jitter, rng=rng)
-        return normalize(clip_TCHW, mean=self.mean, std=self.std), label
+        return clip_TCHW, label
 
 
 class TestTransform:
-    """Resize, centre or three crops, and normalisation of a clip to be classified.
+    """Resize, then centre or three crops of a clip to be classified.
 
     Args:
         size: side of the square crops, in pixels.
         short_side: the frames' short side is brought to this first; at least `size`.
         num_crops: 1 (centre) or 3 (along the long side).
-        mean: of the network's input channels, for values in [0, 1].
-        std: likewise.
     """
 
     __test__ = False  # not a test case, whatever pytest makes of the name
 
-    def __init__(
-        self, *, size: int, short_side: int, num_crops: int, mean: Sequence[float], std: Sequence[float]
-    ) -> None:
+    def __init__(self, *, size: int, short_side: int, num_crops: int) -> None:
         self.size = size
         self.short_side = short_side
         self.num_crops = num_crops
-        self.mean = tuple(mean)
-        self.std = tuple(std)
 
     def __call__(self, frames_TCHW: torch.Tensor) -> torch.Tensor:
         """Makes the crops of one clip.
@@ -173,7 +157,7 @@ class TestTransform:
             frames_TCHW: uint8 RGB.
 
         Returns:
-            Normalised float32 views (V, T, 3, size, size), V = num_crops.
+            uint8 views (V, T, 3, size, size), V = num_crops.
 
         Raises:
             VideoError: the frames are not uint8 (T, 3, H, W).
@@ -181,7 +165,7 @@ class TestTransform:
         _check_frames(frames_TCHW)
         frames_TCHW = resize_short_side(frames_TCHW, self.short_side)
         boxes = crop_boxes(*frames_TCHW.shape[-2:], size=self.size, num_crops=self.num_crops)
-        return torch.stack([normalize(F.crop(frames_TCHW, *box), mean=self.mean, std=self.std) for box in boxes])
+        return torch.stack([F.crop(frames_TCHW, *box) for box in boxes])
 
 
 def _check_frames(frames_TCHW: torch.Tensor) -> None:

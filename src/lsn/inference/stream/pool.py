@@ -125,14 +125,15 @@ class StreamPool:
         generator = torch.Generator().manual_seed(0)
         for num_streams in sorted({1, self.capacity}):
             state = self._state.rows(list(range(num_streams)))
-            self._step(torch.randn(num_streams, 3, state.height, state.width, generator=generator), state)
+            shape = (num_streams, 3, state.height, state.width)
+            self._step(torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8), state)
 
     @torch.inference_mode()
     def tick(self, frames: Mapping[int, Tensor]) -> PoolTick:
         """One step for the streams that have a frame; the others stand still.
 
         Args:
-            frames: float32 CHW as the model sees them, by number of the stream.
+            frames: uint8 RGB CHW of the pool's size, by number of the stream.
 
         Raises:
             ConfigError: there is no such stream.
@@ -141,9 +142,10 @@ class StreamPool:
         errors: dict[int, LSNError] = {}
         for stream, frame_CHW in frames.items():
             self._row(stream)
-            if tuple(frame_CHW.shape) != shape or not frame_CHW.is_floating_point():
+            if tuple(frame_CHW.shape) != shape or frame_CHW.dtype != torch.uint8:
                 errors[stream] = ModelError(
-                    f"stream {stream}: a frame of {frame_CHW.dtype} {tuple(frame_CHW.shape)}; expected float32 {shape}"
+                    f"stream {stream}: a frame of {frame_CHW.dtype} {tuple(frame_CHW.shape)}; "
+                    f"expected torch.uint8 {shape}"
                 )
         streams = [stream for stream in frames if stream not in errors]
         logits: dict[int, Tensor] = {}
@@ -162,8 +164,7 @@ class StreamPool:
         return PoolTick(logits, errors)
 
     def _step(self, frames_BCHW: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
-        frames_BCHW = frames_BCHW.to(self._device, memory_format=torch.channels_last)
-        logits_BK, after = self.model.step(frames_BCHW, state)
+        logits_BK, after = self.model.step(frames_BCHW.to(self._device, non_blocking=True), state)
         return logits_BK.float().cpu(), after
 
     def _write(self, rows: list[int], state: StreamState) -> None:

@@ -78,9 +78,7 @@ class StreamingPredictor:
         self.consensus = consensus or f"sliding:{num_frames / self.fps:.6g}"
         make_consensus(self.consensus)
         size = loaded.input.size
-        self._transform = TestTransform(
-            size=size, short_side=loaded.input.short_side, num_crops=1, mean=self.model.mean, std=self.model.std
-        )
+        self._transform = TestTransform(size=size, short_side=loaded.input.short_side, num_crops=1)
         fused = fuse(self.model).to(memory_format=torch.channels_last)
         if compile:
             compile_model(fused, frozen=True)

@@ -104,7 +104,7 @@ def verify(
 
 
 def _clip(loaded: LoadedModel, video: str | Path | None, num_frames: int) -> Tensor:
-    """Neighbouring frames as the model sees them, float32 TCHW."""
+    """Neighbouring frames as the model sees them, uint8 TCHW."""
     size, short_side = loaded.input.size, loaded.input.short_side
     if video is None:
         generator = torch.Generator().manual_seed(SEED)
@@ -117,10 +117,7 @@ def _clip(loaded: LoadedModel, video: str | Path | None, num_frames: int) -> Ten
                     f"{video}: {reader.num_frames} frames; {num_frames} are needed: take a longer video, or fewer"
                 )
             frames_TCHW = reader.frames_at(range(num_frames)).frames_THWC.permute(0, 3, 1, 2)
-    transform = TestTransform(
-        size=size, short_side=short_side, num_crops=1, mean=loaded.model.mean, std=loaded.model.std
-    )
-    return transform(frames_TCHW)[0]
+    return TestTransform(size=size, short_side=short_side, num_crops=1)(frames_TCHW)[0]
 
 
 def _in_chunks(model: Recognizer, clip_TCHW: Tensor, sizes: list[int]) -> Tensor:
