@@ -1,8 +1,11 @@
 import importlib.util
+import os
 import subprocess
 import sys
 
 import pytest
+
+from lsn import machine
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
@@ -29,3 +32,47 @@ assert first > 100 and second < first / 10, (first, second)
     if done.returncode == 77:
         pytest.skip("not glibc")
     assert done.returncode == 0, done.stderr
+
+
+def container(folder, *, version: int, quota: str, period: str = "100000"):
+    """The files in which Linux tells the quota."""
+    if version == 2:
+        (folder / "cpu.max").write_text(f"{quota} {period}\n")
+    else:
+        (folder / "cpu").mkdir()
+        (folder / "cpu/cpu.cfs_quota_us").write_text(quota.replace("max", "-1") + "\n")
+        (folder / "cpu/cpu.cfs_period_us").write_text(period + "\n")
+    return folder
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(("quota", "cores"), [("max", 64), ("200000", 2), ("150000", 2), ("1000", 1), ("9900000", 64)])
+def test_a_container_has_the_cores_of_its_quota(tmp_path, monkeypatch, version, quota, cores):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(64)), raising=False)
+    assert machine.usable_cores(container(tmp_path, version=version, quota=quota)) == cores
+
+
+def test_a_machine_that_tells_no_quota_has_all_its_cores(tmp_path):
+    assert machine.usable_cores(tmp_path) == len(os.sched_getaffinity(0))
+    (tmp_path / "cpu.max").write_text("nonsense")
+    assert machine.usable_cores(tmp_path) == len(os.sched_getaffinity(0))
+
+
+def test_pytorch_runs_as_many_threads_as_the_quota_allows(tmp_path):
+    script = """
+import sys
+from pathlib import Path
+from lsn.machine import tune_threads
+tune_threads(Path(sys.argv[1]))
+assert "torch" not in sys.modules
+import torch
+print(torch.get_num_threads())
+"""
+
+    def threads(**environment):
+        free = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+        command = [sys.executable, "-c", script, str(container(tmp_path, version=2, quota="100000"))]
+        return int(subprocess.run(command, capture_output=True, text=True, env=free | environment).stdout)
+
+    assert threads() == 1
+    assert threads(OMP_NUM_THREADS="2") == min(2, len(os.sched_getaffinity(0)))

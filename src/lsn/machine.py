@@ -3,11 +3,49 @@
 from __future__ import annotations
 
 import ctypes
+import math
+import os
 import sys
+from pathlib import Path
 
 _M_TRIM_THRESHOLD = -1  # the numbers of malloc.h
 _M_MMAP_THRESHOLD = -3
 _KEEP_BYTES, _KEEP_LITTLE_BYTES = 1 << 30, 1 << 25
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def usable_cores(cgroup: Path = _CGROUP) -> int:
+    """Cores that this process can keep busy: those that it may run on, or fewer where its container has a quota.
+
+    Args:
+        cgroup: Where Linux tells the quota of a container, of version 1 or 2.
+    """
+    has_affinity = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    return max(1, int(min(cores, _quota(cgroup))))
+
+
+def tune_threads(cgroup: Path = _CGROUP) -> None:
+    """Lets PyTorch run as many threads as the container's quota allows, unless the user says how many.
+
+    It would run one for each core of the machine, and the kernel would stop them all whenever the quota is spent.
+    It has an effect until PyTorch is imported; the command line calls it first.
+    """
+    if _quota(cgroup) < math.inf:
+        os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores(cgroup)))
+
+
+def _quota(cgroup: Path) -> float:
+    """Cores' worth of time that the container may use, rounded up; infinite without a quota."""
+    try:
+        if (version_2 := cgroup / "cpu.max").exists():
+            quota, period = version_2.read_text().split()
+        else:
+            quota, period = ((cgroup / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        share = float(quota.replace("max", "inf")) / float(period)
+    except (OSError, ValueError):
+        return math.inf
+    return math.ceil(share) if 0 < share < math.inf else math.inf
 
 
 def tune_allocator(*, spare_memory: bool = False) -> bool:

@@ -77,13 +77,13 @@ def figures_of(**changes) -> DataFigures:
 
 def test_workers_are_counted_from_the_time_of_a_clip(monkeypatch):
     """40 ms a clip and 100 clips a second: four would do without a tenth of room, so five."""
-    monkeypatch.setattr("os.cpu_count", lambda: 16)
+    monkeypatch.setattr("lsn.bench.data.usable_cores", lambda: 16)
     figures = figures_of()
     assert figures.workers_needed == 5
     assert figures.bottleneck == "decode"
     assert "data.num_workers=5" in figures.advice()[0]
     assert "extract-frames" in figures.advice()[1]
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("lsn.bench.data.usable_cores", lambda: 2)
     assert "data.num_workers=2" in figures.advice()[0]
     fast = figures_of(num_workers=8, read_per_second=200.0)
     assert fast.bottleneck == "model"
@@ -91,7 +91,7 @@ def test_workers_are_counted_from_the_time_of_a_clip(monkeypatch):
 
 
 def test_no_worker_is_said_even_if_the_model_is_slow(monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("lsn.bench.data.usable_cores", lambda: 2)
     figures = figures_of(num_workers=0, trained_per_second=1.0)
     assert figures.bottleneck == "model"
     assert "the model waits for every clip" in figures.advice()[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from lsn.bench.timing import time_runs
 from lsn.config import RunConfig
 from lsn.data import ClipDataset, load_splits, make_loader
 from lsn.inference.device import resolve_device
-from lsn.machine import tune_allocator
+from lsn.machine import tune_allocator, usable_cores
 from lsn.training.setup import clip_dataset
 from lsn.training.start import start_model
 from lsn.training.views import TrainingViews
@@ -72,7 +71,7 @@ class DataFigures:
 
     def advice(self) -> list[str]:
         """What would make the training faster, the most first."""
-        cores = os.cpu_count() or 1
+        cores = usable_cores()
         lines = []
         if self.num_workers < (wanted := min(max(1, self.workers_needed), cores)):
             alone = "without workers the model waits for every clip; " if self.num_workers == 0 else ""

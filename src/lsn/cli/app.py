@@ -33,7 +33,7 @@ from lsn.cli.timeline import timeline
 from lsn.cli.train import train
 from lsn.cli.verify import verify
 from lsn.errors import LSNError, did_you_mean
-from lsn.machine import tune_allocator
+from lsn.machine import tune_allocator, tune_threads
 
 EXIT_BUG, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -104,6 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that knows no block characters still gets the text
         sys.stdout.reconfigure(errors="replace")
     tune_allocator()
+    tune_threads()
     with _logging_to_stderr(debug):
         try:
             status = app(tokens, exit_on_error=False, print_error=False, verbose=False)

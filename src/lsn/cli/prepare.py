@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from lsn.cli.console import error_line, format_bytes, output
 from lsn.cli.progress import counting_progress, duration
 from lsn.errors import ConfigError, DataError
+from lsn.machine import usable_cores
 
 if TYPE_CHECKING:
     from lsn.data.official import Prepared
@@ -112,7 +112,7 @@ def extract_frames(
             tables,
             out,
             settings=ExtractionSettings(short_side, pattern, quality),
-            num_workers=workers or os.cpu_count() or 1,
+            num_workers=workers or usable_cores(),
             progress=progress,
         )
     seconds = time.monotonic() - start
@@ -179,7 +179,7 @@ def _print_videos(prepared: Prepared) -> None:
         return
     estimate = estimate_extraction(thinned(replace(train, clips=tuple(files)), MOST_EXTRACTED))
     if estimate is not None:
-        cores, num_videos = os.cpu_count() or 1, prepared.num_train + prepared.num_val
+        cores, num_videos = usable_cores(), prepared.num_train + prepared.num_val
         console.print(
             f"Extracting frames (lsn data extract-frames) would take about "
             f"{format_bytes(round(num_videos * estimate.bytes_per_video))} and "

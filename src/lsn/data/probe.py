@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Literal
 from lsn.data.clips import Clip, Manifest
 from lsn.data.windows import open_clip
 from lsn.errors import VideoError
+from lsn.machine import usable_cores
 from lsn.video import VideoInfo
 
 
@@ -43,7 +43,7 @@ def probe(
     """
     results: list[Probe] = []
     # Decoders release the interpreter's lock, so threads use all cores.
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+    with ThreadPoolExecutor(max_workers=usable_cores()) as pool:
         for found in pool.map(partial(_probe_clip, decode=decode, reader=reader), manifest.clips):
             results.append(found)
             if progress:

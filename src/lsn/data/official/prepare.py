@@ -17,6 +17,7 @@ from lsn.data.official.lists import Row, Split
 from lsn.data.text import listing, suggestion
 from lsn.errors import DataError, VideoError
 from lsn.files import new_folder, write_csv, write_text
+from lsn.machine import usable_cores
 from lsn.video.frames_reader import numbered_files
 
 RECORD = "dataset.json"
@@ -152,7 +153,7 @@ def _find_videos(
     folders = [name for name, entry in entries.items() if _is(entry, os.DirEntry.is_dir)]
     found = {name: _Found(entry.name, None) for name, entry in entries.items()}
     # Listing folders is waiting for the disk, which threads share well.
-    with ThreadPoolExecutor(max_workers=4 * (os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(max_workers=4 * usable_cores()) as pool:
         counts = pool.map(_count_frames, (Path(entries[name].path) for name in folders))
         for done, (name, counted) in enumerate(zip(folders, counts, strict=True), start=1):
             split, row = wanted[name]
