@@ -138,7 +138,7 @@ def _measure_here(bench: Bench, part: Part) -> Figure | None:
         compile_model(model, frozen=True)
     if part == "stream":
         pool = StreamPool(model, 1, height=size, width=size)
-        stream, frame_CHW = pool.join(), torch.randint(0, 256, (3, size, size), dtype=torch.uint8)
+        stream, frame_CHW = pool.join(), _noise(1, 1, size)[0, 0]
         return timed(lambda: pool.tick({stream: frame_CHW}), f"1 frame, {size}x{size}", "frames", 1)
     views_BTCHW = _noise(bench.batch_size, num_frames, size)
     with eval_mode(model):

@@ -39,7 +39,7 @@ def open_source(
             "(frames, height, width, 3)"
         )
     if fps is None:
-        # Frames of small videos decode as fast with one thread, large ones 1.2 to 1.5 times as fast with two.
+        # Small videos gain nothing from a second thread, large ones decode up to 1.2 times as fast.
         return open_video(video, reader=reader, num_threads=torch.get_num_threads())
     if isinstance(video, bytes) or Path(video).is_file():
         what = "the bytes of a file" if isinstance(video, bytes) else str(video)
