@@ -1,6 +1,8 @@
+import itertools
 import subprocess
 import sys
 import textwrap
+import threading
 
 import numpy as np
 import pytest
@@ -221,6 +223,27 @@ class TestWatch:
             pytest.raises(VideoError, match="emp"),
         ):
             list(watch)
+
+    def test_stop_ends_what_never_ends(self, rated):
+        frame = noisy_frames(1, num_frames=1)[0]
+        with Watch(StreamingPredictor(rated), {"a": ((t / FPS, frame) for t in itertools.count())}) as watch:
+            for number, _ in enumerate(watch):
+                if number == 3:
+                    watch.stop()
+            assert number == 3
+            assert watch.streams["a"].seconds == pytest.approx(0.3)  # still there, to be saved
+
+    def test_stop_ends_the_wait_for_a_silent_source(self, rated):
+        more = threading.Event()
+
+        def silent():
+            more.wait()
+            yield 0.0, noisy_frames(1, num_frames=1)[0]
+
+        with Watch(StreamingPredictor(rated), {"a": silent()}) as watch:
+            threading.Timer(0.2, watch.stop).start()
+            assert list(watch) == []
+            more.set()
 
     def test_a_timeline_covers_the_video(self, rated, videos):
         timeline = make_timeline(StreamingPredictor(rated), videos / "6.mp4")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -95,7 +96,7 @@ def stream(
             log=None if events is None else stack.enter_context(_opened(events)),
             recorder=None if record is None else stack.enter_context(StreamRecorder(record, fps=predictor.fps)),
         )
-        with suppress(KeyboardInterrupt):  # the way to end a camera; what was recorded is kept
+        with _ctrl_c_stops(watch):
             _watch(watch, teller, stop_at=None if seconds is None else time.monotonic() + seconds)
         if save_state is not None:
             watch.streams[sources[0]].save(save_state)
@@ -147,6 +148,25 @@ class _Teller:
             if self._log is not None:
                 self._log.write(event_line(told.stream, event) + "\n")
                 self._log.flush()
+
+
+@contextmanager
+def _ctrl_c_stops(watch: Watch) -> Iterator[None]:
+    """Ctrl-C is the way to end a camera: it lets the answer under way be written. A second one interrupts.
+
+    As an exception it could strike between taking a lock and giving it back, and the threads would wait for ever.
+    """
+    before = signal.getsignal(signal.SIGINT)
+
+    def stop(*_: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        watch.stop()
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -83,6 +83,7 @@ class Watch:
         self._running: dict[str, Stream] = {}
         self._feeds: dict[str, FrameFeed] = {}
         self._ready = threading.Event()
+        self._is_stopped = False
         try:
             for name, source in sources.items():
                 self.streams[name] = predictor.open(name, state=(states or {}).get(name))
@@ -107,7 +108,7 @@ class Watch:
             LSNError: a stream cannot be opened or fails, if it is the only one.
         """
         is_alone = len(self.streams) == 1
-        while self._running:
+        while self._running and not self._is_stopped:
             start = time.perf_counter()
             ticks, ends = self._take()
             wait_ms = 1000 * (time.perf_counter() - start)
@@ -120,6 +121,13 @@ class Watch:
     def counts(self, name: str) -> FeedCounts:
         """What became of the frames of a stream so far."""
         return self._feeds[name].counts
+
+    def stop(self) -> None:
+        """Makes the iteration end after the answer under way, within a second if there is none.
+
+        It takes no lock, so other threads and signal handlers may call it. The streams stay as they are until `close`.
+        """
+        self._is_stopped = True
 
     def close(self) -> None:
         """Ends all streams and their threads, and gives their places back."""
@@ -141,7 +149,7 @@ class Watch:
         """Waits until a stream has a tick or has ended; returns at most one tick a stream."""
         ticks: dict[Stream, Tick[Tensor]] = {}
         ends: dict[str, LSNError | None] = {}
-        while not ticks and not ends:
+        while not (ticks or ends or self._is_stopped):
             self._ready.clear()  # before the look, so that what comes after it is not missed
             for name, stream in self._running.items():
                 feed = self._feeds[name]
@@ -155,7 +163,7 @@ class Watch:
                 elif feed.is_finished:
                     ends[name] = None
             if not ticks and not ends:
-                self._ready.wait(timeout=1.0)  # with an end, so that Ctrl-C is heard on every system
+                self._ready.wait(timeout=1.0)  # with an end, so that Ctrl-C and `stop` are heard
         return ticks, ends
 
     def _answers(self, ticks: Mapping[Stream, Tick[Tensor]], wait_ms: float) -> Iterator[StreamAnswer | StreamEnd]:
