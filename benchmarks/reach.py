@@ -22,7 +22,8 @@ from lsn.config import EvaluationConfig
 from lsn.data import read_manifest
 from lsn.data.synthetic import write_synthetic
 from lsn.errors import LSNError
-from lsn.inference import EvaluationProtocol, evaluate
+from lsn.inference.evaluate import evaluate
+from lsn.inference.protocol import EvaluationProtocol
 from lsn.models.weights import load_weights
 
 SEED = 1

@@ -7,7 +7,7 @@ from rich.progress import Progress
 
 from lsn.cli import progress
 from lsn.cli.progress import BarProgress, LineProgress, counting_progress, duration, training_progress
-from lsn.inference import Metrics
+from lsn.inference.metrics import Metrics
 from lsn.training import StepReport
 
 REPORT = StepReport(

@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import shutil
+import subprocess
+import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,6 +176,20 @@ def test_one_bad_video_does_not_keep_the_others_from_their_answer(lsn, weights, 
     assert first["probabilities"] == third["probabilities"]
     assert sum(first["probabilities"]) == pytest.approx(1, abs=1e-4)
     assert answer.err.count("\n") == 1
+
+
+def test_predict_imports_only_what_it_uses(weights, clip):
+    code = (
+        "import sys; from lsn.cli import main; code = main(sys.argv[1:]); "
+        "print(code, *(name for name in sys.modules if name.split('.')[0] in ('lsn', 'matplotlib', 'cv2')))"
+    )
+    command = [sys.executable, "-c", code, "predict", str(weights), str(clip), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    code, *modules = done.stdout.splitlines()[-1].split()
+    assert code == "0"
+    parts = {name for name in modules if name.startswith(("lsn.data", "lsn.training", "lsn.report", "lsn.bench"))}
+    assert "lsn.inference.predictor" in modules
+    assert not parts | ({"matplotlib", "cv2", "lsn.inference.annotate", "lsn.inference.evaluate"} & set(modules))
 
 
 def test_predict_uses_the_views_of_the_run_unless_told_otherwise(lsn, run, clip, tmp_path):

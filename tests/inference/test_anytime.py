@@ -13,8 +13,11 @@ from inference_helpers import INPUT, LABELS, lively_model, run_two_processes
 from lsn.config import EvaluationConfig
 from lsn.data import open_clip
 from lsn.errors import ConfigError, DataError, ModelError
-from lsn.inference import EvaluationProtocol, Predictor, evaluate, load_evaluation
 from lsn.inference.anytime import decision_frames, measure_anytime
+from lsn.inference.evaluate import evaluate
+from lsn.inference.predictor import Predictor
+from lsn.inference.protocol import EvaluationProtocol
+from lsn.inference.result import load_evaluation
 from lsn.inference.running import RunningAnswers, running_log_probabilities
 from lsn.models.weights import save_weights
 
@@ -170,7 +173,8 @@ from pathlib import Path
 import torch.distributed as dist
 from lsn.config import EvaluationConfig
 from lsn.data import read_manifest
-from lsn.inference import EvaluationProtocol, evaluate
+from lsn.inference.evaluate import evaluate
+from lsn.inference.protocol import EvaluationProtocol
 from lsn.models.weights import load_weights
 
 rank = int(sys.argv[1])

@@ -9,7 +9,7 @@ from inference_helpers import INPUT, LABELS, lively_model, noisy_frames
 
 from lsn.cli import main
 from lsn.errors import ModelError
-from lsn.inference import Predictor
+from lsn.inference.predictor import Predictor
 from lsn.inference.stream import StreamingPredictor
 from lsn.inference.stream.verify import verify
 from lsn.models import Recognizer

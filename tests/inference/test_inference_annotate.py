@@ -11,10 +11,10 @@ from inference_helpers import LABELS, noisy_frames
 from PIL import Image
 
 from lsn.errors import VideoError
-from lsn.inference import Prediction, Predictor, write_annotated_video
-from lsn.inference.annotate import _steady
+from lsn.inference.annotate import _steady, write_annotated_video
 from lsn.inference.font import dejavu_sans
 from lsn.inference.overlay import Overlay, Track, printable, shorten
+from lsn.inference.predictor import Prediction, Predictor
 from lsn.video import array_reader, open_video, write_video
 
 

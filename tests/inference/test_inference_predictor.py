@@ -13,7 +13,8 @@ from PIL import Image
 import lsn.inference.predictor as predictor_module
 from lsn.config import EvaluationConfig
 from lsn.errors import ConfigError, ModelError, VideoError, WeightsError
-from lsn.inference import Prediction, Predictor, evaluate
+from lsn.inference.evaluate import evaluate
+from lsn.inference.predictor import Prediction, Predictor
 from lsn.models.weights import LoadedModel, save_weights
 from lsn.video import array_reader, open_video
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lsn.config import EvaluationConfig, InputConfig, from_mapping, to_mapping
-from lsn.inference import EvaluationProtocol
+from lsn.inference.protocol import EvaluationProtocol
 from lsn.video import array_reader, window
 
 PROTOCOL = EvaluationProtocol(

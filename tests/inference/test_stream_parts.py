@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lsn.data import Clip
 from lsn.errors import ConfigError
-from lsn.inference import PredictionRow
+from lsn.inference.result import PredictionRow
 from lsn.inference.stream import Event, EventDetector, EventRules, ResetRules, fit_threshold
 from lsn.inference.stream.consensus import make_consensus
 from lsn.inference.stream.resets import ResetWatch, SceneCuts

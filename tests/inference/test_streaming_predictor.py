@@ -10,7 +10,7 @@ import torch
 from inference_helpers import INPUT, LABELS, lively_model, noisy_frames
 
 from lsn.errors import ConfigError, ModelError, VideoError, WeightsError
-from lsn.inference import Predictor
+from lsn.inference.predictor import Predictor
 from lsn.inference.stream import EventRules, ResetRules, StreamAnswer, StreamingPredictor
 from lsn.inference.stream.record import StreamRecorder
 from lsn.inference.stream.timeline import make_timeline

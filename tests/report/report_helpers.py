@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import torch
 
 from lsn.data import Clip
-from lsn.inference import Anytime, EvaluationProtocol, EvaluationResult, Metrics, PredictionRow
-from lsn.inference.anytime import measure_anytime
+from lsn.inference.anytime import Anytime, measure_anytime
+from lsn.inference.metrics import Metrics
+from lsn.inference.protocol import EvaluationProtocol
+from lsn.inference.result import EvaluationResult, PredictionRow
 from lsn.inference.running import RunningAnswers, running_log_probabilities
 
 

@@ -5,8 +5,7 @@ import pytest
 import torch
 from report_helpers import anytime
 
-from lsn.inference import Anytime
-from lsn.inference.anytime import measure_anytime
+from lsn.inference.anytime import Anytime, measure_anytime
 from lsn.inference.running import RunningAnswers
 from lsn.report.anytime import decision_text, section, stop_cells, stop_text, top1_cells
 

@@ -11,7 +11,9 @@ from safetensors.torch import load_file
 
 from lsn.config import load_config, to_yaml
 from lsn.errors import ConfigError, LSNError, VideoError
-from lsn.inference import EvaluationProtocol, evaluate, load_evaluation
+from lsn.inference.evaluate import evaluate
+from lsn.inference.protocol import EvaluationProtocol
+from lsn.inference.result import load_evaluation
 from lsn.models.weights import FrameRates, load_weights
 from lsn.training import train
 

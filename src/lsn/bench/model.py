@@ -21,8 +21,8 @@ from torch import Tensor
 from lsn.bench.timing import Figure, time_runs
 from lsn.config import EvaluationConfig, InputConfig
 from lsn.errors import ConfigError, LSNError
-from lsn.inference import EvaluationProtocol
 from lsn.inference.device import eval_mode, forward_views
+from lsn.inference.protocol import EvaluationProtocol
 from lsn.inference.source import open_source
 from lsn.inference.stream.pool import StreamPool
 from lsn.machine import tune_allocator

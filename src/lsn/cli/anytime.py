@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lsn.cli.console import columns, output
 
 if TYPE_CHECKING:
-    from lsn.inference import Anytime
+    from lsn.inference.anytime import Anytime
 
 
 def print_anytime(anytime: Anytime) -> None:

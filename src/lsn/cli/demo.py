@@ -137,7 +137,7 @@ def _trained_beside(config: RunConfig, folder: Path, *, log: Path) -> Iterator[C
 def _predict_one(weights: Path, videos: SyntheticSet) -> str:
     """Predicts the first test video; returns its path."""
     from lsn.data import read_manifest
-    from lsn.inference import Predictor
+    from lsn.inference.predictor import Predictor
 
     clip = read_manifest(videos.val).clips[0]
     prediction = Predictor(weights)(clip.path)

@@ -76,9 +76,9 @@ def evaluate(
         raise ConfigError("--root and --labels tell how to read a manifest; add the manifest, or leave them out")
     if wanted_top1 is not None and not anytime:
         raise ConfigError("--wanted-top1 is the accuracy to keep when stopping early; add --anytime, or leave it out")
-    from lsn.inference import EvaluationProtocol
-    from lsn.inference import evaluate as run_evaluation
     from lsn.inference.anytime import check_anytime
+    from lsn.inference.evaluate import evaluate as run_evaluation
+    from lsn.inference.protocol import EvaluationProtocol
     from lsn.models.compile import compile_model
     from lsn.models.fuse import fuse
     from lsn.models.weights import load_weights

@@ -16,7 +16,7 @@ from lsn.cli.views import Average, Crops, chosen_views, run_config
 from lsn.errors import ConfigError, VideoError
 
 if TYPE_CHECKING:
-    from lsn.inference import Prediction
+    from lsn.inference.predictor import Prediction
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def predict(
         raise ConfigError(f"--annotate writes one video; got {len(videos)} videos")
     if annotate is not None and annotate.exists() and annotate.samefile(videos[0]):
         raise ConfigError(f"{annotate}: is the video itself; give --annotate another name")
-    from lsn.inference import Predictor, write_annotated_video
+    from lsn.inference.predictor import Predictor
 
     views = chosen_views(run_config(weights), clips=clips, crops=crops, average=average)
     predictor = Predictor(weights, device=device, evaluation=views, compile=compile)
@@ -78,6 +78,8 @@ def predict(
         try:
             prediction = predictor(video)
             if annotate is not None:
+                from lsn.inference.annotate import write_annotated_video
+
                 write_annotated_video(video, prediction, annotate)
         except VideoError as error:
             num_failed += 1

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from lsn.cli.console import is_main_process, percent
 
 if TYPE_CHECKING:
-    from lsn.inference import Metrics
+    from lsn.inference.metrics import Metrics
     from lsn.training import StepReport
 
 SECONDS_BETWEEN_LINES = 10.0

@@ -74,8 +74,7 @@ def event_line(stream: str, event: Event) -> str:
 
 def _event_rules(weights: Path, options: StreamOptions) -> tuple[EventRules, str]:
     """The rules, with a threshold fitted on the validation of the weights if there is one and none was given."""
-    from lsn.inference import load_evaluation
-    from lsn.inference.result import SUMMARY_NAME
+    from lsn.inference.result import SUMMARY_NAME, load_evaluation
     from lsn.inference.stream import EventRules, fit_threshold
 
     enter, fitted = options.enter, ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import accumulate
 
-from lsn.inference import Anytime
+from lsn.inference.anytime import Anytime
 from lsn.inference.early_stop import EarlyStop, Stopped, StopRule
 from lsn.report.charts import Series, line_chart
 from lsn.report.html import Content, Markup, count, figure, join, note, percent, table, tag, whole_percent

@@ -14,7 +14,8 @@ from PIL import Image
 from lsn.config import EvaluationConfig
 from lsn.data import open_clip
 from lsn.errors import VideoError
-from lsn.inference import EvaluationProtocol, PredictionRow
+from lsn.inference.protocol import EvaluationProtocol
+from lsn.inference.result import PredictionRow
 from lsn.models.weights import LoadedModel
 from lsn.report.charts import Axes, Series, polyline
 from lsn.report.html import Content, Markup, join, note, tag, whole_percent

@@ -10,7 +10,7 @@ import torch
 
 import lsn
 from lsn.config import RunConfig
-from lsn.inference import EvaluationResult
+from lsn.inference.result import EvaluationResult
 from lsn.report.html import Content, Markup, count, join, percent, tag, whole_percent
 from lsn.report.run import Run
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any, TypeGuard
 
-from lsn.inference import EvaluationResult, PredictionRow
 from lsn.inference.metrics import NUM_BINS
+from lsn.inference.result import EvaluationResult, PredictionRow
 from lsn.models.cost import ModelCost
 from lsn.report.charts import (
     Bin,

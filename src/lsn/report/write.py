@@ -10,7 +10,7 @@ from string import Template
 import lsn
 from lsn.errors import LSNError
 from lsn.files import write_text
-from lsn.inference import EvaluationResult
+from lsn.inference.result import EvaluationResult
 from lsn.models.cost import model_cost
 from lsn.models.weights import LoadedModel, load_weights
 from lsn.report import anytime, cases, overview, results

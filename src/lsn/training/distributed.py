@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lsn.errors import LSNError
-from lsn.inference import resolve_device
+from lsn.inference.device import resolve_device
 
 _groups = count()
 

@@ -15,7 +15,7 @@ import torch
 from lsn.config import RunConfig
 from lsn.data import Batch, make_loader
 from lsn.errors import LSNError
-from lsn.inference import evaluate
+from lsn.inference.evaluate import evaluate
 from lsn.models.weights import save_weights
 from lsn.training.batch_norm import enter_training
 from lsn.training.checkpoint import Best, Position, Tally

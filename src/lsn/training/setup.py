@@ -15,7 +15,7 @@ from lsn.config import OptimConfig, RunConfig, to_yaml
 from lsn.data import ClipDataset, Manifest, load_splits
 from lsn.errors import ConfigError, LSNError
 from lsn.files import write_text
-from lsn.inference import EvaluationProtocol
+from lsn.inference.protocol import EvaluationProtocol
 from lsn.machine import tune_allocator
 from lsn.models import Recognizer
 from lsn.models.compile import compile_model

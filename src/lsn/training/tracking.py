@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from lsn.errors import ConfigError
 from lsn.files import write_text
-from lsn.inference import Metrics
+from lsn.inference.metrics import Metrics
 
 METRICS_NAME = "metrics.jsonl"
 
