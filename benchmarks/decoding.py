@@ -1,23 +1,27 @@
 """Sixteen TSN frames of each video, beside torchcodec, OpenCV and PyAV as one writes it first; one thread each.
 
-The second part goes on to the normalised tensor: here `TestTransform` and what the network starts with, there
-torchvision's transforms on torchcodec's frames. The sides take turns on every video; that they chose the same frames is
-checked by their pixels.
+The second part goes on to the normalised tensor: here `TestTransform` and what the network starts with, also from
+frames that libswscale shrinks in the pass that converts them, there torchvision's transforms on torchcodec's frames.
+The sides take turns on every video; that they chose the same frames is checked by their pixels.
 
     pip install torchcodec opencv-python-headless
     python benchmarks/decoding.py egogestar/val/*/*.mp4
+    python benchmarks/decoding.py egogestar/val/*/*.mp4 --height 1080
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import av
 import cv2
 import numpy as np
 import torch
+from reading import FPS, join
 from torch import Tensor
 from torchcodec.decoders import VideoDecoder
 from torchvision.transforms import v2
@@ -26,6 +30,7 @@ from turns import seconds
 from lsn.machine import tune_allocator
 from lsn.models.layout import normalize_frames
 from lsn.video import open_video
+from lsn.video.pyav_reader import PyAVReader
 from lsn.video.sampling import segment_indices_test
 from lsn.video.transforms import TestTransform
 
@@ -38,12 +43,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", nargs="+")
     parser.add_argument("--rounds", type=int, default=3, help="turns on each video")
+    parser.add_argument("--height", type=int, help="join them into ten H.264 videos of 10 s and this height, 4:3")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     tune_allocator()
+    with tempfile.TemporaryDirectory() as folder:
+        if options.height is not None:
+            sources = [Path(video) for video in options.videos]
+            options.videos = [str(path) for path in join(sources, Path(folder), 10, 10 * FPS, options.height)]
+        run(options)
+    return 0
+
+
+def run(options: argparse.Namespace) -> None:
+    """Both parts."""
     crop = TestTransform(size=SIZE, short_side=SHORT_SIDE, num_crops=1)
     mean_C, std_C = 255 * torch.tensor(MEAN), 255 * torch.tensor(STD)
+
+    def ours(frames_THWC: Tensor) -> Tensor:
+        return normalize_frames(crop(frames_THWC.permute(0, 3, 1, 2)), mean_C, std_C)[0]
+
     theirs = v2.Compose(
         [
             v2.Resize(SHORT_SIDE, antialias=True),
@@ -57,12 +77,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     race(
         "to the normalised tensor",
         {
-            "ours": lambda path: normalize_frames(crop(read(path).permute(0, 3, 1, 2)), mean_C, std_C)[0],
+            "ours": lambda path: ours(read(path)),
+            "ours, shrunk while converted": lambda path: ours(read_shrunk(path)),
             "torchcodec + torchvision": lambda path: theirs(read_torchcodec(path).permute(0, 3, 1, 2)),
         },
         options,
     )
-    return 0
 
 
 def race(what: str, sides: dict[str, Callable[[str], Tensor]], options: argparse.Namespace) -> None:
@@ -81,12 +101,17 @@ def race(what: str, sides: dict[str, Callable[[str], Tensor]], options: argparse
     print(f"{what}, {len(options.videos)} videos, milliseconds a video and ratio to ours (quartiles over videos)")
     for place, name in enumerate(sides):
         low, middle, high = np.percentile(best[:, place] / best[:, 0], (25, 50, 75))
-        print(f"  {name:26}{best[:, place].mean():8.1f}  {middle:.2f} ({low:.2f} to {high:.2f})", flush=True)
+        print(f"  {name:30}{best[:, place].mean():8.1f}  {middle:.2f} ({low:.2f} to {high:.2f})", flush=True)
 
 
 def read(path: str) -> Tensor:
     """uint8 THWC."""
     with open_video(path) as reader:
+        return reader.frames_at(segment_indices_test(reader.num_frames, NUM_FRAMES)).frames_THWC
+
+
+def read_shrunk(path: str) -> Tensor:
+    with PyAVReader(path, short_side=SHORT_SIDE) as reader:
         return reader.frames_at(segment_indices_test(reader.num_frames, NUM_FRAMES)).frames_THWC
 
 

@@ -3,9 +3,12 @@
     python benchmarks/network.py control                 # LSN against the same CNN without a memory
     python benchmarks/network.py peers                   # LSN against torchvision's video networks, each at its size
     python benchmarks/network.py length --size 112       # does a frame of a longer clip cost more?
+    python benchmarks/network.py control --device cuda --precision bf16 --batch 16
 
-All networks have random weights: what is computed does not depend on them. `peers` prints clips a second, and clips a
-second times the multiply-adds of a clip, which is the speed at which the network's arithmetic runs.
+All networks have random weights: what is computed does not depend on them. `control` also says how near the network
+comes to the rate of a plain convolution over as many frames, and on a GPU the memory of a training step. `peers` prints
+clips a second, and clips a second times the multiply-adds of a clip, which is the speed at which the network's
+arithmetic runs.
 """
 
 from __future__ import annotations
@@ -13,12 +16,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from statistics import median
 
 import torch
 import torchvision
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
-from turns import compare
+from turns import compare, seconds
 
 import lsn
 from lsn.machine import tune_allocator
@@ -36,11 +40,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--frames", type=int, nargs="+", default=[16, 32, 64, 128, 256, 512], help="of `length`")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--batch", type=int, default=1, help="clips, of `control`")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", choices=("float32", "bf16"), default="float32")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
+    torch.set_default_device(options.device)
     torch.manual_seed(0)
     tune_allocator()
-    {"control": compare_control, "peers": compare_peers, "length": compare_lengths}[options.what](options)
+    with torch.autocast(options.device, torch.bfloat16, enabled=options.precision == "bf16"):
+        {"control": compare_control, "peers": compare_peers, "length": compare_lengths}[options.what](options)
     return 0
 
 
@@ -49,11 +58,36 @@ def compare_control(options: argparse.Namespace) -> None:
     family = max((f for f in lsn.models.factory.FAMILIES if options.model.startswith(f"{f}_")), key=len)
     cnn = options.model.removeprefix(f"{family}_")
     ours, control = make(options.model), make(f"tsn_{cnn}")
-    clip_BTCHW = frames_channels_last(torch.randn(1, 16, 3, options.size, options.size))
-    print(f"multiply-adds: {giga_macs(ours, clip_BTCHW) / giga_macs(control, clip_BTCHW):.3f} times those of tsn_{cnn}")
-    name = f"{options.model} / tsn_{cnn}, 16 frames of {options.size}"
-    compare(f"{name}, inference", infer(ours, clip_BTCHW), infer(control, clip_BTCHW), options.turns)
-    compare(f"{name}, training step", train(ours, clip_BTCHW), train(control, clip_BTCHW), options.turns)
+    clip_BTCHW = frames_channels_last(torch.randn(options.batch, 16, 3, options.size, options.size))
+    ratio = giga_macs(ours, clip_BTCHW) / giga_macs(control, clip_BTCHW)
+    print(f"multiply-adds: {ratio:.3f} times those of tsn_{cnn}")
+    name = f"{options.model} / tsn_{cnn}, {options.batch} x 16 frames of {options.size}"
+    for what, run, passes in (("inference", infer, 1), ("training step", train, 3)):  # back to maps and to weights
+        compare(f"{name}, {what}", run(ours, clip_BTCHW), run(control, clip_BTCHW), options.turns)
+        compare_rates(run, passes, ours, clip_BTCHW, options.turns)
+
+
+def compare_rates(
+    run: Callable[[nn.Module, Tensor], Callable[[], object]],
+    passes: int,
+    model: nn.Module,
+    clip_BTCHW: Tensor,
+    turns: int,
+) -> None:
+    """Multiply-adds a second of the network, beside those of one 3x3 convolution of ResNet-50's third stage."""
+    channels, side = 256, max(1, clip_BTCHW.shape[-1] // 16)
+    convolution = nn.Conv2d(channels, channels, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
+    x_NCHW = torch.randn(clip_BTCHW.shape[0] * clip_BTCHW.shape[1], channels, side, side)
+    x_NCHW = x_NCHW.contiguous(memory_format=torch.channels_last).requires_grad_()
+    sides = (model, clip_BTCHW), (convolution, x_NCHW)
+    macs = [passes * giga_macs(*each) for each in sides]
+    if torch.cuda.is_initialized():
+        torch.cuda.reset_peak_memory_stats()
+    times = [[seconds(run(*each)) for each in sides] for _ in range(turns + 1)][1:]
+    network, alone = (gigas / median(column) for gigas, column in zip(macs, zip(*times, strict=True), strict=True))
+    print(f"  {network:.0f} GMACs a second, a 3x3 convolution alone {alone:.0f}: {network / alone:.0%}")
+    if torch.cuda.is_initialized():
+        print(f"  {torch.cuda.max_memory_allocated() / 1e9:.2f} GB at most, with both networks' weights")
 
 
 def compare_peers(options: argparse.Namespace) -> None:

@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from torchvision.transforms.v2.functional import center_crop, resize
 
-from lsn.data import Clip, open_clip, read_manifest
+from lsn.data import read_manifest
 from lsn.errors import DataError, LSNError
 from lsn.training.views import TrainingViews
 from lsn.video import VideoReader, VideoWriter, open_video
@@ -60,11 +60,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.most < 2:
             raise DataError(f"--most is {options.most}; a comparison by video needs at least 2")
-        clips = read_manifest(options.manifest).clips
+        sources = [Path(clip.path) for clip in read_manifest(options.manifest).clips]
         with tempfile.TemporaryDirectory() as folder:
-            paths = [Path(clip.path) for clip in clips[: options.most]]
+            paths = sources[: options.most]
             if options.seconds is not None:
-                paths = join(clips, Path(folder), options.most, round(options.seconds * FPS), options.height)
+                paths = join(sources, Path(folder), options.most, round(options.seconds * FPS), options.height)
             figures = measure(paths, Path(folder))
     except LSNError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -73,15 +73,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def join(clips: Sequence[Clip], folder: Path, num_videos: int, num_frames: int, height: int) -> list[Path]:
-    """Videos of random clips one after the other, coded as ffmpeg does by itself."""
+def join(sources: Sequence[Path], folder: Path, num_videos: int, num_frames: int, height: int) -> list[Path]:
+    """Videos of random sources one after the other, coded as ffmpeg does by itself."""
     rng, width, paths = random.Random(0), height * 4 // 3, []
     for number in range(num_videos):
         path = folder / f"{number}.mp4"
         with VideoWriter(path, fps=FPS, width=width, height=height, crf=23) as writer:
             left = num_frames
             while left > 0:
-                with open_clip(rng.choice(clips)) as reader:
+                with open_video(rng.choice(sources)) as reader:
                     for _, frame_HWC in reader:
                         if left > 0:
                             writer.write(fill(frame_HWC, height, width))

@@ -1,18 +1,21 @@
 """The HO-ConvLSTM beside its equations written down literally, and beside Keras' ConvLSTM2D.
 
 Over 16 frames of maps of the size of each stage of a ResNet-50, from the reduced input z to the hidden states. Both
-sides have the same weights, and that they agree is checked first. The literal side does what the equations say at each
-frame: N convolutions over concatenated windows, N - 1 from A to A, one from z and one from A_N to the gates. The rows
-of a stage: a call for inference, and the part of it after the convolution from z; a call with its gradients; and the
-time over that of the convolutions alone, all frames in one batch, which no recurrence can beat.
+sides have the same weights, and how far each is from the literal side in float64 on the CPU is told first. The literal
+side does what the equations say at each frame: N convolutions over concatenated windows, N - 1 from A to A, one from z
+and one from A_N to the gates. The rows of a stage: a call for inference, and the part of it after the convolution from
+z; a call with its gradients; and the time over that of the convolutions alone, all frames in one batch, which no
+recurrence can beat.
 
     python benchmarks/recurrence.py
     python benchmarks/recurrence.py --literal-format contiguous
+    python benchmarks/recurrence.py --device cuda --precision bf16 --batch 16
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -27,12 +30,15 @@ from lsn.models import ConvLSTM, HOConvLSTM
 
 STAGES = ((256, 56), (512, 28), (1024, 14), (2048, 7))
 NUM_FRAMES = 16
+LARGEST_DIFFERENCE = {"float32": 1e-5, "bf16": 2e-2}
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", choices=("float32", "bf16"), default="float32")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--turns", type=int, default=20)
     parser.add_argument("--shrink", type=int, default=1, help="divides the sides of the maps, for a quick look")
@@ -40,24 +46,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     tune_allocator()
-    for channels, side in STAGES:
-        torch.manual_seed(0)
-        block = HOConvLSTM(channels).eval().to(memory_format=torch.channels_last)
-        other = HOConvLSTM(channels).eval().to(memory_format=FORMATS[options.literal_format])
-        other.load_state_dict(block.state_dict())
-        N, D, side = options.batch * NUM_FRAMES, block.hidden_channels, max(1, side // options.shrink)
-        z_NDHW = torch.randn(N, D, side, side).relu()
-        ours = z_NDHW.contiguous(memory_format=torch.channels_last).unflatten(0, (-1, NUM_FRAMES))
-        theirs = z_NDHW.contiguous(memory_format=FORMATS[options.literal_format]).unflatten(0, (-1, NUM_FRAMES))
-        name = f"{channels} channels, {side}x{side}"
-        compare_stage(name, (block, ours), (other, theirs), options.turns)
-    compare_keras(options)
+    with torch.autocast(options.device, torch.bfloat16, enabled=options.precision == "bf16"):
+        for channels, side in STAGES:
+            torch.manual_seed(0)
+            block = HOConvLSTM(channels).eval().to(options.device, memory_format=torch.channels_last)
+            other = copy.deepcopy(block).to(memory_format=FORMATS[options.literal_format])
+            N, D, side = options.batch * NUM_FRAMES, block.hidden_channels, max(1, side // options.shrink)
+            z_NDHW = torch.randn(N, D, side, side).relu().to(options.device)
+            ours = z_NDHW.contiguous(memory_format=torch.channels_last).unflatten(0, (-1, NUM_FRAMES))
+            theirs = z_NDHW.contiguous(memory_format=FORMATS[options.literal_format]).unflatten(0, (-1, NUM_FRAMES))
+            name = f"{channels} channels, {side}x{side}"
+            compare_stage(name, (block, ours), (other, theirs), options)
+    if options.device == "cpu":
+        compare_keras(options)
     return 0
 
 
-def compare_stage(name: str, ours: tuple[HOConvLSTM, Tensor], theirs: tuple[HOConvLSTM, Tensor], turns: int) -> None:
-    expected, got = literal(*theirs), fast(*ours)
-    print(f"{name}: largest difference {(expected - got).abs().max():.1e}")
+def compare_stage(
+    name: str, ours: tuple[HOConvLSTM, Tensor], theirs: tuple[HOConvLSTM, Tensor], options: argparse.Namespace
+) -> None:
+    (block, z_BTDHW), turns = ours, options.turns
+    with torch.no_grad():
+        exact = literal(copy.deepcopy(block).cpu().double(), z_BTDHW[:1].cpu().double())
+        far = [(run(*side)[:1].cpu() - exact).abs().max() for run, side in ((fast, ours), (literal, theirs))]
+    print(f"{name}: largest difference from float64, ours {far[0]:.1e}, literal {far[1]:.1e}")
+    if max(far) > LARGEST_DIFFERENCE[options.precision]:
+        raise SystemExit("the sides do not compute the same")
     with torch.inference_mode():
         compare("  literal / ours, inference", lambda: literal(*theirs), lambda: fast(*ours), turns)
         our_gates, their_gates = (
@@ -121,7 +135,7 @@ def convolutions(block: HOConvLSTM, z_BTDHW: Tensor) -> Callable[[], object]:
 
     def maps(channels: int) -> Tensor:
         shape = len(z_NDHW), channels, *z_NDHW.shape[2:]
-        return torch.randn(shape).contiguous(memory_format=torch.channels_last)
+        return torch.randn(shape, device=z_NDHW.device).contiguous(memory_format=torch.channels_last)
 
     joint, recalled = maps(kernel.shape[1]), maps(block.cell.recurrent_gates.in_channels)
     padding = kernel.shape[-1] // 2

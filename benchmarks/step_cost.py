@@ -1,9 +1,10 @@
 """What a step of a stream costs beside a bare CNN on one frame, and beside running the whole window at each frame.
 
 The sides take turns in one run; the ratio of each turn is printed as median and quartiles. That the step gives the
-numbers of the window is checked first.
+numbers of the window is checked first. On a GPU the step is also captured as a CUDA graph and replayed.
 
     python benchmarks/step_cost.py --model lsn_resnet50 --size 224 --compile
+    python benchmarks/step_cost.py --model lsn_resnet50 --size 224 --compile --device cuda --turns 100
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import argparse
 import copy
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import timm
 import torch
@@ -22,6 +23,7 @@ from lsn.inference.stream import StreamPool
 from lsn.machine import tune_allocator
 from lsn.models.compile import compile_model
 from lsn.models.fuse import fuse
+from lsn.models.state import StreamState
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,9 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--turns", type=int, default=20)
     parser.add_argument("--streams", type=int, default=8, help="of the pool")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--compile", action="store_true", help="every side, with frozen weights")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
+    torch.set_default_device(options.device)
     torch.manual_seed(0)
     tune_allocator()
     model = lsn.create_model(options.model, num_classes=174).eval().to(memory_format=torch.channels_last)
@@ -62,6 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 1
         step = lambda: fused.step(frame_BCHW, state)  # noqa: E731
         compare("step / bare CNN on one frame", step, lambda: run_cnn(frame_BCHW), options.turns)
+        if options.device.startswith("cuda"):
+            replay = captured_step(fused, frame_BCHW, state)
+            compare("step / step as a CUDA graph", step, replay, options.turns)
+            compare("step as a CUDA graph / bare CNN on one frame", replay, lambda: run_cnn(frame_BCHW), options.turns)
         if options.compile:
             compare("step / bare CNN that is not compiled", step, lambda: cnn(frame_BCHW), options.turns)
         compare(f"window of {options.frames} / step", lambda: fused(clip_BTCHW), step, max(3, options.turns // 4))
@@ -89,6 +97,33 @@ def compiled_copy(model: lsn.models.Recognizer) -> lsn.models.Recognizer:
     return model
 
 
+def captured_step(
+    model: lsn.models.Recognizer, frame_BCHW: torch.Tensor, state: StreamState
+) -> Callable[[], torch.Tensor]:
+    """A step, recorded once, that goes on from where it last stood; checked against steps as they are."""
+    standing = state.map(torch.clone)
+    graph, aside = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        for _ in range(3):
+            model.step(frame_BCHW, standing)
+    torch.cuda.current_stream().wait_stream(aside)
+    with torch.cuda.graph(graph):
+        logits_BK, after = model.step(frame_BCHW, standing)
+        for name, tensor in standing.tensors().items():
+            tensor.copy_(after.tensors()[name])
+
+    def replay() -> torch.Tensor:
+        graph.replay()
+        return logits_BK
+
+    for number in range(3):
+        expected, state = model.step(frame_BCHW, state)
+        if (difference := (replay() - expected).abs().max().item()) > 1e-4:
+            raise SystemExit(f"CUDA graph, step {number}: the scores differ by {difference:.1e}")
+    return replay
+
+
 def compare_pool(model: lsn.models.Recognizer, options: argparse.Namespace) -> None:
     """One step of a pool against a step of each stream alone."""
     size = {"height": options.size, "width": options.size}
@@ -96,7 +131,8 @@ def compare_pool(model: lsn.models.Recognizer, options: argparse.Namespace) -> N
         StreamPool(model, options.streams, **size),
         [StreamPool(model, 1, **size) for _ in range(options.streams)],
     )
-    frames = list(torch.randint(0, 256, (options.streams, 3, options.size, options.size), dtype=torch.uint8))
+    shape = options.streams, 3, options.size, options.size
+    frames = list(torch.randint(0, 256, shape, dtype=torch.uint8, device="cpu"))  # as cameras give them
     together = {pool.join(): frame for frame in frames}
     for single in alone:
         single.join()

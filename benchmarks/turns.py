@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+import torch
 
 
 def compare(name: str, left: Callable[[], object], right: Callable[[], object], turns: int) -> float:
@@ -22,7 +23,15 @@ def compare(name: str, left: Callable[[], object], right: Callable[[], object], 
 
 
 def seconds(run: Callable[[], object]) -> float:
-    """Wall clock of one call."""
+    """Wall clock of one call, with what it has a GPU do."""
+    finish_gpu()
     start = time.perf_counter()
     run()
+    finish_gpu()
     return time.perf_counter() - start
+
+
+def finish_gpu() -> None:
+    """Waits for what a GPU, if one is in use, has still to do."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
