@@ -73,7 +73,7 @@ def run(options: argparse.Namespace, num_frames: int, checkpointing: bool) -> tu
     before = status("VmRSS")
     step()
     peak = status("VmHWM") - before
-    return peak / 1e6, median(seconds(step) for _ in range(options.steps))
+    return peak * 1024 / 1e9, median(seconds(step) for _ in range(options.steps))
 
 
 def status(name: str) -> int:

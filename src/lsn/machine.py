@@ -10,7 +10,7 @@ from pathlib import Path
 
 _M_TRIM_THRESHOLD = -1  # the numbers of malloc.h
 _M_MMAP_THRESHOLD = -3
-_KEEP_BYTES, _KEEP_LITTLE_BYTES = 1 << 30, 1 << 25
+_KEEP_BYTES, _KEEP_LITTLE_BYTES = 1 << 30, 1 << 26
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -55,7 +55,7 @@ def tune_allocator(*, spare_memory: bool = False) -> bool:
     cleared anew, page by page. The command line and every training run call it. Other C libraries are left as they are.
 
     Args:
-        spare_memory: keep small blocks only. Kept ones leave holes, which made a training step with gradient
+        spare_memory: keep blocks up to 64 MiB only. Kept ones leave holes, which made a training step with gradient
             checkpointing take twice the memory that it needs.
 
     Returns:
@@ -66,6 +66,5 @@ def tune_allocator(*, spare_memory: bool = False) -> bool:
     libc = ctypes.CDLL(None)
     if not (hasattr(libc, "gnu_get_libc_version") and hasattr(libc, "mallopt")):
         return False
-    keep = _KEEP_LITTLE_BYTES if spare_memory else _KEEP_BYTES
-    accepted = [libc.mallopt(option, keep) for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD)]
-    return all(accepted)
+    largest = _KEEP_LITTLE_BYTES if spare_memory else _KEEP_BYTES
+    return all([libc.mallopt(_M_MMAP_THRESHOLD, largest), libc.mallopt(_M_TRIM_THRESHOLD, _KEEP_BYTES)])

@@ -5,7 +5,6 @@ import re
 import pytest
 import torch
 
-from lsn.data import read_manifest
 from lsn.video import open_video, write_video
 
 
@@ -31,7 +30,7 @@ def test_figures_of_both_sides(benchmark, videos, capsys, joined):
 
 
 def test_joined_videos_are_of_the_length_and_height_asked_for(benchmark, videos, tmp_path):
-    (path,) = benchmark.join(read_manifest(videos).clips, tmp_path, 1, 47, 36)
+    (path,) = benchmark.join(sorted(videos.rglob("*.mp4")), tmp_path, 1, 47, 36)
     with open_video(path) as video:
         assert video.num_frames == 47
         assert next(iter(video))[1].shape == (36, 48, 3)

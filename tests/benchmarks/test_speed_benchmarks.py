@@ -40,7 +40,7 @@ def test_networks_beside_their_control_and_over_lengths(import_script, capsys):
     assert network.main(["control", *model]) == 0
     assert network.main(["length", *model, "--frames", "2", "4"]) == 0
     out = capsys.readouterr().out
-    assert "lsn_test_resnet / tsn_test_resnet, 16 frames of 32, training step" in out
+    assert "lsn_test_resnet / tsn_test_resnet, 1 x 16 frames of 32, training step" in out
     assert float(re.search(r"multiply-adds: (\S+)", out)[1]) > 1
     assert "4 frames / 2 frames" in out
 
