@@ -21,7 +21,7 @@ COMMANDS = [
 
 
 def test_there_are_commands_to_check():
-    assert {page for page, _ in COMMANDS} >= {"benchmarks.md", "reproduction.md"}
+    assert {page for page, _ in COMMANDS} >= {"results.md", "reproduction.md"}
 
 
 @pytest.mark.parametrize(("page", "line"), COMMANDS)

@@ -10,8 +10,9 @@ Shapes: B clips, T frames, N = B * T, C channels, H height, W width, K classes.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain, groupby
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from lsn.errors import ModelError
 from lsn.models.backbone import Stage, cut_blocks, run_modules
 from lsn.models.layout import normalize_frames
 from lsn.models.memory import ConvLSTM, MemoryState
-from lsn.models.recompute import recompute
+from lsn.models.recompute import norms_in_training, recompute
 from lsn.models.shift import Direction, ShiftCall, install_shift
 from lsn.models.state import StreamState
 
@@ -233,12 +234,24 @@ class Recognizer(nn.Module):
         if not again:
             return self._run(modules, x_BTCHW, past or {})
         left: dict[str, Tensor] = {}
-        for block in cut_blocks(self.cnn, modules):
-            run = partial(self._run, block)
-            parts = [self.cnn.get_submodule(name) for name in block]
-            x_BTCHW, left_by_block = recompute(run, x_BTCHW, past or {}, parts, cut=self.is_causal)
-            left |= left_by_block
+        for names in self._runs_to_recompute(modules):
+            parts = [self.cnn.get_submodule(name) for name in names]
+            x_BTCHW, left_by_run = recompute(partial(self._run, names), x_BTCHW, past or {}, parts, cut=self.is_causal)
+            left |= left_by_run
         return x_BTCHW, left
+
+    def _runs_to_recompute(self, modules: Sequence[str]) -> Iterator[list[str]]:
+        """Names of modules that are computed again together: by block, or all that can be cut in time.
+
+        The latter hold the activations of a few frames only, and keep nothing between the blocks.
+        """
+
+        def may_cut(block: list[str]) -> bool:
+            return self.is_causal and not norms_in_training(self.cnn.get_submodule(name) for name in block)
+
+        for together, group in groupby(cut_blocks(self.cnn, modules), key=may_cut):
+            blocks = list(group)
+            yield from [list(chain.from_iterable(blocks))] if together else blocks
 
     def _run(
         self, modules: Sequence[str], x_BTCHW: Tensor, past: Mapping[str, Tensor]

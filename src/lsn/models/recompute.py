@@ -7,7 +7,7 @@ Shapes: B clips, T frames, C channels, H height, W width.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
@@ -42,7 +42,7 @@ def recompute(
         modules: what `run` runs.
         cut: whether parts of the clips may run one after the other, the past handed on.
     """
-    norms = [norm for module in modules for norm in module.modules() if isinstance(norm, _BatchNorm) and norm.training]
+    norms = norms_in_training(modules)
     whole = norms or not cut
     chunk_frames = x_BTCHW.shape[1] if whole else max(1, CHUNK_FRAMES // max(1, len(x_BTCHW)))
     outputs = []
@@ -53,6 +53,11 @@ def recompute(
         )
         outputs.append(y_BTCHW)
     return torch.cat(outputs, dim=1) if len(outputs) > 1 else outputs[0], past
+
+
+def norms_in_training(modules: Iterable[nn.Module]) -> list[_BatchNorm]:
+    """The batch norms of the modules that take their statistics from the frames."""
+    return [norm for module in modules for norm in module.modules() if isinstance(norm, _BatchNorm) and norm.training]
 
 
 @contextmanager
