@@ -67,4 +67,6 @@ def tune_allocator(*, spare_memory: bool = False) -> bool:
     if not (hasattr(libc, "gnu_get_libc_version") and hasattr(libc, "mallopt")):
         return False
     largest = _KEEP_LITTLE_BYTES if spare_memory else _KEEP_BYTES
-    return all([libc.mallopt(_M_MMAP_THRESHOLD, largest), libc.mallopt(_M_TRIM_THRESHOLD, _KEEP_BYTES)])
+    thresholds = {_M_MMAP_THRESHOLD: largest, _M_TRIM_THRESHOLD: _KEEP_BYTES}
+    accepted = [libc.mallopt(option, size) for option, size in thresholds.items()]
+    return all(accepted)
