@@ -7,6 +7,7 @@ prints it as one line and exits with 2; `--debug` shows the traceback.
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
 
 
@@ -36,6 +37,24 @@ class WeightsError(LSNError):
 
 class TrainingError(LSNError):
     """Training cannot go on."""
+
+
+def shown(value: object, *, most: int = 80) -> str:
+    """A value as an error message shows it: its `repr`, cut in the middle where it is long.
+
+    Of containers no more than the first elements are looked at, since aliases in a YAML file of some hundred bytes can
+    stand for a value of gigabytes.
+    """
+    try:
+        text = _REPR.repr(value)
+    except ValueError:  # Python writes no integer of more than 4300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= most else f"{text[: most - 20]}...{text[-17:]}"
+
+
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = 80
+_REPR.maxlevel = 3
 
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:

@@ -28,6 +28,7 @@ from lsn.cli.predict import predict
 from lsn.cli.recipes import recipes
 from lsn.cli.report import report
 from lsn.cli.reproduce import reproduce
+from lsn.cli.signals import Stopped, handling_stop_signals, raise_stopped
 from lsn.cli.stream import stream
 from lsn.cli.timeline import timeline
 from lsn.cli.train import train
@@ -96,7 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: what follows `lsn`; by default what the process was given.
 
     Returns:
-        The exit code: 0, 2 for an error that the user can mend, 130 after Ctrl-C, 1 for a bug.
+        The exit code: 0, 2 for an error that the user can mend, 1 for a bug, 128 and the signal's number after a signal
+        (130 after Ctrl-C).
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     tokens = [token for token in given if token != "--debug"]
@@ -105,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")
     tune_allocator()
     tune_threads()
-    with _logging_to_stderr(debug):
+    with _logging_to_stderr(debug), handling_stop_signals(raise_stopped):
         try:
             status = app(tokens, exit_on_error=False, print_error=False, verbose=False)
             sys.stdout.flush()
@@ -113,9 +115,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except BrokenPipeError:  # whoever read the output has left; nothing more to say, not at exit either
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return EXIT_BUG
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             error_line("interrupted", style="yellow")
-            return EXIT_INTERRUPTED
+            return interrupt.exit_code if isinstance(interrupt, Stopped) else EXIT_INTERRUPTED
         except (LSNError, CycloptsError, OSError) as error:
             if debug:
                 traceback.print_exc()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lsn.errors import DataError
+from lsn.files import read_bytes
 
 _MAX_NAMES = 10
 
@@ -19,15 +20,11 @@ def read_text(path: str | Path, what: str) -> str:
         what: what the file is for, in the error for a missing one ("manifest", "labels file").
 
     Raises:
-        DataError: the file is missing, is a folder, or is not UTF-8 (with the line of the first bad byte).
+        DataError: the file is missing, is no regular file, is too large, or is not UTF-8 (with the line of the first
+            bad byte).
     """
     path = Path(path)
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such {what}; check the path (relative paths start from {Path.cwd()})") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot read this {what}: {error.strerror}") from None
+    data = read_bytes(path, what, error=DataError)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
