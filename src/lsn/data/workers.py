@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -49,8 +50,14 @@ def exit_with_parent(*_: object) -> None:
     Else it would wait for work for ever: the pipe that brings it is held open by its fellow workers too, and the
     parent that torch's own watchdog looks at is the server that workers are forked from, which lives as long as they.
 
+    Signals that ask to stop are left to the parent, which ends its workers. A terminal sends them to all.
+
     Arguments are not looked at: torch gives the worker's number.
     """
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
     assert parent is not None
 
