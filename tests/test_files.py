@@ -121,6 +121,10 @@ def test_an_output_is_no_input_by_whatever_name(tmp_path):
             check_outputs([None, tmp_path / name], ["rtsp://camera", "0", None, video])
     with pytest.raises(ConfigError, match=r"new\.mp4: two outputs"):
         check_outputs([tmp_path / "new.mp4", tmp_path / "folder/../new.mp4"], [video])
+    (tmp_path / "folder/1.jpg").touch()
+    with pytest.raises(ConfigError, match=r"1\.jpg: would be written over .*folder, which is read"):
+        check_outputs([tmp_path / "folder/1.jpg"], [tmp_path / "folder"])
+    check_outputs([tmp_path / "folder/new.jpg"], [tmp_path / "folder"])
     check_outputs([tmp_path / "a.mp4", tmp_path / "b.mp4"], [video, "rtsp://camera", "nul\0"])
     assert video.read_bytes() == b"video"
 

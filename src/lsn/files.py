@@ -141,10 +141,11 @@ def check_outputs(outputs: Iterable[str | Path | None], inputs: Iterable[str | P
 
     Args:
         outputs: files to be written; None is no file.
-        inputs: files and folders that are read; what names no file (a camera, an address, None) is passed over.
+        inputs: files, and folders of frames, that are read; what names no file (a camera, an address, None) is passed
+            over.
 
     Raises:
-        ConfigError: an output is an input or another output.
+        ConfigError: an output is an input, exists already inside an input folder, or is another output.
     """
     read = [Path(path) for path in inputs if path is not None and "\0" not in str(path)]
     written: list[Path] = []
@@ -153,7 +154,7 @@ def check_outputs(outputs: Iterable[str | Path | None], inputs: Iterable[str | P
             continue
         path = Path(output)
         for source in read:
-            if _is_same(path, source):
+            if _is_same(path, source) or (source.is_dir() and path.exists() and _is_inside(path, source)):
                 raise ConfigError(f"{path}: would be written over {source}, which is read; choose another name")
         for other in written:
             if _is_same(path, other):
@@ -166,6 +167,10 @@ def _is_same(a: Path, b: Path) -> bool:
         return a.samefile(b)
     except OSError:  # one of them is not there yet
         return os.path.realpath(a) == os.path.realpath(b)
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def read_bytes(path: str | Path, what: str, *, error: type[LSNError], max_bytes: int = MAX_TEXT_BYTES) -> bytes:

@@ -190,7 +190,7 @@ def test_several_videos_for_one_annotated_file(lsn, weights, clip):
 def test_a_video_is_not_overwritten_by_its_annotation(lsn, weights, clip, tmp_path):
     path = Path(shutil.copy(clip, tmp_path / "clip.mp4"))
     before = path.read_bytes()
-    assert "is the video itself" in lsn("predict", weights, path, "--annotate", path).one_error_line()
+    assert "would be written over" in lsn("predict", weights, path, "--annotate", path).one_error_line()
     assert path.read_bytes() == before
 
 

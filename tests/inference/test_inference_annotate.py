@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from inference_helpers import LABELS, noisy_frames
 from PIL import Image
 
-from lsn.errors import VideoError
+from lsn.errors import ConfigError, VideoError
 from lsn.inference.annotate import _steady, write_annotated_video
 from lsn.inference.font import dejavu_sans
 from lsn.inference.overlay import Overlay, Track, printable, shorten
@@ -166,7 +166,7 @@ def test_a_real_prediction_is_drawn(loaded, videos, tmp_path):
 
 def test_the_video_itself_is_never_replaced(videos):
     before = (videos / "0.mp4").read_bytes()
-    with pytest.raises(VideoError, match=r"0\.mp4: would replace"):
+    with pytest.raises(ConfigError, match=r"0\.mp4: would be written over"):
         write_annotated_video(videos / "0.mp4", PREDICTION, videos / ".." / videos.name / "0.mp4")
     assert (videos / "0.mp4").read_bytes() == before
 

@@ -128,8 +128,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _describe(error: Exception) -> str:
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror is not None:
+        return error.strerror if error.filename is None else f"{os.fsdecode(error.filename)}: {error.strerror}"
     if not isinstance(error, CycloptsError):
         return str(error)
     text = str(error)
@@ -143,15 +143,23 @@ def _describe(error: Exception) -> str:
 
 def _report_bug(error: Exception) -> int:
     """Shows what the user could not have caused, whole: a run of hours must not fail without its traceback."""
-    if type(error).__name__ == "OutOfMemoryError":
+    if memory := _full_memory(error):
         error_line(
-            "the GPU's memory is full; lower training.batch_size (and raise training.accumulate), set "
+            f"{memory} is full; lower training.batch_size (and raise training.accumulate), set "
             "training.grad_checkpointing=true or training.precision=bf16, or lower evaluation.batch_size"
         )
         return EXIT_USER_ERROR
     traceback.print_exc()
     error_line(f"this is a bug in LSN, not a mistake of yours: {type(error).__name__} in lsn {__version__}")
     return EXIT_BUG
+
+
+def _full_memory(error: Exception) -> str | None:
+    """Which memory an error says is full, if any."""
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported here
+        return "the GPU's memory"
+    is_full = isinstance(error, MemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(error)
+    return "the memory" if is_full else None
 
 
 class _StderrHandler(logging.Handler):

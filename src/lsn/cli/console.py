@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterable
+from typing import Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -13,14 +17,41 @@ _PIPE_WIDTH = 1000
 """Columns where there is no terminal, so that lines are not broken for a program that reads them."""
 
 
+# What a terminal takes for commands (C0 but for tab and line feed, DEL, C1), and what turns the direction of text.
+_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def visible(text: str) -> str:
+    """The text with a sign in the place of every character that would command the terminal, such as ESC as ␛."""
+    return _UNSAFE.sub(lambda found: chr(0x2400 + ord(found[0])) if found[0] < " " else "\ufffd", text)
+
+
+class SafeConsole(Console):
+    """A console on which labels and names of files, whatever they hold, are seen and not obeyed."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Yields the segments of what is printed; those of rich itself may command the terminal."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(visible(segment.text), segment.style)
+
+
 def is_main_process() -> bool:
     """Whether this process is the one that prints; under torchrun only the first does."""
     return os.environ.get("RANK", "0") == "0"
 
 
+def plain_console(**options: Any) -> Console:
+    """A console that prints text as it is, in the main process only.
+
+    Args:
+        options: of rich's Console.
+    """
+    return SafeConsole(markup=False, emoji=False, highlight=False, quiet=not is_main_process(), **options)
+
+
 def output() -> Console:
     """The console of results, on standard output."""
-    console = Console(markup=False, emoji=False, highlight=False, quiet=not is_main_process())
+    console = plain_console()
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = _PIPE_WIDTH
     return console
@@ -30,7 +61,7 @@ def error_line(text: str, *, style: str = "red") -> None:
     """Prints a line on standard error (several, for a list of problems); every process may speak."""
     rank = f" [rank {os.environ['RANK']}]" if "RANK" in os.environ else ""
     line = Text(f"lsn{rank}: ", style=f"bold {style}").append(text, style="default")
-    Console(stderr=True).print(line, soft_wrap=True)
+    SafeConsole(stderr=True).print(line, soft_wrap=True)
 
 
 def columns(*headers: str, right: tuple[str, ...] = ()) -> Table:

@@ -14,6 +14,7 @@ from lsn.cli.prepare import extract_frames, prepare
 from lsn.cli.progress import counting_progress
 from lsn.config import DataConfig
 from lsn.errors import ConfigError, DataError
+from lsn.files import check_outputs
 
 if TYPE_CHECKING:
     from lsn.data import Description, Problem
@@ -101,6 +102,10 @@ def show(
     from lsn.data import describe, probe, read_manifest, thinned
 
     clips = read_manifest(manifest, root=root, labels=labels, group_column=group_column)
+    check_outputs(
+        [sheet],
+        [*(path for path in (manifest, labels) if path and Path(path).is_file()), *(clip.path for clip in clips.clips)],
+    )
     opened = thinned(clips, MOST_OPENED)
     with counting_progress("opening clips") as progress:
         description = describe(clips, probe(opened, progress=progress))

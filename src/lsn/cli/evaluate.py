@@ -13,6 +13,7 @@ from lsn.cli.train import print_metrics
 from lsn.cli.views import Average, Crops, chosen_views, run_config
 from lsn.config import RunConfig
 from lsn.errors import ConfigError
+from lsn.files import check_outputs
 
 if TYPE_CHECKING:
     from lsn.data import Manifest
@@ -56,7 +57,7 @@ def evaluate(
     wanted_top1
         Accuracy from 0 to 1 to keep when stopping early, with --anytime; by default it may cost one point.
     out
-        Write evaluation.json, predictions.csv and report.html into this folder.
+        Write evaluation.json, predictions.csv and report.html into this folder, which must not be one of weights.
     reader
         Decoder of video files.
     on_unreadable
@@ -76,6 +77,8 @@ def evaluate(
         raise ConfigError("--root and --labels tell how to read a manifest; add the manifest, or leave them out")
     if wanted_top1 is not None and not anytime:
         raise ConfigError("--wanted-top1 is the accuracy to keep when stopping early; add --anytime, or leave it out")
+    if out is not None:
+        _check_out(out, data, labels)
     from lsn.inference.anytime import check_anytime
     from lsn.inference.evaluate import evaluate as run_evaluation
     from lsn.inference.protocol import EvaluationProtocol
@@ -119,6 +122,18 @@ def evaluate(
     if out is not None and is_main_process():
         result.save(out)
         console.print(f"\nEvery video  {out / 'predictions.csv'}\nReport       {write_report(out, weights=weights)}")
+
+
+def _check_out(out: Path, data: str | None, labels: str | None) -> None:
+    """Refuses a folder in which an evaluation would replace something else.
+
+    What lies beside weights is their validation, which their event threshold and their report are made from.
+    """
+    if any((out / name).exists() for name in ("config.json", "model.safetensors", "checkpoint.pt")):
+        raise ConfigError(
+            f"{out}: holds weights and their own validation, which this evaluation would replace; choose another --out"
+        )
+    check_outputs([out / name for name in ("evaluation.json", "predictions.csv", "report.html")], [data, labels])
 
 
 def _manifest(

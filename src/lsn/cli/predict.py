@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from lsn.cli.console import bar, error_line, output, percent
-from lsn.cli.views import Average, Crops, chosen_views, run_config
+from lsn.cli.views import Average, Crops, chosen_views, run_config, weights_files
 from lsn.errors import ConfigError, VideoError
+from lsn.files import check_outputs
 
 if TYPE_CHECKING:
     from lsn.inference.predictor import Prediction
@@ -67,8 +68,7 @@ def predict(
         raise ConfigError(f"--top is {top}; it must be at least 1")
     if annotate is not None and len(videos) > 1:
         raise ConfigError(f"--annotate writes one video; got {len(videos)} videos")
-    if annotate is not None and annotate.exists() and annotate.samefile(videos[0]):
-        raise ConfigError(f"{annotate}: is the video itself; give --annotate another name")
+    check_outputs([annotate], [*videos, *weights_files(weights)])
     from lsn.inference.predictor import Predictor
 
     views = chosen_views(run_config(weights), clips=clips, crops=crops, average=average)

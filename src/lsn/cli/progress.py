@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from lsn.cli.console import is_main_process, percent
+from lsn.cli.console import percent, plain_console
 
 if TYPE_CHECKING:
     from lsn.inference.metrics import Metrics
@@ -129,7 +129,7 @@ class _Pace:
 
 
 def _console() -> Console:
-    console = Console(stderr=True, markup=False, emoji=False, highlight=False, quiet=not is_main_process())
+    console = plain_console(stderr=True)
     if not console.is_terminal:
         console.soft_wrap = True
     return console

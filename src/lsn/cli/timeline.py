@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from lsn.cli.console import columns, output, percent
 from lsn.cli.progress import counting_progress
 from lsn.cli.streaming import StreamOptions, event_line, streaming_predictor
-from lsn.files import write_text
+from lsn.files import check_outputs, write_text
 
 EVENTS_NAME, PICTURE_NAME, VIDEO_NAME = "events.jsonl", "timeline.png", "annotated.mp4"
 
@@ -37,12 +37,13 @@ def timeline(
         The folder; by default the video's name with -timeline, here.
     """
     options = options or StreamOptions()
+    folder = out or Path(f"{video.stem}-timeline")
+    check_outputs([folder / name for name in (EVENTS_NAME, PICTURE_NAME, VIDEO_NAME)], [video])
     predictor, remarks = streaming_predictor(weights, options)
     from lsn.inference.annotate import write_track_video
     from lsn.inference.stream.timeline import make_timeline
     from lsn.report.timeline import write_timeline_picture
 
-    folder = out or Path(f"{video.stem}-timeline")
     console = output()
     for remark in remarks:
         console.print(remark, style="dim")

@@ -1,4 +1,4 @@
-"""How `evaluate` and `predict` look at a video: as the run did, unless the command line says otherwise."""
+"""What commands read of a weights folder; how they look at a video: as the run did, unless told otherwise."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ def run_config(weights: Path) -> RunConfig | None:
     """The recipe that a weights folder was trained with; None if only the weights were copied."""
     path = weights / "recipe.yaml"
     return load_config(path) if path.is_file() else None
+
+
+def weights_files(weights: Path) -> list[Path]:
+    """The files of a weights folder that commands read, whether they are there or not."""
+    return [weights / name for name in ("config.json", "model.safetensors", "recipe.yaml", "evaluation.json")]
 
 
 def chosen_views(

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from lsn.errors import VideoError
+from lsn.files import check_outputs
 from lsn.inference.overlay import Overlay, Track
 from lsn.inference.predictor import Prediction
 from lsn.inference.source import Video, open_source
@@ -43,7 +43,8 @@ def write_annotated_video(
         reader: decoder of video files.
 
     Raises:
-        VideoError: the video cannot be read, the file cannot be written, or it is the video itself.
+        VideoError: the video cannot be read, or the file cannot be written.
+        ConfigError: the file is the video itself.
     """
     track = Track(prediction.labels, prediction.running_TK(), prediction.frame_pts_seconds)
     write_track_video(video, track, path, fps=fps, reader=reader)
@@ -60,10 +61,10 @@ def write_track_video(
     """Writes a video with what a track says at each time drawn on it; see `write_annotated_video`.
 
     Raises:
-        VideoError: the video cannot be read, the file cannot be written, or it is the video itself.
+        VideoError: the video cannot be read, or the file cannot be written.
+        ConfigError: the file is the video itself.
     """
-    if isinstance(video, str | Path) and Path(video).resolve() == Path(path).resolve():
-        raise VideoError(f"{path}: would replace the video that it is made from; give another name")
+    check_outputs([path], [video] if isinstance(video, str | Path) else [])
     with open_source(video, fps=fps, reader=reader) as frames:
         factor = enlargement(frames.info.width, frames.info.height)
         width, height = factor * frames.info.width, factor * frames.info.height
