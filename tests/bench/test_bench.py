@@ -63,7 +63,7 @@ def test_a_model_that_looks_ahead_does_not_stream():
     [
         ({"batch_size": 0}, "batch_size is 0; it must be at least 1"),
         ({"size": 0}, "size is 0"),
-        ({"seconds": 0.0}, "seconds is 0.0; it must be a number above 0"),
+        ({"seconds": 0.0}, "seconds is 0.0; it must be above 0 and at most 3600"),
         ({"seconds": float("nan")}, "seconds is nan"),
     ],
 )

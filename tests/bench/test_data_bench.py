@@ -125,3 +125,9 @@ def test_the_command(videos, capsys):
     assert main(command) == 0
     out = capsys.readouterr().out
     assert "reading, data.num_workers=1" in out and "Bottleneck: " in out
+
+
+@pytest.mark.parametrize("seconds", ["nan", "-1", "0", "inf"])
+def test_a_time_that_nothing_is_measured_in_is_refused(videos, capsys, seconds):
+    assert main(["data", "bench", str(videos.train), "--seconds", seconds]) == 2
+    assert "must be above 0 and at most 3600" in capsys.readouterr().err

@@ -1,10 +1,12 @@
+import math
+
 import pytest
 import torch
 from inference_helpers import INPUT, LABELS, lively_model
 from torch import nn
 
 from lsn import create_model
-from lsn.errors import ModelError, VideoError
+from lsn.errors import ConfigError, ModelError, VideoError
 from lsn.inference.stream.verify import Check, verify
 from lsn.models import ConvLSTM, Recognizer
 from lsn.models.weights import save_weights
@@ -63,7 +65,12 @@ def test_bad_input_is_refused(tmp_path, videos):
     with pytest.raises(ModelError, match="cannot stream"):
         verify(saved(lively_model(shift="bidirectional"), tmp_path / "ahead"))
     weights = saved(lively_model(), tmp_path / "weights")
-    with pytest.raises(ModelError, match="at least 4"):
+    with pytest.raises(ConfigError, match="between 4 and 4096"):
         verify(weights, num_frames=3)
+    with pytest.raises(ConfigError, match="between 4 and 4096"):
+        verify(weights, num_frames=10**9)
+    for tolerance in (-1.0, math.nan, math.inf):  # nan would fail every check, infinity pass each
+        with pytest.raises(ConfigError, match="tolerance is"):
+            verify(weights, tolerance=tolerance)
     with pytest.raises(VideoError, match=r"0\.mp4: 3 frames; 32 are needed"):
         verify(weights, videos / "0.mp4")

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 
 from lsn.bench.model import training_step
-from lsn.bench.timing import time_runs
+from lsn.bench.timing import check_seconds, time_runs
 from lsn.config import RunConfig
 from lsn.data import ClipDataset, load_splits, make_loader
 from lsn.inference.device import resolve_device
@@ -98,8 +98,9 @@ def measure_data(config: RunConfig, *, num_clips: int = 64, seconds: float = 5.0
         seconds: time for the training steps, at least.
 
     Raises:
-        LSNError: the data is not sound, a clip cannot be read, or the model does not exist.
+        LSNError: the data is not sound, a clip cannot be read, the model does not exist, or the time is out of range.
     """
+    check_seconds(seconds)
     tune_allocator()
     manifest, _ = load_splits(config.data, config.training.seed)
     step = max(1, math.ceil(len(manifest) / num_clips))

@@ -18,7 +18,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lsn.bench.timing import Figure, time_runs
+from lsn.bench.timing import Figure, check_seconds, time_runs
 from lsn.config import EvaluationConfig, InputConfig
 from lsn.errors import ConfigError, LSNError
 from lsn.inference.device import eval_mode, forward_views
@@ -66,8 +66,7 @@ class Bench:
         for name in ("batch_size", "num_frames", "size"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ConfigError(f"{name} is {value}; it must be at least 1")
-        if not 0 < self.seconds < float("inf"):
-            raise ConfigError(f"seconds is {self.seconds}; it must be a number above 0")
+        check_seconds(self.seconds)
 
     def load(self) -> LoadedModel:
         """The model, with the input of its weights or of the usual kind.

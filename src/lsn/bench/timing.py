@@ -10,8 +10,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from lsn.errors import ConfigError
+
 FEWEST_RUNS = 3
 """Runs that are timed whatever they take, after one that warms up."""
+MAX_SECONDS = 3600.0
+
+
+def check_seconds(seconds: float) -> None:
+    """Refuses a time that nothing can be measured for.
+
+    Raises:
+        ConfigError: it is not above 0, or more than an hour.
+    """
+    if not 0 < seconds <= MAX_SECONDS:
+        raise ConfigError(f"seconds is {seconds}; it must be above 0 and at most {MAX_SECONDS:g}")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Shapes: T frames, C = 3 channels, H height, W width, B streams, K classes.
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import random
 import tempfile
@@ -17,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lsn.errors import ModelError, VideoError
+from lsn.errors import ConfigError, VideoError
 from lsn.inference.source import open_source
 from lsn.inference.stream.pool import StreamPool
 from lsn.models import Recognizer, StreamState
@@ -29,6 +30,8 @@ from lsn.video.transforms import TestTransform
 
 TOLERANCE = 1e-4
 """Largest difference of float32 logits that rounding explains."""
+MIN_FRAMES, MAX_FRAMES = 4, 4096
+"""Frames to compare on; they are held in memory."""
 POOL_STREAMS = 8
 SEED = 0
 
@@ -74,12 +77,15 @@ def verify(
         compile: hold the clip in one call, still not compiled, against the network as a compiler makes it.
 
     Raises:
-        ModelError: the model cannot stream, or there are too few frames.
+        ConfigError: too few or too many frames, or no finite tolerance.
+        ModelError: the model cannot stream.
         WeightsError: the weights cannot be read.
         VideoError: the video cannot be read.
     """
-    if num_frames < 4:
-        raise ModelError(f"{num_frames} frames to compare on; it must be at least 4")
+    if not MIN_FRAMES <= num_frames <= MAX_FRAMES:
+        raise ConfigError(f"{num_frames} frames to compare on; it must be between {MIN_FRAMES} and {MAX_FRAMES}")
+    if not 0 <= tolerance < math.inf:
+        raise ConfigError(f"tolerance is {tolerance}; it must be a finite number, 0 or more")
     loaded = load_weights(weights)
     model = loaded.model
     model.init_state(1, 32, 32)  # says it now if the model cannot stream
