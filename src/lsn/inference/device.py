@@ -19,17 +19,15 @@ def resolve_device(name: str | torch.device) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    reason = None
     try:
         device = torch.device(name)
-        if (torch.ones(1, device=device) + 1).item() != 2:  # some can be named, and even hold tensors, but not compute
-            reason = "it computes wrongly"
-        elif device.type == "cpu" and device.index:
-            reason = "all processors together are one device, cpu"
+        torch.ones(1, device=device).item()  # the meta device has tensors, but no numbers in them
+        if device.type == "cpu" and device.index:
+            raise ValueError("all processors together are one device, cpu")
     except Exception as error:  # a backend that is not there fails in every way
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-    if reason is not None:
-        raise ConfigError(f"device {shown(str(name))} cannot be used ({reason}); use cpu, cuda, cuda:1, mps or auto")
+        message = f"device {shown(str(name))} cannot be used ({reason}); use cpu, cuda, cuda:1, mps or auto"
+        raise ConfigError(message) from None
     return device
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -78,6 +78,27 @@ def load_state(path: str | Path, *, model: Recognizer) -> tuple[StreamState, dic
     device = next(model.parameters()).device
     extra = {name.removeprefix(_EXTRA): tensor for name, tensor in tensors.items() if name.startswith(_EXTRA)}
     return StreamState.from_tensors(state, height=height, width=width).map(lambda tensor: tensor.to(device)), extra
+
+
+def kept_tensor(tensors: Mapping[str, Tensor], name: str, *, dtype: torch.dtype, shape: Sequence[int | None]) -> Tensor:
+    """One of the tensors that were kept with a state.
+
+    Args:
+        tensors: as `load_state` gives them.
+        name: of the tensor.
+        dtype: type that it must have.
+        shape: shape that it must have; None is any size.
+
+    Raises:
+        WeightsError: it is missing, or of another type or shape.
+    """
+    tensor = tensors.get(name)
+    if tensor is None:
+        raise WeightsError(f"a damaged state of a stream (no {name})")
+    fits = tensor.ndim == len(shape) and all(b in (None, a) for a, b in zip(tensor.shape, shape, strict=True))
+    if tensor.dtype != dtype or not fits:
+        raise WeightsError(f"a damaged state of a stream ({name} is {TensorKind.of(tensor)})")
+    return tensor
 
 
 def weights_fingerprint(model: Recognizer) -> str:
