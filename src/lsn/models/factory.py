@@ -207,7 +207,7 @@ def _check_numbers(*, num_frames: int, dropout: float = 0.5, answer_frames: int 
     for key, most in _LARGEST.items():
         value = num_frames if key == "num_frames" else others.get(key, 1)
         if value is not None and not 1 <= value <= most:
-            raise ModelError(f"{key} is {shown(value)}; it must be at least 1 and at most {most:,}")
+            raise ModelError(f"{key} is {shown(value)}; it must be at least 1 and at most {most}")
     if not 0 <= dropout < 1:
         raise ModelError(f"dropout is {dropout}; it must be at least 0 and under 1")
     if answer_frames is not None and not 1 <= answer_frames <= num_frames:
