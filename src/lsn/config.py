@@ -22,6 +22,11 @@ from lsn.errors import ConfigError, did_you_mean
 
 T = TypeVar("T")
 
+MAX_FRAMES = 4096
+"""Frames a clip may have; those of a longer one would fill the memory."""
+MAX_SIDE = 8192
+"""Side of the frames that a network may see, in pixels."""
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -59,7 +64,8 @@ class ModelConfig:
     """Last frames of a clip whose mean is its answer (default all); those before are what the memory needs to know."""
 
     def __post_init__(self) -> None:
-        _require(self.num_frames >= 1, "model.num_frames", self.num_frames, "at least 1")
+        expected = f"at least 1 and at most {MAX_FRAMES}"
+        _require(1 <= self.num_frames <= MAX_FRAMES, "model.num_frames", self.num_frames, expected)
         _require(0 <= self.dropout < 1, "model.dropout", self.dropout, "in [0, 1)")
         if self.answer_frames is not None:
             expected = f"between 1 and model.num_frames ({self.num_frames})"
@@ -128,9 +134,9 @@ class InputConfig:
     """Mirror half of the clips. Classes that name left or right swap with their mirror class, or are left alone."""
 
     def __post_init__(self) -> None:
-        _require(self.size >= 1, "input.size", self.size, "at least 1")
-        at_least_size = f"at least input.size ({self.size})"
-        _require(self.short_side >= self.size, "input.short_side", self.short_side, at_least_size)
+        _require(1 <= self.size <= MAX_SIDE, "input.size", self.size, f"at least 1 and at most {MAX_SIDE}")
+        expected = f"at least input.size ({self.size}) and at most {MAX_SIDE}"
+        _require(self.size <= self.short_side <= MAX_SIDE, "input.short_side", self.short_side, expected)
         _require(self.frame_stride >= 1, "input.frame_stride", self.frame_stride, "at least 1")
         _require(self.fps > 0, "input.fps", self.fps, "above 0")
         _require(self.fps_jitter >= 1, "input.fps_jitter", self.fps_jitter, "at least 1")
@@ -304,6 +310,9 @@ def from_mapping(cls: type[T], mapping: Mapping[str, Any], where: str) -> T:
     for key in mapping:
         if key not in hints:
             raise ConfigError(f"{where}: unknown key {str(key)!r}; {did_you_mean(str(key), hints)}")
+    needed = [f.name for f in dataclasses.fields(cls) if f.default is f.default_factory is dataclasses.MISSING]  # type: ignore[arg-type]
+    if lacking := [name for name in needed if name not in mapping]:
+        raise ConfigError(f"{where}: {', '.join(lacking)} is missing; the file is not complete")
     return cls(**{key: _convert(hints[key], value, f"{where}: {key}") for key, value in mapping.items()})
 
 

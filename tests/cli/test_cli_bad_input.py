@@ -93,6 +93,37 @@ def test_weights_of_another_version(lsn, copied, clip):
 
 
 @pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"pretrained": True}, "unknown key 'pretrained'"),
+        ({"num_frames": 10**9}, "num_frames is 1000000000; it must be at least 1 and at most 4096"),
+        ({"name": None}, "name: expected str, got None"),
+    ],
+)
+def test_weights_that_ask_for_what_no_weights_may(lsn, copied, clip, videos, changes, said):
+    config = json.loads((copied / "config.json").read_text(encoding="utf-8"))
+    (copied / "config.json").write_text(json.dumps(config | {"model": config["model"] | changes}), encoding="utf-8")
+    for command in (("predict", copied, clip), ("cost", copied), ("evaluate", copied, videos.val)):
+        line = lsn(*command).one_error_line()
+        assert str(copied / "config.json") in line
+        assert said in line
+
+
+def test_weights_with_a_flipped_bit(lsn, copied, clip):
+    path = copied / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+    assert f"{path}: its content is not what was written" in lsn("predict", copied, clip).one_error_line()
+
+
+@pytest.mark.parametrize("device", ["meta", "cpu:99", "xla", " "])
+def test_a_device_that_cannot_compute(lsn, weights, clip, videos, device):
+    for command in (("predict", weights, clip), ("evaluate", weights, videos.val), ("stream", weights, clip)):
+        assert f"device '{device}' cannot be used" in lsn(*command, "--device", device).one_error_line()
+
+
+@pytest.mark.parametrize(
     ("flag", "value"), [("--num-frames", 0), ("--num-frames", -3), ("--size", 0), ("--num-classes", 0)]
 )
 def test_nothing_to_count(lsn, flag, value):

@@ -52,7 +52,7 @@ class TestConsensus:
         for t in range(5):
             kept.update(logits_TK[t], t / 4)
         other = make_consensus(text)
-        other.restore({name: tensor.clone() for name, tensor in kept.tensors().items()})
+        other.restore({name: tensor.clone() for name, tensor in kept.tensors().items()}, num_classes=logits_TK.shape[1])
         assert torch.equal(kept.update(logits_TK[5], 1.25), other.update(logits_TK[5], 1.25))
         kept.reset()
         assert torch.equal(kept.update(logits_TK[6], 1.5), fresh.update(logits_TK[6], 1.5))

@@ -1,4 +1,5 @@
 import itertools
+import math
 import subprocess
 import sys
 import textwrap
@@ -8,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from inference_helpers import INPUT, LABELS, lively_model, noisy_frames
+from safetensors import safe_open
+from safetensors.torch import load_file
 
 from lsn.errors import ConfigError, ModelError, VideoError, WeightsError
 from lsn.inference.predictor import Predictor
@@ -15,6 +18,7 @@ from lsn.inference.stream import EventRules, ResetRules, StreamAnswer, Streaming
 from lsn.inference.stream.record import StreamRecorder
 from lsn.inference.stream.timeline import make_timeline
 from lsn.inference.stream.watch import StreamEnd, Watch
+from lsn.models.tensor_file import write_tensors
 from lsn.models.weights import FrameRates, LoadedModel, save_weights
 from lsn.video import open_video, write_video
 
@@ -181,6 +185,39 @@ class TestSavedStreams:
         with pytest.raises(WeightsError, match="state: the state of a stream with 10 frames a second and consensus sl"):
             other.open(state=tmp_path / "state")
         assert other.pool.num_streams == 0
+
+    @pytest.mark.parametrize("consensus", ["cumulative", "exponential:1", "sliding:0.5"])
+    @pytest.mark.parametrize("num_frames", [0, 1, 6])
+    def test_every_tensor_that_is_kept_is_held_against_what_it_must_be(self, rated, tmp_path, consensus, num_frames):
+        predictor = StreamingPredictor(rated, consensus=consensus)
+        stream = predictor.open()
+        push_all(stream, noisy_frames(3, num_frames=num_frames + 1)[:num_frames])
+        stream.save(tmp_path / "state")
+        predictor.close(stream)
+        predictor.close(predictor.open(state=tmp_path / "state"))
+        with safe_open(tmp_path / "state", framework="pt") as file:
+            about = {key: value for key, value in file.metadata().items() if key != "lsn_sha256"}
+        tensors = load_file(tmp_path / "state")
+        names = [name for name in tensors if name.startswith("extra.")]
+        assert len(names) >= 5
+        wrong = [
+            {name: changed}
+            for name in names
+            if tensors[name].numel() or not name.endswith("logits")  # before the first frame they say nothing
+            for changed in (None, tensors[name].int(), torch.zeros(7, 7, 7, dtype=tensors[name].dtype))
+            if changed is not None or not name.endswith("frame")  # which there need not be
+        ]
+        (clock,), (watch,) = ([n for n in names if n.endswith(end)] for end in ("/clock", "/watch"))
+        values = (math.nan, math.inf, -1e9)
+        wrong += [{watch: torch.tensor([0, 0, value, 1], dtype=torch.float64)} for value in values]
+        wrong += [{clock: torch.tensor([0, value, 0, 0], dtype=torch.float64)} for value in values]
+        wrong += [{clock: torch.tensor([0, 0, 1e9, 0], dtype=torch.float64)}] if num_frames else []
+        for changes in wrong:
+            kept = {name: tensor for name, tensor in (tensors | changes).items() if tensor is not None}
+            write_tensors(tmp_path / "wrong", kept, about)
+            with pytest.raises(WeightsError, match=r"wrong: .*; use another state, or start the stream without one"):
+                predictor.open(state=tmp_path / "wrong")
+            assert predictor.pool.num_streams == 0
 
 
 class TestWatch:

@@ -1,17 +1,23 @@
 """Checkpoints of others, against networks built here as their authors build them."""
 
+import codecs
 import pickle
 import re
+import tracemalloc
+import zipfile
 
 import pytest
 import torch
 import torchvision
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
 from lsn.cli.app import main
 from lsn.config import InputConfig, ModelConfig
 from lsn.errors import WeightsError
+from lsn.models import create_model
 from lsn.models.convert import convert_checkpoint
 from lsn.models.weights import load_weights, save_weights
 from lsn.training.batch_norm import freeze_batch_norm
@@ -166,6 +172,95 @@ def test_a_file_that_is_no_fitting_checkpoint_is_named(tmp_path, content, expect
     with pytest.raises(WeightsError, match=expected) as caught:
         convert_checkpoint(path, name="tsm_resnet18", num_classes=K)
     assert str(path) in str(caught.value)
+
+
+class Grows:
+    """What makes a gigabyte of a few bytes, with nothing but calls that torch's safe unpickler allows."""
+
+    def __init__(self, times=None):
+        self.times = times
+
+    def __reduce__(self):
+        if self.times is None:
+            return bytearray, (1 << 30,)
+        return codecs.encode, (Grows(self.times - 1) if self.times else b"12345678", "hex")
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("growing", [Grows(), Grows(27)], ids=["bytearray", "hex"])
+def test_a_checkpoint_that_grows_is_not_unpickled(tmp_path, growing, legacy):
+    torch.save(
+        {"state_dict": {"a": torch.zeros(1)}, "more": growing},
+        tmp_path / "given.pth",
+        _use_new_zipfile_serialization=not legacy,
+    )
+    tracemalloc.start()
+    try:
+        with pytest.raises(WeightsError, match=r"given\.pth: holds more than tensors and plain data"):
+            convert_checkpoint(tmp_path / "given.pth", name="tsm_resnet18", num_classes=K)
+        assert tracemalloc.get_traced_memory()[1] < 100 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_zip_bomb_is_not_unpacked(tmp_path):
+    torch.save({"state_dict": {"a": torch.zeros(1 << 20)}}, tmp_path / "whole.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "whole.pth") as whole,
+        zipfile.ZipFile(tmp_path / "given.pth", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for entry in whole.infolist():
+            packed.writestr(entry.filename, whole.read(entry))
+    with pytest.raises(WeightsError, match=r"given\.pth: not a readable checkpoint"):
+        convert_checkpoint(tmp_path / "given.pth", name="tsm_resnet18", num_classes=K)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: t.to("meta"),
+        lambda t: t.to_sparse(),
+        lambda t: t.to(torch.complex64),
+        lambda t: t.int(),
+        lambda t: torch.quantize_per_tensor(t, 0.1, 0, torch.qint8),
+        lambda t: torch.zeros(1).expand(1 << 40),
+        lambda t: t[0],
+    ],
+    ids=["meta", "sparse", "complex", "int", "quantised", "expanded", "shape"],
+)
+def test_tensors_that_a_network_cannot_hold_are_missing(tmp_path, change):
+    state = published().state_dict()
+    state["base_model.conv1.weight"] = change(state["base_model.conv1.weight"])
+    torch.save({"state_dict": state}, tmp_path / "given.pth")
+    with pytest.raises(
+        WeightsError, match=r"1 of its 102 tensors are missing or of another shape \(cnn.conv1.weight\)"
+    ):
+        convert_checkpoint(tmp_path / "given.pth", name="tsm_resnet18", num_classes=K)
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    """Checkpoints by suffix, as bytes."""
+    folder, state = tmp_path_factory.mktemp("sound"), create_model("tsn_test_resnet", num_classes=K).cnn.state_dict()
+    torch.save({"state_dict": state}, folder / "new.pth")
+    torch.save({"state_dict": state}, folder / "old.pth", _use_new_zipfile_serialization=False)
+    save_file(state, folder / "it.safetensors")
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@settings(max_examples=100, deadline=None)
+@given(name=st.sampled_from(["new.pth", "old.pth", "it.safetensors"]), data=st.data())
+def test_damaged_checkpoints_are_read_or_refused(sound, tmp_path_factory, name, data):
+    content = bytearray(sound[name])
+    edges = st.integers(0, 4000) | st.integers(len(content) - 8000, len(content) - 1)
+    for _ in range(data.draw(st.integers(1, 3))):
+        content[data.draw(edges)] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.mktemp("damaged") / name
+    path.write_bytes(content[: data.draw(st.just(len(content)) | st.integers(0, len(content)))])
+    try:
+        convert_checkpoint(path, name="tsn_test_resnet", num_classes=K)
+    except WeightsError as error:
+        assert str(path) in str(error)
 
 
 @pytest.mark.parametrize(

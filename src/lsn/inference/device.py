@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from lsn.errors import ConfigError
+from lsn.errors import ConfigError, shown
 
 
 def resolve_device(name: str | torch.device) -> torch.device:
@@ -21,10 +21,12 @@ def resolve_device(name: str | torch.device) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        message = f"device {str(name)!r} cannot be used ({reason}); use cpu, cuda, cuda:1, mps or auto"
+        torch.ones(1, device=device).item()  # the meta device has tensors, but no numbers in them
+        if device.type == "cpu" and device.index:
+            raise ValueError("all processors together are one device, cpu")
+    except Exception as error:  # a backend that is not there fails in every way
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        message = f"device {shown(str(name))} cannot be used ({reason}); use cpu, cuda, cuda:1, mps or auto"
         raise ConfigError(message) from None
     return device
 

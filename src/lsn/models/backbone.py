@@ -1,7 +1,7 @@
 """A CNN of timm, cut into the stages that memory blocks follow.
 
-timm's CNNs tell their stages (`feature_info`) and run their children in order. That is checked when the CNN is cut,
-so an architecture for which it does not hold is refused and never computed wrongly.
+timm's CNNs tell their stages (`feature_info`) and run their children in order. That is checked for every CNN once it
+has its numbers, so an architecture for which it does not hold is refused and never computed wrongly.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from typing import Any
 
 import timm
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from lsn.errors import ModelError, WeightsError, did_you_mean
+from lsn.errors import ModelError, WeightsError, did_you_mean, shown
+from lsn.models.tensor_file import TensorKind, misfits, open_tensors
 
 MAX_STAGES = 4
+_NAME = re.compile(r"\w+(\.\w+)?", re.ASCII)
+"""An architecture and the tag of its weights; timm takes other names for addresses and folders."""
 _HEAD_STARTS = ("global_pool", "head", "head_drop", "fc", "classifier")
 
 
@@ -47,8 +48,8 @@ def build_cnn(
         ModelError: timm has no such CNN.
         WeightsError: the weights cannot be had or do not fit.
     """
-    if not timm.is_model(name.split(".")[0]):
-        raise ModelError(f"timm has no CNN {name!r}; {_nearest_cnn(name)}")
+    if not _NAME.fullmatch(name) or not timm.is_model(name.split(".")[0]):
+        raise ModelError(f"timm has no CNN {shown(name)}; {_nearest_cnn(name)}")
     try:
         cnn = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, drop_rate=dropout)
     except (RuntimeError, OSError, ValueError, KeyError, TypeError) as error:
@@ -67,26 +68,24 @@ def _load_cnn_weights(cnn: Any, name: str, path: Path) -> None:
     """Loads everything but the classifier; nothing may be missing or left over."""
     if path.suffix != ".safetensors":
         raise WeightsError(f"{path}: expected a .safetensors file; pickled weights can run code and are not read")
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such file; backbone_weights must be a local .safetensors file")
-    classifier = cnn.pretrained_cfg["classifier"]
-    try:
-        tensors = {key: t for key, t in load_file(path).items() if not key.startswith(f"{classifier}.")}
-        keys = cnn.load_state_dict(tensors, strict=False)
-    except (RuntimeError, SafetensorError) as error:
-        raise WeightsError(f"{path}: these are not weights of timm's {name}: {_one_line(error)}") from error
-    odd = [f"no {key}" for key in keys.missing_keys if not key.startswith(f"{classifier}.")]
-    odd += [f"unknown {key}" for key in keys.unexpected_keys]
-    if odd:
-        raise WeightsError(f"{path}: these are not weights of timm's {name}: {', '.join(odd[:3])} ({len(odd)} in all)")
+    classifier = f"{cnn.pretrained_cfg['classifier']}."
+    expected = {key: TensorKind.of(t) for key, t in cnn.state_dict().items() if not key.startswith(classifier)}
+    with open_tensors(path, f"weights of timm's {name}") as file:
+        kinds = {key: kind for key, kind in file.kinds.items() if not key.startswith(classifier)}
+        if odd := misfits(kinds, expected):
+            raise WeightsError(
+                f"{path}: these are not weights of timm's {name}: {', '.join(odd[:3])} ({len(odd)} in all)"
+            )
+        cnn.load_state_dict(file.mapped(kinds), strict=False)
 
 
-@torch.no_grad()
 def cut_stages(cnn: Any) -> tuple[tuple[Stage, ...], tuple[str, ...]]:
     """Finds the last four stages of a timm CNN, and the modules between the last stage and the head.
 
+    Whether the CNN is no more than these in order is for `check_is_sequential` to say.
+
     Raises:
-        ModelError: the CNN does not tell its stages, or is more than its children run in order.
+        ModelError: the CNN does not tell its stages.
     """
     name = type(cnn).__name__
     info = getattr(cnn, "feature_info", [])
@@ -99,9 +98,36 @@ def cut_stages(cnn: Any) -> tuple[tuple[Stage, ...], tuple[str, ...]]:
         end = order.index(entry["module"]) + 1
         stages.append(Stage(entry["module"], tuple(order[start:end]), entry["num_chs"], entry["reduction"]))
         start = end
-    tail = tuple(order[start:])
-    _check_is_sequential(cnn, stages, tail)
-    return tuple(stages), tail
+    return tuple(stages), tuple(order[start:])
+
+
+@torch.no_grad()
+def check_is_sequential(cnn: Any, stages: tuple[Stage, ...], tail: tuple[str, ...]) -> None:
+    """Makes sure that stages and tail, run in order, are all that the CNN computes before its head.
+
+    They are run beside the CNN's own forward pass, so it needs numbers: random ones, or those of its weights.
+
+    Raises:
+        ModelError: they are not.
+    """
+    was_training = cnn.training
+    cnn.eval()
+    image_NCHW = x_NCHW = torch.linspace(-1, 1, 3 * 64 * 64).reshape(1, 3, 64, 64)
+    try:
+        maps_fit = True
+        for stage in stages:
+            x_NCHW = run_modules(cnn, stage.modules, x_NCHW)
+            maps_fit &= x_NCHW.ndim == 4 and x_NCHW.shape[1] == stage.num_channels
+        y_NCHW, expected_NCHW = run_modules(cnn, tail, x_NCHW), cnn.forward_features(image_NCHW)
+        same = maps_fit and torch.allclose(y_NCHW, expected_NCHW, rtol=0, atol=0, equal_nan=True)
+    except (RuntimeError, TypeError, ValueError, AssertionError):  # what modules raise when they are fed out of order
+        same = False
+    cnn.train(was_training)
+    if not same:
+        raise ModelError(
+            f"{type(cnn).__name__} is not a plain sequence of stages, so no memory can be put between them; "
+            "choose a staged CNN such as resnet50 (`lsn models` lists those that are tested)"
+        )
 
 
 def run_modules(cnn: nn.Module, names: tuple[str, ...], x_NCHW: Tensor) -> Tensor:
@@ -146,26 +172,6 @@ def _module_order(cnn: nn.Module, stage_names: list[str]) -> list[str]:
         inside = any(stage.startswith(f"{name}.") for stage in stage_names)
         order += [f"{name}.{sub}" for sub, _ in child.named_children()] if inside else [name]
     return order
-
-
-def _check_is_sequential(cnn: Any, stages: list[Stage], tail: tuple[str, ...]) -> None:
-    was_training = cnn.training
-    cnn.eval()
-    image_NCHW = x_NCHW = torch.linspace(-1, 1, 3 * 64 * 64).reshape(1, 3, 64, 64)
-    try:
-        maps_fit = True
-        for stage in stages:
-            x_NCHW = run_modules(cnn, stage.modules, x_NCHW)
-            maps_fit &= x_NCHW.ndim == 4 and x_NCHW.shape[1] == stage.num_channels
-        same = maps_fit and torch.equal(run_modules(cnn, tail, x_NCHW), cnn.forward_features(image_NCHW))
-    except (RuntimeError, TypeError, ValueError, AssertionError):  # what modules raise when they are fed out of order
-        same = False
-    cnn.train(was_training)
-    if not same:
-        raise ModelError(
-            f"{type(cnn).__name__} is not a plain sequence of stages, so no memory can be put between them; "
-            "choose a staged CNN such as resnet50 (`lsn models` lists those that are tested)"
-        )
 
 
 def _nearest_cnn(name: str) -> str:

@@ -8,24 +8,32 @@ Source: github.com/mit-han-lab/temporal-shift-module for the names.
 
 from __future__ import annotations
 
+import io
+import pickle
+import pickletools
 import re
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
-from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from lsn.errors import WeightsError
+from lsn.errors import WeightsError, shown
 from lsn.models.factory import create_model
 from lsn.models.recognizer import Recognizer
 from lsn.models.shift import residual_convs
+from lsn.models.tensor_file import open_tensors
 
 _NAMED = 5  # tensors that an error names
 _CONTAINERS = ("state_dict", "model", "model_state")
 """Keys that checkpoints keep their tensors under."""
+_LARGEST_PICKLE = 64 << 20  # the pickle in a zip archive only describes the tensors
+_LEGACY_PICKLES = 5  # with which files begin that are no zip archives
+_GROWING = frozenset({"builtins bytearray", "__builtin__ bytearray", "_codecs encode"})
+"""What torch's safe unpickler would call, and what makes any amount of memory from a few bytes."""
 _SHIFTED = re.compile(r"\.net\.")
 """TSM's shift wraps what comes after it."""
 _RENAMED = (
@@ -79,7 +87,7 @@ def convert_checkpoint(
         target = f"cnn.{_renamed(key)}"
         if target in used:
             raise WeightsError(f"{path}: {used[target]} and {key} are both {target}; keep one of them")
-        if target in state and state[target].shape == tensor.shape:
+        if target in state and _can_hold(state[target], tensor):
             state[target] = tensor
             used[target] = key
     # Counts of batches are not of use, and old checkpoints have none.
@@ -88,7 +96,7 @@ def convert_checkpoint(
     if lacking:
         raise WeightsError(
             f"{path}: does not fill the CNN of {name}: {len(lacking)} of its {len(wanted)} tensors are missing or of "
-            f"another shape ({', '.join(lacking[:_NAMED])}); the file has {', '.join(list(tensors)[:_NAMED])}, ..."
+            f"another shape ({', '.join(lacking[:_NAMED])}); the file has {shown(list(tensors)[:_NAMED], most=200)}"
         )
     model.load_state_dict(state)
     model.mark_trained(used)
@@ -112,13 +120,15 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise WeightsError(f"{path}: no such checkpoint file; relative paths start from {Path.cwd()}")
-    if path.suffix != ".safetensors":
-        _check_is_checkpoint(path)
+    if path.suffix == ".safetensors":
+        with open_tensors(path, "a checkpoint") as file:
+            return file.mapped()
+    _check_is_checkpoint(path)
     try:
-        if path.suffix == ".safetensors":
-            loaded: Any = load_file(path)
-        else:
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
+        if growing := _GROWING & set(_called(path)):
+            raise pickle.UnpicklingError(f"Unsupported {', '.join(growing)}")
+        is_zip = zipfile.is_zipfile(path)  # of which nothing is read before it is used
+        loaded: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except Exception as error:  # damaged pickles fail in every way
         if "weights_only" in str(error) or "Unsupported" in str(error):
             raise WeightsError(
@@ -129,10 +139,49 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     container = next((key for key in _CONTAINERS if isinstance(loaded, Mapping) and key in loaded), None)
     inner = loaded if container is None else loaded[container]
     items = inner.items() if isinstance(inner, Mapping) else ()
-    tensors = {key: value for key, value in items if isinstance(key, str) and isinstance(value, Tensor)}
+    tensors = {key: value for key, value in items if isinstance(key, str) and _is_plain(value)}
     if not tensors:
         raise WeightsError(f"{path}: holds no tensors by name; expected a state_dict, alone or under 'state_dict'")
     return tensors
+
+
+def _called(path: Path) -> Iterator[str]:
+    """Module and name of all that the pickles of a checkpoint refer to; raises what damaged ones raise."""
+    if not zipfile.is_zipfile(path):
+        with path.open("rb") as file:
+            for _ in range(_LEGACY_PICKLES):
+                yield from _globals(file)
+        return
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        if sum(entry.file_size for entry in entries) > path.stat().st_size:
+            raise zipfile.BadZipFile("entries that are compressed or lie over each other, which torch.save writes none")
+        for entry in entries:
+            if entry.filename.endswith(".pkl"):
+                if entry.file_size > _LARGEST_PICKLE:
+                    raise zipfile.BadZipFile(f"a pickle of {entry.file_size} bytes")
+                yield from _globals(io.BytesIO(archive.read(entry)))
+
+
+def _globals(stream: IO[bytes]) -> Iterator[str]:
+    return (str(argument) for opcode, argument, _ in pickletools.genops(stream) if opcode.name == "GLOBAL")
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether this is a tensor with all its numbers in memory: not sparse, nested, quantised or without numbers."""
+    return (
+        type(value) in (Tensor, nn.Parameter)
+        and not value.is_nested
+        and value.layout is torch.strided
+        and value.device.type == "cpu"
+        and not value.is_quantized
+    )
+
+
+def _can_hold(own: Tensor, tensor: Tensor) -> bool:
+    return (
+        own.shape == tensor.shape and own.is_floating_point() == tensor.is_floating_point() and not tensor.is_complex()
+    )
 
 
 def _check_is_checkpoint(path: Path) -> None:
@@ -141,8 +190,8 @@ def _check_is_checkpoint(path: Path) -> None:
         start = file.read(512)
     # A zip archive, a pickle of old, or a tar archive of older still.
     if not (start.startswith((b"PK", b"\x80")) or start[257:262] == b"ustar"):
-        shown = start[:40].decode("ascii", errors="replace")
-        raise WeightsError(f"{path}: not what torch.save writes (it begins with {shown!r}); fetch the file again")
+        begin = start[:40].decode("ascii", errors="replace")
+        raise WeightsError(f"{path}: not what torch.save writes (it begins with {begin!r}); fetch the file again")
 
 
 def _renamed(key: str) -> str:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import fnmatch
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from lsn.errors import ModelError, did_you_mean
-from lsn.models.backbone import Stage, build_cnn, cut_stages
+import torch
+from torch.overrides import TorchFunctionMode
+
+from lsn.config import MAX_FRAMES
+from lsn.errors import ModelError, did_you_mean, shown
+from lsn.models.backbone import Stage, build_cnn, check_is_sequential, cut_stages
 from lsn.models.memory import ConvLSTM, HOConvLSTM
 from lsn.models.recognizer import Recognizer
 
@@ -42,8 +47,44 @@ _MEMORY_OPTIONS: dict[str, tuple[str, ...]] = {
     "convlstm": ("reduction", "kernel_size"),
     "ho_convlstm": ("reduction", "order", "steps", "rank", "kernel_size"),
 }
+_LARGEST = {
+    "num_classes": 100_000,
+    "num_frames": MAX_FRAMES,
+    "reduction": 65_536,
+    "kernel_size": 255,
+    "order": 256,
+    "steps": 256,
+    "rank": 65_536,
+}
+"""Far above what anyone trains; more is a slip of the pen that would take all memory, or time without end."""
 _OVERRIDES = ("memory", "shift", "memory_stages", "dropout", "answer_frames", *_MEMORY_OPTIONS["ho_convlstm"])
 _SHIFTS = ("none", "bidirectional", "causal")
+
+
+@dataclass(frozen=True)
+class ModelArguments:
+    """Keyword arguments of `create_model` that weights are kept with; None is what the model's name stands for.
+
+    Nothing that reads files or the network is among them.
+    """
+
+    name: str
+    num_classes: int = 174
+    num_frames: int = 16
+    memory: Literal["none", "convlstm", "ho_convlstm"] | None = None
+    shift: Literal["none", "bidirectional", "causal"] | None = None
+    memory_stages: tuple[int, ...] | None = None
+    reduction: int | None = None
+    order: int | None = None
+    steps: int | None = None
+    rank: int | None = None
+    kernel_size: int | None = None
+    dropout: float | None = None
+    answer_frames: int | None = None
+
+    def given(self) -> dict[str, Any]:
+        """Those that are not None."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 def list_models(filter: str = "") -> list[str]:
@@ -77,24 +118,79 @@ def create_model(
         ModelError: an unknown name or option, or a value out of range.
         WeightsError: the weights cannot be had or do not fit.
     """
+    model = _build(
+        name,
+        num_classes=num_classes,
+        num_frames=num_frames,
+        pretrained=pretrained,
+        backbone_weights=backbone_weights,
+        **overrides,
+    )
+    check_is_sequential(model.cnn, model.stages, model.tail)
+    if pretrained or backbone_weights:
+        model.mark_trained(f"cnn.{name}" for name, _ in model.cnn.named_parameters())
+        model.reset_classifier(num_classes)
+    return model
+
+
+def outline_model(arguments: ModelArguments) -> Recognizer:
+    """A model whose parameters have names, types and shapes but no memory and no numbers.
+
+    It has all that is not saved with the weights, so weights can be assigned to it (`load_state_dict(assign=True)`)
+    once they are known to fit; `check_is_sequential` is then still to be made.
+
+    Raises:
+        ModelError: an unknown name or option, or a value out of range.
+    """
+    with _Outline():
+        return _build(**arguments.given())
+
+
+def completed(outline: Recognizer) -> Recognizer:
+    """A model that only lacks what weights bring: the outline itself, or the model built whole.
+
+    A few CNNs compute what is not saved in memory that they ask for empty, where an outline has none.
+    """
+    saved = outline.state_dict()
+    if any(tensor.is_meta and name not in saved for name, tensor in outline.named_buffers()):
+        return _build(**outline.arguments)
+    return outline
+
+
+class _Outline(TorchFunctionMode):
+    """Makes what modules create empty, to fill it with random numbers, on the meta device: without memory.
+
+    Numbers that are computed, such as the mean of the frames, stay what they are, which they would not if everything
+    were on the meta device.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if func is torch.empty and kwargs.get("device") is None:
+            kwargs["device"] = "meta"
+        return func(*args, **kwargs)
+
+
+def _build(
+    name: str,
+    *,
+    num_classes: int,
+    num_frames: int,
+    pretrained: bool = False,
+    backbone_weights: str | None = None,
+    **overrides: Any,
+) -> Recognizer:
     family, cnn_name = _split_name(name)
     for key in overrides:
         if key not in _OVERRIDES:
             raise ModelError(f"create_model has no option {key!r}; {did_you_mean(key, _OVERRIDES)}")
-    for key, value in (("num_classes", num_classes), ("num_frames", num_frames)):
-        if value < 1:
-            raise ModelError(f"{key} is {value}; it must be at least 1")
-    dropout = overrides.get("dropout", 0.5)
-    if not 0 <= dropout < 1:
-        raise ModelError(f"dropout is {dropout}; it must be at least 0 and under 1")
-    answer_frames = overrides.get("answer_frames", num_frames)
-    if not 1 <= answer_frames <= num_frames:
-        raise ModelError(f"answer_frames is {answer_frames}; it must be between 1 and num_frames ({num_frames})")
+    _check_numbers(num_classes=num_classes, num_frames=num_frames, **overrides)
     memory = _choice("memory", overrides.get("memory", FAMILIES[family]["memory"]), tuple(_MEMORY_OPTIONS))
     shift = _choice("shift", overrides.get("shift", FAMILIES[family]["shift"]), _SHIFTS)
+    dropout = overrides.get("dropout", 0.5)
     cnn = build_cnn(cnn_name, num_classes=num_classes, dropout=dropout, pretrained=pretrained, weights=backbone_weights)
     stages, tail = cut_stages(cnn)
-    model = Recognizer(
+    return Recognizer(
         cnn,
         stages=stages,
         tail=tail,
@@ -105,10 +201,17 @@ def create_model(
         answer_frames=overrides.get("answer_frames"),
         arguments={"name": name, "num_classes": num_classes, "num_frames": num_frames, **overrides},
     )
-    if pretrained or backbone_weights:
-        model.mark_trained(f"cnn.{name}" for name, _ in cnn.named_parameters())
-        model.reset_classifier(num_classes)
-    return model
+
+
+def _check_numbers(*, num_frames: int, dropout: float = 0.5, answer_frames: int | None = None, **others: Any) -> None:
+    for key, most in _LARGEST.items():
+        value = num_frames if key == "num_frames" else others.get(key, 1)
+        if value is not None and not 1 <= value <= most:
+            raise ModelError(f"{key} is {shown(value)}; it must be at least 1 and at most {most}")
+    if not 0 <= dropout < 1:
+        raise ModelError(f"dropout is {dropout}; it must be at least 0 and under 1")
+    if answer_frames is not None and not 1 <= answer_frames <= num_frames:
+        raise ModelError(f"answer_frames is {answer_frames}; it must be between 1 and num_frames ({num_frames})")
 
 
 def unused_options(name: str, overrides: dict[str, Any]) -> list[str]:
@@ -128,9 +231,11 @@ def _memory_blocks(stages: tuple[Stage, ...], memory: str, overrides: dict[str, 
     if memory == "none":
         return {}
     chosen = overrides.get("memory_stages", tuple(range(len(stages))))
-    for number in chosen:
+    for position, number in enumerate(chosen):
         if number not in range(len(stages)):
-            raise ModelError(f"memory_stages has {number}; the CNN's stages are 0 to {len(stages) - 1}")
+            raise ModelError(f"memory_stages has {shown(number)}; the CNN's stages are 0 to {len(stages) - 1}")
+        if number in chosen[:position]:
+            raise ModelError(f"memory_stages has {number} twice; name each stage once")
     block = ConvLSTM if memory == "convlstm" else HOConvLSTM
     options = {key: overrides[key] for key in _MEMORY_OPTIONS[memory] if key in overrides}
     return {number: block(stages[number].num_channels, **options) for number in chosen}
@@ -141,12 +246,12 @@ def _split_name(name: str) -> tuple[str, str]:
         if name.startswith(f"{family}_"):
             return family, name.removeprefix(f"{family}_")
     raise ModelError(
-        f"{name!r} is not a model; names start with {', '.join(f'{f}_' for f in FAMILIES)}, "
+        f"{shown(name)} is not a model; names start with {', '.join(f'{f}_' for f in FAMILIES)}, "
         "followed by a CNN of timm: lsn_resnet50"
     )
 
 
 def _choice(name: str, value: str, options: tuple[str, ...]) -> str:
     if value not in options:
-        raise ModelError(f"{name} is {value!r}; {did_you_mean(str(value), options)}")
+        raise ModelError(f"{name} is {shown(value)}; {did_you_mean(str(value), options)}")
     return value

@@ -142,11 +142,24 @@ class Recognizer(nn.Module):
         Raises:
             ModelError: a number is under 1, or the model cannot stream.
         """
-        if min(batch_size, height, width) < 1:
-            raise ModelError(f"a state for {batch_size} streams of {width}x{height} pixels; all must be at least 1")
+        if batch_size < 1:
+            raise ModelError(f"a state for {batch_size} streams; it must be at least 1")
+        device = next(self.parameters()).device
+        return self.outline_state(height, width).map(
+            lambda t: torch.zeros(batch_size, *t.shape[1:], dtype=t.dtype, device=device)
+        )
+
+    def outline_state(self, height: int, width: int) -> StreamState:
+        """The names, types and shapes of a state, on torch's meta device; its number of streams says nothing.
+
+        Raises:
+            ModelError: a number is under 1, or the model cannot stream.
+        """
+        if min(height, width) < 1:
+            raise ModelError(f"a state for frames of {width}x{height} pixels; both must be at least 1")
         self._require_causal()
         plain = partial(Recognizer.advance, self)  # a compiler has nothing to win on a run without numbers
-        return StreamState.zeros_for(self, plain, batch_size=batch_size, height=height, width=width)
+        return StreamState.outline_for(self, plain, height=height, width=width)
 
     def step(self, frames: Tensor, state: StreamState | None = None) -> tuple[Tensor, StreamState]:
         """Goes on with streams by one frame, or by a chunk of frames; the same numbers as `forward_frames`.

@@ -102,28 +102,20 @@ class StreamState:
         return memory | {key: (tensor.shape[1],) for key, tensor in self.shifted.items()}
 
     @classmethod
-    def zeros_for(
-        cls,
-        model: Recognizer,
-        advance: Callable[[Tensor, None], tuple[Tensor, Self]],
-        *,
-        batch_size: int,
-        height: int,
-        width: int,
+    def outline_for(
+        cls, model: Recognizer, advance: Callable[[Tensor, None], tuple[Tensor, Self]], *, height: int, width: int
     ) -> StreamState:
-        """The zeros that `advance` goes on from as from no state at all.
+        """A state of the right names, types and shapes without memory: on torch's meta device.
 
-        Its shapes come from a run without numbers (on torch's meta device), which computes nothing.
+        They come from a run without numbers, which computes nothing.
         """
         weights = {name: t.to("meta") for name, t in (*model.named_parameters(), *model.named_buffers())}
         probe = _StateOf(model, advance)
         clip_BTCHW = torch.empty(2, 1, 3, height, width, device="meta")  # of one, a norm in train mode has no variance
         try:
-            shapes = functional_call(probe, {f"model.{name}": t for name, t in weights.items()}, (clip_BTCHW,))
+            return functional_call(probe, {f"model.{name}": t for name, t in weights.items()}, (clip_BTCHW,))
         except RuntimeError as error:
             raise ModelError(f"{model.name} cannot see frames of {width}x{height} pixels: {error}") from error
-        device = next(model.parameters()).device
-        return shapes.map(lambda t: torch.zeros(batch_size, *t.shape[1:], dtype=t.dtype, device=device))
 
 
 class _StateOf(nn.Module):

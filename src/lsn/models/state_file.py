@@ -1,34 +1,40 @@
-"""Stream states on disk: what one process leaves, another goes on with, bit for bit."""
+"""Stream states on disk: where one process stops, another continues, bit for bit."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from lsn.errors import WeightsError
-from lsn.files import atomic_path
+from lsn.errors import ModelError, WeightsError, shown
 from lsn.models.recognizer import Recognizer
 from lsn.models.state import StreamState
+from lsn.models.tensor_file import TensorFile, TensorKind, bytes_of, misfits, open_tensors, write_tensors
 
-_FORMAT, _VERSION = "lsn-stream-state", "2"
+MAX_STATE_BYTES = 1 << 30
+"""The state of a stream has some megabytes, with the frame on screen some tens."""
+
+_FORMAT, _VERSION = "lsn-stream-state", "3"
+_UNCHECKED_VERSION = "2"
+"""Of files without a checksum; otherwise they are the same."""
 _EXTRA = "extra."
+_SIDE = re.compile(r"[1-9][0-9]{0,4}")
 
 
 def save_state(
     path: str | Path, state: StreamState, *, model: Recognizer, extra: Mapping[str, Tensor] | None = None
 ) -> None:
-    """Writes a state as a safetensors file, which appears whole or not at all.
+    """Writes a state as a safetensors file with a checksum, which appears whole or not at all.
 
     Args:
         path: the file, usually ending in .safetensors.
         state: of any number of streams.
-        model: whose state it is; only the same weights can go on with it.
+        model: whose state it is; only the same weights can continue it.
         extra: other tensors to keep with it, by name.
     """
     tensors = state.tensors() | {f"{_EXTRA}{name}": tensor for name, tensor in (extra or {}).items()}
@@ -40,41 +46,110 @@ def save_state(
         "height": str(state.height),
         "width": str(state.width),
     }
-    with atomic_path(path) as partial:
-        partial.write_bytes(save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, about))
+    write_tensors(path, tensors, about)
 
 
 def load_state(path: str | Path, *, model: Recognizer) -> tuple[StreamState, dict[str, Tensor]]:
     """Reads a state for a model, onto its device, and the other tensors that were kept with it.
 
     Raises:
-        WeightsError: there is no such file, it is no state, or it is one of other weights.
+        WeightsError: there is no such file, it is no state, damaged, or one of other weights.
     """
     path = Path(path)
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such file; expected the state of a stream, as a stream's save writes it")
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path}: not the state of a stream: {error}") from None
-    if about.get("format") != _FORMAT or about.get("format_version") != _VERSION:
-        raise WeightsError(f"{path}: not the state of a stream that this LSN reads (weights, or another version)")
-    if about["weights"] != weights_fingerprint(model):
+    with open_tensors(path, "the state of a stream", max_bytes=MAX_STATE_BYTES) as file:
+        _check_format(file)
+        tensors = file.read()
+    about = file.about
+    if about.get("weights") != weights_fingerprint(model):
         raise WeightsError(
-            f"{path}: the state of a stream of {about['model']} with other weights; go on with the weights that it "
-            "was saved with, or start the stream anew"
+            f"{path}: the state of a stream of {about.get('model')} with other weights; use the weights "
+            "that it was saved with, or start the stream without a state"
         )
-    empty = model.init_state(1, int(about["height"]), int(about["width"]))
-    state = empty.with_tensors({name: tensors[name].to(t.device) for name, t in empty.tensors().items()})
-    return state, {name.removeprefix(_EXTRA): t for name, t in tensors.items() if name.startswith(_EXTRA)}
+    sides = [about.get(side, "") for side in ("height", "width")]
+    if not all(_SIDE.fullmatch(side) for side in sides):
+        raise _damaged(path, f"frames of {shown(sides[1])} x {shown(sides[0])} pixels")
+    height, width = map(int, sides)
+    try:
+        outline = model.outline_state(height, width)
+    except ModelError as error:
+        raise WeightsError(f"{path}: {error}") from error
+    state = {name: tensor for name, tensor in tensors.items() if not name.startswith(_EXTRA)}
+    _check_fits(path, state, outline)
+    device = next(model.parameters()).device
+    extra = {name.removeprefix(_EXTRA): tensor for name, tensor in tensors.items() if name.startswith(_EXTRA)}
+    return StreamState.from_tensors(state, height=height, width=width).map(lambda tensor: tensor.to(device)), extra
+
+
+def kept_tensor(tensors: Mapping[str, Tensor], name: str, *, dtype: torch.dtype, shape: Sequence[int | None]) -> Tensor:
+    """One of the tensors that were kept with a state.
+
+    Args:
+        tensors: as `load_state` gives them.
+        name: of the tensor.
+        dtype: type that it must have.
+        shape: shape that it must have; None is any size.
+
+    Raises:
+        WeightsError: it is missing, or of another type or shape.
+    """
+    tensor = tensors.get(name)
+    if tensor is None:
+        raise WeightsError(f"a damaged state of a stream (no {name})")
+    fits = tensor.ndim == len(shape) and all(b in (None, a) for a, b in zip(tensor.shape, shape, strict=True))
+    if tensor.dtype != dtype or not fits:
+        raise WeightsError(f"a damaged state of a stream ({name} is {TensorKind.of(tensor)})")
+    return tensor
 
 
 def weights_fingerprint(model: Recognizer) -> str:
-    """A hash of the model's name and of every weight."""
+    """A hash of the model's name and of every weight, computed again only if a weight may have changed."""
+    tensors = [*model.parameters(), *model.buffers()]
+    if any(tensor.is_inference() for tensor in tensors):  # nobody counts the changes of these
+        return _fingerprint(model)
+    versions = [(tensor._version, tensor.data_ptr()) for tensor in tensors]
+    kept = _FINGERPRINTS.get(model)
+    if kept is not None:
+        before, before_versions, fingerprint = kept
+        if before_versions == versions and all(a is b for a, b in zip(before, tensors, strict=True)):
+            return fingerprint
+    fingerprint = _fingerprint(model)
+    _FINGERPRINTS[model] = tensors, versions, fingerprint
+    return fingerprint
+
+
+_FINGERPRINTS: WeakKeyDictionary[Recognizer, tuple[list[Tensor], list[tuple[int, int]], str]] = WeakKeyDictionary()
+"""By model: its tensors, which so keep their addresses to themselves; how often each was changed; the fingerprint."""
+
+
+def _fingerprint(model: Recognizer) -> str:
     digest = hashlib.sha256(model.name.encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(bytes_of(tensor))
     return digest.hexdigest()
+
+
+def _check_format(file: TensorFile) -> None:
+    about = file.about
+    if about.get("format") != _FORMAT or about.get("format_version") not in (_VERSION, _UNCHECKED_VERSION):
+        raise WeightsError(f"{file.path}: not the state of a stream that this LSN reads (weights, or another version)")
+    if about["format_version"] == _VERSION and not file.has_checksum:
+        raise _damaged(file.path, "no checksum")
+
+
+def _check_fits(path: Path, tensors: Mapping[str, Tensor], outline: StreamState) -> None:
+    """Makes sure that a file holds what a state for some number of streams consists of."""
+    seen = tensors.get("num_frames", torch.zeros(0))
+    num_streams = len(seen) if seen.ndim else 0
+    expected = {name: TensorKind(t.dtype, (num_streams, *t.shape[1:])) for name, t in outline.tensors().items()}
+    kinds = {name: TensorKind.of(tensor) for name, tensor in tensors.items()}
+    odd = misfits(kinds, expected)
+    odd += [f"{name} is {kinds[name]}" for name, kind in expected.items() if not odd and kinds[name] != kind]
+    if odd or num_streams < 1 or seen.min() < 0:
+        raise _damaged(path, ", ".join(odd[:3]) or "a number of frames under 0")
+
+
+def _damaged(path: Path, what: str) -> WeightsError:
+    return WeightsError(
+        f"{path}: a damaged state of a stream ({what}); use another state, or start the stream without one"
+    )

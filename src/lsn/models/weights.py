@@ -5,27 +5,34 @@ A folder carries the labels, the preprocessing and the measured accuracy with th
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
+import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import Tensor
 
 import lsn
 from lsn.config import InputConfig, from_mapping, to_mapping
-from lsn.errors import LSNError, WeightsError
-from lsn.files import atomic_path, write_text
-from lsn.models.factory import create_model
+from lsn.errors import LSNError, WeightsError, shown
+from lsn.files import read_bytes, write_text
+from lsn.models.backbone import check_is_sequential
+from lsn.models.factory import ModelArguments, completed, outline_model
 from lsn.models.recognizer import Recognizer
+from lsn.models.tensor_file import TensorKind, misfits, open_tensors, write_tensors
 
 CONFIG_NAME, TENSORS_NAME = "config.json", "model.safetensors"
 FORMAT = "lsn-weights"
 FORMAT_VERSION = 1
+MAX_CONFIG_BYTES = 8 << 20
+"""The description of a network of 1000 classes has 0.1 MB."""
+MAX_DIGITS = 18
+"""Of whole numbers in it; Python takes its time with thousands."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,27 @@ class FrameRates:
 
 
 @dataclass(frozen=True)
+class WeightsConfig:
+    """What `config.json` says beside the metrics: all of it is checked before anything is built from it."""
+
+    model: ModelArguments
+    labels: tuple[str, ...]
+    input: InputConfig
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    frame_rates: FrameRates | None = None
+    """Older folders do not tell."""
+    untrained: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.labels) != self.model.num_classes:
+            raise WeightsError(f"{len(self.labels)} labels for a model of {shown(self.model.num_classes)} classes")
+        if len(set(self.labels)) < len(self.labels):
+            twice = next(label for label, number in Counter(self.labels).items() if number > 1)
+            raise WeightsError(f"two classes have the label {shown(twice)}; each must have its own")
+
+
+@dataclass(frozen=True)
 class LoadedModel:
     """A model with what belongs to it."""
 
@@ -64,7 +92,7 @@ class LoadedModel:
 
 def is_weights_folder(name: str) -> bool:
     """Whether a name is that of a folder, there or not, and not of a model for `create_model`."""
-    return Path(name).exists() or len(Path(name).parts) > 1
+    return os.path.exists(name) or len(Path(name).parts) > 1  # noqa: PTH110 - also asked of names that no file can have
 
 
 def save_weights(
@@ -109,9 +137,7 @@ def save_weights(
         "untrained": list(untrained),
     }
     folder = Path(folder)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in (state or model.state_dict()).items()}
-    with atomic_path(folder / TENSORS_NAME) as partial:
-        partial.write_bytes(save(tensors))  # save_file would let nobody else read the file
+    write_tensors(folder / TENSORS_NAME, state or model.state_dict())
     text = json.dumps(config, indent=2)  # ASCII, since labels that are names of folders need not be valid Unicode
     write_text(folder / CONFIG_NAME, f"{text}\n")
 
@@ -119,72 +145,95 @@ def save_weights(
 def load_weights(folder: str | Path) -> LoadedModel:
     """Loads a weights folder, in eval mode on the CPU.
 
+    Nothing in it is trusted: the description is checked, then compared with the names and shapes of the tensors, and
+    only then does the network get memory.
+
     Raises:
-        WeightsError: there is no such folder, it is incomplete, of another version, or does not fit its own model.
+        WeightsError: there is no such folder, it is incomplete, damaged, of another version, or does not fit its own
+            model.
     """
     folder = Path(folder)
-    config = _read_config(folder)
+    config, metrics = _read_config(folder)
     try:
-        arguments = dict(config["model"])
-        if "memory_stages" in arguments:
-            arguments["memory_stages"] = tuple(arguments["memory_stages"])
-        model = create_model(**arguments)
-        labels = tuple(config["labels"])
-        input = from_mapping(InputConfig, config["input"], where=str(folder / CONFIG_NAME))
-        if len(labels) != model.num_classes:
-            raise WeightsError(f"{len(labels)} labels for a model of {model.num_classes} classes")
-        _check_normalisation(model, mean=config["mean"], std=config["std"])
-        metrics = dict(config.get("metrics", {}))
-        frame_rates = _frame_rates(config.get("frame_rates"), where=str(folder / CONFIG_NAME))
-        untrained = set(config.get("untrained", ()))
-        tensors = load_file(folder / TENSORS_NAME)
-        model.load_state_dict(tensors)
-    except FileNotFoundError:
-        raise WeightsError(f"{folder}: {TENSORS_NAME} is missing; copy the whole folder") from None
-    except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{folder / CONFIG_NAME}: not complete or not understood ({error})") from error
+        outline = outline_model(config.model)
+        _check_normalisation(outline, config)
+        own = outline.state_dict()
+        if unknown := [name for name in config.untrained if name not in own]:
+            raise WeightsError(f"untrained names {shown(unknown[0])}, which the model does not have")
     except LSNError as error:
         raise WeightsError(f"{folder / CONFIG_NAME}: {error}") from error
-    except (RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise WeightsError(f"{folder / TENSORS_NAME}: does not fit the model of {CONFIG_NAME}: {reason}") from error
+    tensors = _read_tensors(folder / TENSORS_NAME, outline)
+    model = completed(outline)
+    model.load_state_dict(tensors, assign=True)
+    try:
+        check_is_sequential(model.cnn, model.stages, model.tail)
+    except LSNError as error:
+        raise WeightsError(f"{folder / CONFIG_NAME}: {error}") from error
+    untrained = set(config.untrained)
     model.mark_trained(name for name, _ in model.named_parameters() if name not in untrained)
-    return LoadedModel(model.eval(), labels, input, metrics, frame_rates)
+    return LoadedModel(model.eval(), config.labels, config.input, metrics, config.frame_rates)
 
 
-def _frame_rates(mapping: dict[str, Any] | None, *, where: str) -> FrameRates | None:
-    """What older folders do not tell is None."""
-    return None if mapping is None else from_mapping(FrameRates, mapping, where=f"{where}: frame_rates")
+def _read_tensors(path: Path, outline: Recognizer) -> dict[str, Tensor]:
+    """The tensors of the outline, in its types."""
+    if not path.exists():
+        raise WeightsError(f"{path.parent}: {TENSORS_NAME} is missing; copy the whole folder")
+    own = outline.state_dict()
+    with open_tensors(path, "weights") as file:
+        if odd := misfits(file.kinds, {name: TensorKind.of(tensor) for name, tensor in own.items()}):
+            raise WeightsError(
+                f"{path}: does not fit the model of {CONFIG_NAME}, {outline.name}: {', '.join(odd[:3])} "
+                f"({len(odd)} in all); the two files belong to different models: copy the whole folder again"
+            )
+        return {name: tensor.to(own[name].dtype) for name, tensor in file.read().items()}
 
 
-def _check_normalisation(model: Recognizer, *, mean: list[float], std: list[float]) -> None:
+def _check_normalisation(model: Recognizer, config: WeightsConfig) -> None:
     """Versions of timm may differ in what a CNN's name stands for."""
-    if list(model.mean) != mean or list(model.std) != std:
+    if (model.mean, model.std) != (config.mean, config.std):
         raise WeightsError(
-            f"trained on frames normalised with mean {mean} and std {std}, but in this timm {model.name} expects "
-            f"mean {list(model.mean)} and std {list(model.std)}; install the timm that it was trained with"
+            f"trained on frames normalised with mean {shown(list(config.mean))} and std {shown(list(config.std))}, "
+            f"but in this timm {model.name} expects mean {list(model.mean)} and std {list(model.std)}; install the "
+            "timm that it was trained with"
         )
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
-    if folder.is_file():
+def _read_config(folder: Path) -> tuple[WeightsConfig, dict[str, Any]]:
+    """The checked description, and the metrics as they are."""
+    if os.path.isfile(folder):  # noqa: PTH113 - also asked of names that no file can have
         raise WeightsError(
             f"{folder}: expected a weights folder with {CONFIG_NAME} and {TENSORS_NAME}, not a file; "
             "pickled checkpoints can run code and are not read"
         )
     path = folder / CONFIG_NAME
-    if not path.is_file():
-        what = "holds no weights" if folder.is_dir() else "no such weights folder"
+    if not os.path.lexists(path):
+        what = "holds no weights" if os.path.isdir(folder) else "no such weights folder"  # noqa: PTH112
         raise WeightsError(f"{folder}: {what}; expected {CONFIG_NAME} and {TENSORS_NAME}, as `lsn train` writes them")
+    content = read_bytes(path, "description of weights", error=WeightsError, max_bytes=MAX_CONFIG_BYTES)
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        config = json.loads(content.decode("utf-8"), parse_int=_whole_number)
+    except (ValueError, RecursionError) as error:
         raise WeightsError(f"{path}: not readable JSON ({error}); copy the whole folder again") from None
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise WeightsError(f"{path}: not the description of LSN weights (its format is not {FORMAT!r})")
     if config.get("format_version") != FORMAT_VERSION:
         raise WeightsError(
-            f"{path}: format version {config.get('format_version')}, written by LSN {config.get('lsn_version')}; "
-            f"this LSN ({lsn.__version__}) reads version {FORMAT_VERSION}: use the LSN that wrote it, or train again"
+            f"{path}: format version {shown(config.get('format_version'))}, written by LSN "
+            f"{shown(config.get('lsn_version'))}; this LSN ({lsn.__version__}) reads version {FORMAT_VERSION}: use the "
+            "LSN that wrote it, or train again"
         )
-    return config
+    metrics = config.get("metrics", {})
+    if not isinstance(metrics, dict):
+        raise WeightsError(f"{path}: metrics: expected a section, got {shown(metrics)}")
+    # Other keys are those of a later LSN, which it could do without.
+    known = {entry.name: config[entry.name] for entry in dataclasses.fields(WeightsConfig) if entry.name in config}
+    try:
+        return from_mapping(WeightsConfig, known, where=str(path)), metrics
+    except LSNError as error:
+        raise WeightsError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"a whole number of {len(digits)} digits")
+    return int(digits)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lsn.errors import ConfigError, did_you_mean
+from lsn.models.state_file import kept_tensor
 
 
 class Consensus(ABC):
@@ -31,8 +32,12 @@ class Consensus(ABC):
         """All that it knows."""
 
     @abstractmethod
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Takes over what `tensors` gave."""
+    def restore(self, tensors: Mapping[str, Tensor], *, num_classes: int) -> None:
+        """Takes over what `tensors` gave.
+
+        Raises:
+            WeightsError: these are not such tensors for K classes.
+        """
 
 
 class Decaying(Consensus):
@@ -60,9 +65,10 @@ class Decaying(Consensus):
     def tensors(self) -> dict[str, Tensor]:  # noqa: D102
         return {"total": self._total_K, "weight": _double(self._weight), "seconds": _double(self._seconds)}
 
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:  # noqa: D102
-        self._total_K = tensors["total"]
-        self._weight, self._seconds = float(tensors["weight"]), float(tensors["seconds"])
+    def restore(self, tensors: Mapping[str, Tensor], *, num_classes: int) -> None:  # noqa: D102
+        self._weight, self._seconds = (_number(tensors, name) for name in ("weight", "seconds"))
+        shape = [num_classes] if self._weight else []  # before the first frame the classes are not known
+        self._total_K = kept_tensor(tensors, "total", dtype=torch.float64, shape=shape)
 
 
 class Sliding(Consensus):
@@ -87,8 +93,11 @@ class Sliding(Consensus):
         seconds_T = torch.tensor([seconds for seconds, _ in self._frames], dtype=torch.float64)
         return {"seconds": seconds_T, "logits": torch.stack(logits) if logits else torch.zeros(0)}
 
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:  # noqa: D102
-        self._frames = list(zip(tensors["seconds"].tolist(), tensors["logits"], strict=True))
+    def restore(self, tensors: Mapping[str, Tensor], *, num_classes: int) -> None:  # noqa: D102
+        seconds = kept_tensor(tensors, "seconds", dtype=torch.float64, shape=[None]).tolist()
+        shape = [len(seconds), num_classes]
+        logits = kept_tensor(tensors, "logits", dtype=torch.float64, shape=shape) if seconds else ()
+        self._frames = list(zip(seconds, logits, strict=True))
 
 
 def make_consensus(text: str) -> Consensus:
@@ -112,6 +121,10 @@ def make_consensus(text: str) -> Consensus:
     if not 0 < seconds < math.inf:
         raise ConfigError(f"consensus {text!r}: give its seconds, above 0, as in {name}:2.5")
     return makers[name](seconds)
+
+
+def _number(tensors: Mapping[str, Tensor], name: str) -> float:
+    return kept_tensor(tensors, name, dtype=torch.float64, shape=[]).item()
 
 
 def _double(value: float) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lsn.errors import ConfigError, did_you_mean
 from lsn.inference.result import PredictionRow
+from lsn.models.state_file import kept_tensor
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,13 @@ class EventDetector:
         return {"tracks": torch.from_numpy(np.stack([self._start, self._sum, self._count, self._peak]))}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Takes over what `tensors` gave."""
-        self._start, self._sum, self._count, self._peak = tensors["tracks"].numpy().copy()
+        """Takes over what `tensors` gave.
+
+        Raises:
+            WeightsError: these are not such tensors for K classes.
+        """
+        tracks = kept_tensor(tensors, "tracks", dtype=torch.float64, shape=[4, len(self.labels)])
+        self._start, self._sum, self._count, self._peak = tracks.numpy().copy()
 
     def _end(self, ends: np.ndarray, seconds: float) -> list[Event]:
         events = []

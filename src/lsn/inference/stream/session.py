@@ -5,6 +5,7 @@ Shapes: T ticks, K classes, H height, W width, C = 3 channels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lsn.errors import LSNError, WeightsError
+from lsn.errors import LSNError, WeightsError, shown
 from lsn.inference.metrics import top_labels
 from lsn.inference.stream.consensus import make_consensus
 from lsn.inference.stream.events import Event, EventDetector
 from lsn.inference.stream.resets import ResetWatch
-from lsn.models.state_file import load_state, save_state
+from lsn.models.state_file import kept_tensor, load_state, save_state
 from lsn.video.clock import FrameClock, Tick
 
 if TYPE_CHECKING:
@@ -194,15 +195,32 @@ class Stream:
         if not kept:
             other = next(iter(extra), "unknown settings/").rpartition("/")[0]
             raise WeightsError(
-                f"{path}: the state of a stream with {other}, but this predictor has {self._settings}; give it the same"
+                f"{path}: the state of a stream with {shown(other)[1:-1]}, but this predictor has {self._settings}; "
+                "give it the same"
             )
-        self._predictor.pool.put(self.number, state)
-        self._consensus.restore(_below(kept, "consensus."))
+        try:
+            self._predictor.pool.put(self.number, state)
+            self._take_over(kept)
+        except LSNError as error:
+            raise WeightsError(f"{path}: {error}; use another state, or start the stream without one") from error
+
+    def _take_over(self, kept: Mapping[str, Tensor]) -> None:
+        """Restores from what `_tensors` gave, without the settings."""
+        self._consensus.restore(_below(kept, "consensus."), num_classes=len(self._predictor.labels))
         self._detector.restore(_below(kept, "events."))
-        start, last, num_frames, has_start = kept["watch"].tolist()
+        watch, clock = (kept_tensor(kept, name, dtype=torch.float64, shape=[4]) for name in ("watch", "clock"))
+        frame = self._predictor.checked(kept["frame"], "the frame on screen") if "frame" in kept else None
+        start, last, num_frames, has_start = watch.tolist()
+        clock_start, next_tick, pts_seconds, num_late = numbers = clock.tolist()
+        seconds = [start, last, clock_start, *([] if frame is None else [pts_seconds])]
+        counts = [num_frames, next_tick, num_late]
+        # A clock whose next tick is long past would make all ticks since then.
+        is_behind = frame is not None and clock_start + next_tick / self._predictor.fps < pts_seconds - 1
+        if is_behind or not all(map(math.isfinite, [*seconds, *counts])) or min(counts) < 0:
+            raise WeightsError("a damaged state of a stream (its clock stands where none can)")
         self._watch.start_seconds, self._watch.last_seconds = (start if has_start else None), last
         self._num_frames = int(num_frames)
-        self._clock.resume(kept["clock"].tolist(), kept.get("frame"))
+        self._clock.resume(numbers, frame)
 
     def _answer(self, tick: Tick[Tensor]) -> StreamAnswer:
         answer = self._predictor.answer({self: tick})[self]

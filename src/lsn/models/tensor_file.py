@@ -1,0 +1,191 @@
+"""Safetensors files, described before they are read: names, types and shapes first, the numbers only if they fit.
+
+A file that LSN wrote carries a checksum of its content in its own header, so that it needs no second file to prove
+itself. Files of others, and of earlier versions, have none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from lsn.errors import WeightsError, shown
+from lsn.files import atomic_path
+
+MAX_HEADER_BYTES = 16 << 20
+"""The header of a network of a thousand tensors has 0.1 MB."""
+
+_CHECKSUM = "lsn_sha256"
+_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+"""Types by the format's name for them; a network has no others."""
+
+
+@dataclass(frozen=True)
+class TensorKind:
+    """What a file promises of a tensor."""
+
+    dtype: torch.dtype | None
+    """None for types that no network has."""
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> TensorKind:
+        """The kind of a tensor."""
+        return cls(tensor.dtype, tuple(tensor.shape))
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory of the numbers."""
+        return math.prod(self.shape) * (self.dtype.itemsize if self.dtype else 1)
+
+    def __str__(self) -> str:
+        return f"{'x'.join(map(str, self.shape)) or 'one'} {str(self.dtype).removeprefix('torch.')}"
+
+
+@dataclass(frozen=True, eq=False)
+class TensorFile:
+    """An open file."""
+
+    path: Path
+    about: Mapping[str, str]
+    """What was written beside the tensors."""
+    kinds: Mapping[str, TensorKind]
+    """Kind of each tensor by name."""
+    has_checksum: bool
+    _file: Any
+
+    def mapped(self, names: Collection[str] | None = None) -> dict[str, Tensor]:
+        """Tensors that are read from the disk as they are used, all by default; for files that outlive them."""
+        return {name: self._file.get_tensor(name) for name in (self.kinds if names is None else names)}
+
+    def read(self) -> dict[str, Tensor]:
+        """All tensors, in memory of their own.
+
+        Raises:
+            WeightsError: they are not those that the file was written with.
+        """
+        tensors = {name: tensor.clone() for name, tensor in self.mapped().items()}
+        if self.has_checksum and _checksum(tensors, self.about) != self._file.metadata()[_CHECKSUM]:
+            raise WeightsError(
+                f"{self.path}: its content is not what was written (the checksum differs): damaged on the disk or on "
+                "the way; copy it again from where it came from"
+            )
+        return tensors
+
+
+@contextmanager
+def open_tensors(path: str | Path, what: str, *, max_bytes: int | None = None) -> Iterator[TensorFile]:
+    """Opens a safetensors file; nothing but its header is read.
+
+    Args:
+        path: the file.
+        what: what the file is for, in errors ("weights", "state of a stream").
+        max_bytes: the most that a file of this kind can have; None for no limit.
+
+    Raises:
+        WeightsError: it is missing, not a regular file, cut off, larger, or no safetensors file.
+    """
+    path = Path(path)
+    _check_file(path, what, max_bytes)
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = dict(file.metadata() or {})
+            has_checksum = about.pop(_CHECKSUM, None) is not None
+            yield TensorFile(path, about, _kinds(file), has_checksum, file)
+    except (SafetensorError, OSError, RuntimeError, ValueError, OverflowError, MemoryError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise WeightsError(f"{path}: not {what}: {reason}; copy or fetch the file again") from error
+
+
+def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], about: Mapping[str, str] | None = None) -> None:
+    """Writes a file with its checksum, which appears whole or not at all.
+
+    Args:
+        path: the file.
+        tensors: by name; no two may share memory.
+        about: what is kept beside them.
+    """
+    own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    metadata = {**(about or {}), _CHECKSUM: _checksum(own, about or {})}
+    with atomic_path(path) as partial:
+        partial.write_bytes(save(own, metadata))  # save_file would let nobody else read the file
+
+
+def misfits(kinds: Mapping[str, TensorKind], expected: Mapping[str, TensorKind]) -> list[str]:
+    """What keeps the tensors of a file from being those of a network, tensor by tensor; empty if they fit.
+
+    Types of floating-point numbers may differ, since they are converted; and counts of batches may be missing, which
+    old files do not have and nothing needs.
+    """
+    odd = [f"no {name}" for name in expected if name not in kinds and not name.endswith("num_batches_tracked")]
+    odd += [f"unknown {shown(name)}" for name in kinds if name not in expected]
+    return odd + [
+        f"{name} is {kinds[name]}, expected {kind}"
+        for name, kind in expected.items()
+        if name in kinds and not _fits(kinds[name], kind)
+    ]
+
+
+def bytes_of(tensor: Tensor) -> memoryview:
+    """The numbers of a tensor as they lie in memory, uint8, for a hash."""
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+
+
+def _fits(kind: TensorKind, expected: TensorKind) -> bool:
+    both = kind.dtype, expected.dtype
+    floats = all(dtype is not None and dtype.is_floating_point for dtype in both)
+    return kind.shape == expected.shape and (floats or both[0] == both[1])
+
+
+def _check_file(path: Path, what: str, max_bytes: int | None) -> None:
+    if not os.path.isfile(path):  # noqa: PTH113 - takes any name, also one that no file can have
+        raise WeightsError(f"{path}: no such file; expected {what} as .safetensors")
+    try:
+        num_bytes = path.stat().st_size
+        with path.open("rb") as file:
+            header_bytes = int.from_bytes(file.read(8), "little")
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror}); expected {what}") from None
+    if max_bytes is not None and num_bytes > max_bytes:
+        raise WeightsError(
+            f"{path}: {num_bytes:,} bytes, but a {what} has at most {max_bytes:,}; is it the right file?"
+        )
+    if num_bytes < 8 or header_bytes > min(MAX_HEADER_BYTES, num_bytes):
+        raise WeightsError(f"{path}: not {what}: no safetensors file, or cut off; copy or fetch the file again")
+
+
+def _kinds(file: Any) -> dict[str, TensorKind]:
+    slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+    return {name: TensorKind(_DTYPES.get(part.get_dtype()), tuple(part.get_shape())) for name, part in slices.items()}
+
+
+def _checksum(tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> str:
+    ordered = sorted(tensors.items())
+    kinds = [(name, str(tensor.dtype), tuple(tensor.shape)) for name, tensor in ordered]
+    digest = hashlib.sha256(json.dumps([sorted(about.items()), kinds]).encode())
+    for _, tensor in ordered:
+        digest.update(bytes_of(tensor))
+    return digest.hexdigest()
