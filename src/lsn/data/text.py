@@ -6,32 +6,19 @@ import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
+from lsn import files
 from lsn.errors import DataError
-from lsn.files import read_bytes
 
 _MAX_NAMES = 10
 
 
 def read_text(path: str | Path, what: str) -> str:
-    """The text of a UTF-8 file, with or without a byte order mark.
-
-    Args:
-        path: the file.
-        what: what the file is for, in the error for a missing one ("manifest", "labels file").
+    """The text of a UTF-8 file; see `lsn.files.read_text`.
 
     Raises:
-        DataError: the file is missing, is no regular file, is too large, or is not UTF-8 (with the line of the first
-            bad byte).
+        DataError: the file is missing, is no regular file, is too large, or is not UTF-8.
     """
-    path = Path(path)
-    data = read_bytes(path, what, error=DataError)
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise DataError(
-            f"{path} line {line}: not UTF-8 text (byte 0x{data[error.start]:02x}); save the {what} as UTF-8"
-        ) from None
+    return files.read_text(path, what, error=DataError)
 
 
 def suggestion(name: str, options: Sequence[str]) -> str:
