@@ -141,10 +141,28 @@ def _empty(path: Path, is_folder: bool) -> None:
         os.truncate(path, 0)
         return
     for entry in path.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
+        _remove(entry)
+
+
+def _remove(path: Path) -> None:
+    """Removes a file, a link (not what it leads to), or a folder with all that is in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether a file or folder has the name of one under way; what a killed process left has, too."""
+    return path.name.startswith(".") and (path.name.endswith(".partial") or Path(path.name).stem.endswith(".partial"))
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes what killed processes left in a folder; what another process writes just now stays."""
+    for path in filter(is_leftover, list(folder.iterdir())):
+        with held_lock(path) as is_held:
+            if is_held:
+                _remove(path)
 
 
 def check_outputs(outputs: Iterable[str | Path | None], inputs: Iterable[str | Path | None]) -> None:
