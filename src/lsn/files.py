@@ -280,17 +280,12 @@ def _guarded(cell: object) -> object:
     return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell
 
 
-def csv_rows(text: str, where: str, *, error: type[LSNError]) -> Iterator[tuple[int, list[str]]]:
+def csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
     """Yields the rows of a table but for blank lines, each with the line it starts on; cells as `write_csv` took them.
 
-    Args:
-        text: the table.
-        where: the file, for errors.
-        error: what is raised.
-
     Raises:
-        LSNError: of the given kind: a quote is never closed (with the line where it opens), or a cell is as long as
-            only an unclosed quote makes it.
+        ValueError: a quote is never closed (with the line where it opens), or a cell is as long as only an unclosed
+            quote makes it.
     """
     lines = io.StringIO(text, newline="").readlines()
     if lines and not lines[-1].endswith(("\r", "\n")):
@@ -300,23 +295,23 @@ def csv_rows(text: str, where: str, *, error: type[LSNError]) -> Iterator[tuple[
     try:
         for row in reader:
             if row and reader.line_num > len(lines):
-                raise error(_unclosed(where, row[-1], last_line=reader.line_num))
+                raise ValueError(_unclosed(row[-1], last_line=reader.line_num))
             if row:
                 yield start, [cell[1:] if cell[:1] == "'" and _FORMULA.match(cell) else cell for cell in row]
             start = reader.line_num + 1
-    except csv.Error as failure:
+    except csv.Error as error:
         last_line = reader.line_num - 1
         for row in csv.reader(lines[start - 1 : last_line]):  # none, or the row that did not end
-            raise error(_unclosed(where, row[-1], last_line=last_line)) from None
-        raise error(f"{where} line {start}: not CSV: {failure}") from None
+            raise ValueError(_unclosed(row[-1], last_line=last_line)) from None
+        raise ValueError(f"line {start}: not CSV: {error}") from None
 
 
-def _unclosed(where: str, cell: str, *, last_line: int) -> str:
+def _unclosed(cell: str, *, last_line: int) -> str:
     """What is wrong with a cell that takes whole lines, up to the end of the last one."""
     line = last_line + 1 - len(_LINE_END.findall(cell))
     return (
-        f'{where} line {line}: a quote (") opens a cell here and is never closed; close it, or write the whole '
-        "cell in quotes and each quote in it twice"
+        f'line {line}: a quote (") opens a cell here and is never closed; close it, or write the whole cell in quotes '
+        "and each quote in it twice"
     )
 
 

@@ -286,7 +286,10 @@ def _write_failures(path: Path, failures: Sequence[tuple[str, str]], *, of: Cont
     rows: list[Sequence[str]] = list(failures)
     if path.exists():
         text = read_text(path, "list of failures", error=DataError, errors="surrogateescape")
-        earlier = [row for _, row in csv_rows(text, str(path), error=DataError)][1:]
+        try:
+            earlier = [row for _, row in csv_rows(text)][1:]
+        except ValueError as error:
+            raise DataError(f"{path} {error}") from None
         rows += [row for row in earlier if row[0] not in of]
     if rows:
         write_csv(path, [("path", "reason"), *rows])

@@ -38,13 +38,15 @@ def parse_csv(path: Path, *, root: str, group_column: str | None) -> Parsed:
     """
     # Paths may be names of files that are not UTF-8, as `lsn.files.write_csv` writes them; labels may not.
     text = read_any_text(path, "manifest", error=DataError, errors="surrogateescape")
-    rows = csv_rows(text, str(path), error=DataError)
-    _, header = next(rows, (0, []))
-    columns = [name.strip() for name in header]
+    try:
+        rows = list(csv_rows(text))
+    except ValueError as error:
+        raise DataError(f"{path} {error}") from None
+    columns = [name.strip() for name in rows[0][1]] if rows else []
     if not all(map(is_unicode, columns)):
         raise DataError(f"{path} line 1: {_not_unicode(''.join(columns))}")
     problems = _check_columns(path, columns, group_column)
-    clips, row_problems = _clips_of_rows(path, _by_column(columns, rows), root, group_column)
+    clips, row_problems = _clips_of_rows(path, _by_column(columns, rows[1:]), root, group_column)
     return clips, problems + row_problems
 
 
