@@ -13,10 +13,11 @@ LONGEST_FILE = 400
 
 # A module may import from its own part and from parts of lower levels; parts of one level do not know each other.
 LEVELS = {
+    "errors": -1,
     "__init__": 0,
-    "errors": 0,
     "files": 0,
     "machine": 0,
+    "parsing": 0,
     "config": 1,
     "recipes": 1,
     "video": 2,

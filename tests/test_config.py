@@ -167,6 +167,7 @@ def test_every_field_says_what_it_is():
 
 
 small = st.floats(0.001, 0.9)
+names = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
 configs = st.builds(
     RunConfig,
     model=st.builds(
@@ -174,10 +175,10 @@ configs = st.builds(
         num_frames=st.integers(1, 64),
         memory=st.sampled_from([None, "none", "convlstm"]),
         memory_stages=st.none() | st.lists(st.integers(0, 3)).map(tuple),
-        initial_weights=st.none() | st.text(),
+        initial_weights=st.none() | names,
     ),
     optim=st.builds(OptimConfig, learning_rate=small, step_epochs=st.lists(small, min_size=1).map(tuple)),
-    training=st.builds(TrainingConfig, epochs=st.integers(1, 99), device=st.text(), tensorboard=st.booleans()),
+    training=st.builds(TrainingConfig, epochs=st.integers(1, 99), device=names, tensorboard=st.booleans()),
 )
 
 

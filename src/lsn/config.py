@@ -18,7 +18,9 @@ from typing import Any, Literal, TypeVar
 
 import yaml
 
-from lsn.errors import ConfigError, did_you_mean
+from lsn.errors import ConfigError, did_you_mean, shown
+from lsn.files import MAX_RECIPE_BYTES, read_text
+from lsn.parsing import is_name, parse_yaml
 
 T = TypeVar("T")
 
@@ -26,6 +28,7 @@ MAX_FRAMES = 4096
 """Frames a clip may have; those of a longer one would fill the memory."""
 MAX_SIDE = 8192
 """Side of the frames that a network may see, in pixels."""
+_MAX_INTEGER = 2**63
 
 
 @dataclass(frozen=True)
@@ -228,6 +231,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "accumulate", "evaluate_every"):
             _require(getattr(self, name) >= 1, f"training.{name}", getattr(self, name), "at least 1")
+        _require(0 <= self.seed < _MAX_INTEGER, "training.seed", self.seed, "between 0 and 2^63 - 1")
         _require(0 <= self.label_smoothing < 1, "training.label_smoothing", self.label_smoothing, "in [0, 1)")
         _require(0 <= self.ema_decay < 1, "training.ema_decay", self.ema_decay, "in [0, 1)")
         _require(0 <= self.frozen_stages <= 4, "training.frozen_stages", self.frozen_stages, "between 0 and 4")
@@ -286,12 +290,10 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
         ConfigError: the file is missing, is not YAML, or has an unknown key or a wrong value.
     """
     path = Path(path)
-    try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such recipe; `lsn recipes` lists those that come with LSN") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: not a readable YAML file: {_one_line(error)}") from None
+    if not path.exists():
+        raise ConfigError(f"{path}: no such recipe; `lsn recipes` lists those that come with LSN")
+    text = read_text(path, "recipe", error=ConfigError, max_bytes=MAX_RECIPE_BYTES)
+    loaded = _parse(text, f"{path}: not a readable YAML file")
     if not isinstance(loaded, dict):
         sections = ", ".join(f.name for f in dataclasses.fields(RunConfig))
         raise ConfigError(f"{path}: expected a mapping with the sections {sections}")
@@ -309,7 +311,8 @@ def from_mapping(cls: type[T], mapping: Mapping[str, Any], where: str) -> T:
     hints = typing.get_type_hints(cls)
     for key in mapping:
         if key not in hints:
-            raise ConfigError(f"{where}: unknown key {str(key)!r}; {did_you_mean(str(key), hints)}")
+            name = key if isinstance(key, str) else shown(key)
+            raise ConfigError(f"{where}: unknown key {shown(key)}; {did_you_mean(name, hints)}")
     needed = [f.name for f in dataclasses.fields(cls) if f.default is f.default_factory is dataclasses.MISSING]  # type: ignore[arg-type]
     if lacking := [name for name in needed if name not in mapping]:
         raise ConfigError(f"{where}: {', '.join(lacking)} is missing; the file is not complete")
@@ -335,23 +338,27 @@ def to_yaml(config: RunConfig) -> str:
 def _apply_override(mapping: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator:
-        raise ConfigError(f"{override!r}: expected section.key=value, for example training.epochs=10")
+        raise ConfigError(f"{shown(override)}: expected section.key=value, for example training.epochs=10")
     *parents, last = key.split(".")
     for parent in parents:
         mapping = mapping.setdefault(parent, {})
         if not isinstance(mapping, dict):
-            raise ConfigError(f"{override!r}: {parent!r} is not a section")
+            raise ConfigError(f"{shown(override)}: {shown(parent)} is not a section")
+    mapping[last] = _parse(text, f"{shown(override)}: the value is not YAML")
+
+
+def _parse(text: str, what: str) -> Any:
     try:
-        mapping[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{override!r}: the value is not YAML: {_one_line(error)}") from None
+        return parse_yaml(text)
+    except ValueError as error:
+        raise ConfigError(f"{what}: {error}") from None
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
     """Checks plain data against a type hint; integers pass as floats and lists become tuples."""
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{where}: expected a section, got {value!r}")
+            raise ConfigError(f"{where}: expected a section, got {shown(value)}")
         return from_mapping(hint, value, where)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
@@ -361,28 +368,29 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return _convert(inner, value, where)
     if origin is Literal:
         if value not in arguments or isinstance(value, bool):
-            raise ConfigError(f"{where}: {value!r} is not allowed; {did_you_mean(str(value), map(str, arguments))}")
+            name = value if isinstance(value, str) else shown(value)
+            raise ConfigError(f"{where}: {shown(value)} is not allowed; {did_you_mean(name, map(str, arguments))}")
         return arguments[arguments.index(value)]  # 3 where YAML says 3.0
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise ConfigError(f"{where}: expected a list, got {value!r}")
+            raise ConfigError(f"{where}: expected a list, got {shown(value)}")
         return tuple(_convert(arguments[0], item, where) for item in value)
     if hint is float and isinstance(value, str):  # YAML reads 1e-3 as text
         with contextlib.suppress(ValueError):
             value = float(value)
+    if isinstance(value, int) and not -_MAX_INTEGER <= value < _MAX_INTEGER:
+        raise ConfigError(f"{where}: expected a number of at most 64 bits, got {shown(value)}")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{where}: expected a finite number, got {value!r}")
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise ConfigError(f"{where}: expected {hint.__name__}, got {value!r}")
+        raise ConfigError(f"{where}: expected {hint.__name__}, got {shown(value)}")
+    if isinstance(value, str) and not is_name(value):
+        raise ConfigError(f"{where}: expected text without NUL and halves of characters, got {shown(value)}")
     return value
 
 
 def _require(holds: bool, name: str, value: Any, expected: str) -> None:
     if not holds:
-        raise ConfigError(f"{name} is {value!r}; it must be {expected}")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+        raise ConfigError(f"{name} is {shown(value)}; it must be {expected}")

@@ -63,5 +63,5 @@ def did_you_mean(name: str, options: Iterable[str]) -> str:
     Returns `did you mean 'x'?` when an option resembles the name, else `choose from: a, b, c`.
     """
     names = sorted(options)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(name[:100], names, n=1, cutoff=0.6)  # its time grows with the square of the length
     return f"did you mean {near[0]!r}?" if near else f"choose from: {', '.join(names)}"

@@ -10,11 +10,13 @@ import csv
 import io
 import itertools
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 try:
     import fcntl
@@ -25,6 +27,12 @@ from lsn.errors import ConfigError, LSNError
 
 MAX_TEXT_BYTES = 256 << 20
 """Text files are read whole, so larger ones are refused; the longest official list has 2 MB."""
+MAX_RECIPE_BYTES = 256 << 10
+"""Recipes have some 5 kB."""
+
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
+"""How a cell begins that a spreadsheet takes for a formula, or that stands for such a cell."""
+_LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 @contextmanager
@@ -70,7 +78,8 @@ def _locked_partial(path: Path, stem: str, suffix: str, *, is_folder: bool) -> I
     """
     for number in itertools.count(1 if fcntl else os.getpid()):
         again = "" if number == 1 else f".{number}"
-        partial = path.with_name(f".{stem[:100]}{again}.partial{suffix}")  # names have 255 bytes at the most
+        # Names have 255 bytes at the most.
+        partial = path.with_name(f".{os.fsencode(stem)[:150].decode(errors='ignore')}{again}.partial{suffix}")
         _make(partial, is_folder)
         with held_lock(partial) as is_held:
             if is_held:
@@ -119,6 +128,8 @@ def _is_still(path: Path, descriptor: int) -> bool:
 
 
 def _make(path: Path, is_folder: bool) -> None:
+    if path.is_symlink():  # where it leads is not ours to empty
+        path.unlink()
     if is_folder:
         path.mkdir(exist_ok=True)
     else:
@@ -130,10 +141,28 @@ def _empty(path: Path, is_folder: bool) -> None:
         os.truncate(path, 0)
         return
     for entry in path.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
+        _remove(entry)
+
+
+def _remove(path: Path) -> None:
+    """Removes a file, a link (not what it leads to), or a folder with all that is in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether a file or folder has the name of one under way; what a killed process left has, too."""
+    return path.name.startswith(".") and (path.name.endswith(".partial") or Path(path.name).stem.endswith(".partial"))
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes what killed processes left in a folder; what another process writes just now stays."""
+    for path in filter(is_leftover, list(folder.iterdir())):
+        with held_lock(path) as is_held:
+            if is_held:
+                _remove(path)
 
 
 def check_outputs(outputs: Iterable[str | Path | None], inputs: Iterable[str | Path | None]) -> None:
@@ -206,11 +235,89 @@ def read_bytes(path: str | Path, what: str, *, error: type[LSNError], max_bytes:
         raise error(f"{str(path)!r}: cannot read this {what}: {reason}") from None
 
 
+def read_text(
+    path: str | Path,
+    what: str,
+    *,
+    error: type[LSNError],
+    max_bytes: int = MAX_TEXT_BYTES,
+    errors: Literal["strict", "surrogateescape"] = "strict",
+) -> str:
+    """The text of a UTF-8 file, with or without a byte order mark.
+
+    Args:
+        path: the file.
+        what: what the file is for, in errors ("manifest", "recipe").
+        error: what is raised.
+        max_bytes: the most that is read.
+        errors: with "surrogateescape", bytes that are no UTF-8 come as they do in names of files.
+
+    Raises:
+        LSNError: of the given kind: see `read_bytes`; or the file is not UTF-8 (with the line of the first bad byte).
+    """
+    data = read_bytes(path, what, error=error, max_bytes=max_bytes)
+    try:
+        return data.decode("utf-8-sig", errors)
+    except UnicodeDecodeError as failure:
+        line, byte = data.count(b"\n", 0, failure.start) + 1, data[failure.start]
+        raise error(f"{path} line {line}: not UTF-8 text (byte 0x{byte:02x}); save the {what} as UTF-8") from None
+
+
 def write_csv(path: str | Path, rows: Iterable[Iterable[object]]) -> None:
-    """Writes a table atomically, its header first; None is an empty cell."""
-    table = io.StringIO()
-    csv.writer(table, lineterminator="\n").writerows(rows)
-    write_text(path, table.getvalue())
+    """Writes a table atomically, its header first; None is an empty cell.
+
+    A text that begins with = + - @ or a control character gets an apostrophe in front, so that no spreadsheet takes it
+    for a formula; one that begins with apostrophes and then one of these gets another. `csv_rows` removes it.
+    """
+    writer = csv.writer(_Echo(), lineterminator="\r\n")  # it quotes cells that hold either of them, and no others
+    lines = (writer.writerow(map(_guarded, row)) for row in rows)
+    write_text(path, "".join(f"{line[:-2]}\n" for line in lines))
+
+
+class _Echo:
+    """What a writer of CSV writes to; the line becomes what `writerow` returns."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def _guarded(cell: object) -> object:
+    return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell
+
+
+def csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Yields the rows of a table but for blank lines, each with the line it starts on; cells as `write_csv` took them.
+
+    Raises:
+        ValueError: a quote is never closed (with the line where it opens), or a cell is as long as only an unclosed
+            quote makes it.
+    """
+    lines = io.StringIO(text, newline="").readlines()
+    if lines and not lines[-1].endswith(("\r", "\n")):
+        lines[-1] += "\n"
+    reader = csv.reader([*lines, "\r"])  # one blank line more, which an open quote takes into its cell
+    start = 1
+    try:
+        for row in reader:
+            if row and reader.line_num > len(lines):
+                raise ValueError(_unclosed(row[-1], last_line=reader.line_num))
+            if row:
+                yield start, [cell[1:] if cell[:1] == "'" and _FORMULA.match(cell) else cell for cell in row]
+            start = reader.line_num + 1
+    except csv.Error as error:
+        last_line = reader.line_num - 1
+        for row in csv.reader(lines[start - 1 : last_line]):  # none, or the row that did not end
+            raise ValueError(_unclosed(row[-1], last_line=last_line)) from None
+        raise ValueError(f"line {start}: not CSV: {error}") from None
+
+
+def _unclosed(cell: str, *, last_line: int) -> str:
+    """What is wrong with a cell that takes whole lines, up to the end of the last one."""
+    line = last_line + 1 - len(_LINE_END.findall(cell))
+    return (
+        f'line {line}: a quote (") opens a cell here and is never closed; close it, or write the whole cell in quotes '
+        "and each quote in it twice"
+    )
 
 
 def write_text(path: str | Path, text: str) -> None:

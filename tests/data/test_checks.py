@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import subprocess
+import sys
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lsn.config import DataConfig
 from lsn.data import Clip, Manifest, check_manifest, check_manifests, check_splits, load_splits, raise_on_errors
@@ -133,6 +139,84 @@ def test_windows_of_one_file_in_both_splits(tmp_path, train_window, val_window, 
         for name, window in (("train", train_window), ("val", val_window))
     )
     assert [problem.severity for problem in check_manifests(train, val)] == [severity]
+
+
+def overlap(a: Clip, b: Clip) -> bool:
+    """What it means that two windows of a file share pictures, pair by pair."""
+
+    def meet(start_a, end_a, start_b, end_b):
+        ends = [math.inf if end is None else end for end in (end_a, end_b)]
+        return (start_a or 0) < ends[1] and (start_b or 0) < ends[0]
+
+    if all(clip.window[2:] == (None, None) for clip in (a, b)):
+        return meet(*a.window[:2], *b.window[:2])
+    if all(clip.window[:2] == (None, None) for clip in (a, b)):
+        return meet(*a.window[2:], *b.window[2:])
+    return True
+
+
+def windows(start: str, end: str):
+    """Some of the windows end before they start, as no manifest may have them."""
+    bounds = st.tuples(st.none() | st.integers(0, 9), st.none() | st.integers(0, 9))
+    return bounds.map(lambda pair: {start: pair[0], end: pair[1]})
+
+
+in_seconds, in_frames = windows("start_seconds", "end_seconds"), windows("first_frame", "last_frame")
+in_both = st.builds(lambda a, b: a | b, in_seconds, in_frames)
+
+
+def clips_in(windows):
+    return st.lists(st.builds(lambda name, window: Clip(f"/{name}", "a", **window), st.sampled_from("xy"), windows))
+
+
+clips_of_files = clips_in(in_seconds) | clips_in(in_frames) | clips_in(in_seconds | in_frames) | clips_in(in_both)
+
+
+@given(clips_of_files, clips_of_files)
+def test_leaks_are_those_that_a_look_at_every_pair_finds(in_train, in_val):
+    train, val = (Manifest(f"{n}.csv", ("a",), tuple(c)) for n, c in (("train", in_train), ("val", in_val)))
+    shared = [clip for clip in in_val if any(clip.path == other.path for other in in_train)]
+    leaks = [clip for clip in shared if any(clip.path == other.path and overlap(clip, other) for other in in_train)]
+
+    said = [str(problem) for problem in check_manifests(train, val)]
+
+    def count(what):
+        return [int(message.split(": ")[1].split()[0]) for message in said if what in message]
+
+    assert count("of val also in train") == [len(leaks)] * bool(leaks)
+    assert count("of val cut from files that train has") == [len(shared) - len(leaks)] * (len(leaks) < len(shared))
+
+
+MANY_WINDOWS = """
+from lsn.data import Clip, Manifest, check_manifests
+def split(name, offset):
+    clips = [Clip("x.mp4", "a", start_seconds=2 * i + offset, end_seconds=2 * i + offset + 1) for i in range(50_000)]
+    return Manifest(name, ("a",), tuple(clips))
+print(*check_manifests(split("train.csv", 0), split("val.csv", 1)), sep="\\n")
+"""
+
+
+def test_fifty_thousand_windows_of_one_file_are_compared_before_the_user_gives_up(tmp_path):
+    (tmp_path / "x.mp4").touch()
+    said = subprocess.run(
+        [sys.executable, "-c", MANY_WINDOWS], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert said.stdout == "val.csv: 50000 clips of val cut from files that train has other windows of\n"
+
+
+def test_thousands_of_unknown_labels_are_all_named_and_some_get_a_hint(tmp_path):
+    (tmp_path / "x").touch()
+    clips = tuple(Clip(str(tmp_path / "x"), f"clas {i}", first_frame=i, last_frame=i + 1) for i in range(2000))
+    messages = found(check_manifest(Manifest("m.csv", tuple(f"class {i}" for i in range(2000)), clips)))
+    assert len(messages) == 2000
+    assert messages[0].endswith("unknown label 'clas 0' (1 clip); did you mean 'class 0'?")
+    assert "unknown label 'clas 1999' (1 clip); choose from: class 0, " in messages[-1]
+
+
+def test_a_missing_file_with_bytes_for_a_name_points_to_the_encoding_of_the_manifest(tmp_path):
+    (tmp_path / "m.csv").write_bytes("path,label\ncafé.mp4,a\n".encode("latin-1"))
+    with pytest.raises(DataError, match="the manifest is not UTF-8, unless the name of the file is not"):
+        load_splits(DataConfig(train=str(tmp_path / "m.csv"), val=str(tmp_path / "m.csv")), seed=0)
 
 
 def test_group_in_both_splits_is_an_error(tmp_path):

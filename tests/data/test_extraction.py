@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from extraction_helpers import clip_of, extract
 
 from lsn.data import open_clip, read_manifest
 from lsn.data.extraction import ExtractionSettings, estimate_extraction, extract_manifests
@@ -19,32 +21,6 @@ from lsn.data.workers import map_in_processes
 from lsn.errors import ConfigError, DataError
 from lsn.video import open_video, write_video
 from lsn.video.frames_reader import numbered_files
-
-
-def clip_of(seed, num_frames=5, height=36, width=48):
-    """Smooth pictures that change from frame to frame, so that JPEG keeps them and no two are alike."""
-    generator = torch.Generator().manual_seed(seed)
-    small = torch.rand(num_frames, 3, 3, 4, generator=generator)
-    large = torch.nn.functional.interpolate(small, (height, width), mode="bilinear", align_corners=True)
-    return (255 * large.permute(0, 2, 3, 1)).byte()
-
-
-@pytest.fixture
-def videos(tmp_path):
-    """train.csv with three files, one of them in two windows, and val.csv with one that shares its name."""
-    for seed, name in enumerate(("a/one.mp4", "a/two.mp4", "b/one.mp4", "b/three.mp4")):
-        write_video(tmp_path / "videos" / name, clip_of(seed, num_frames=5 + seed), fps=10)
-    (tmp_path / "videos/train.csv").write_text(
-        "path,label,start_seconds,end_seconds,scene\n"
-        "a/one.mp4,x,,,kitchen\na/two.mp4,x,0,0.3,hall\na/two.mp4,y,0.3,,hall\nb/one.mp4,y,,,\n"
-    )
-    (tmp_path / "videos/val.csv").write_text("path,label\nb/three.mp4,x\n")
-    return tmp_path / "videos"
-
-
-def extract(videos, out, **kwargs):
-    manifests = [read_manifest(videos / f"{split}.csv") for split in ("train", "val")]
-    return extract_manifests(manifests, out, settings=ExtractionSettings(**kwargs))
 
 
 def test_the_clips_of_the_frames_are_those_of_the_videos(videos, tmp_path):
@@ -256,16 +232,72 @@ def test_failures_of_earlier_calls_stay_listed_until_they_are_mended(tmp_path):
 def test_what_a_killed_call_left_is_removed(tmp_path):
     write_video(tmp_path / "videos/a.mp4", clip_of(1), fps=10)
     (tmp_path / "videos/x.csv").write_text("path,label\na.mp4,y\n")
-    leftovers = [tmp_path / f"out/frames/.a.{pid}.partial" for pid in (1, os.getpid())]
-    extract_manifests([read_manifest(tmp_path / "videos/x.csv")], tmp_path / "out")
+    manifests = [read_manifest(tmp_path / "videos/x.csv")]
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/.extraction.partial.json").touch()  # of a call killed before it noted anything
+    assert extract_manifests(manifests, tmp_path / "out").num_extracted == 1
     shutil.rmtree(tmp_path / "out/frames/a")
-    for leftover in leftovers:
-        leftover.mkdir()
+    for leftover in ("frames/.a.partial", "frames/.a.2.partial", "frames/.b.partial"):
+        (tmp_path / "out" / leftover).mkdir()
+        (tmp_path / "out" / leftover / "img_00009.jpg").touch()
+    (tmp_path / "out/.failures.partial.csv").touch()
 
-    done = extract_manifests([read_manifest(tmp_path / "videos/x.csv")], tmp_path / "out")
+    done = extract_manifests(manifests, tmp_path / "out")
 
     assert (done.num_extracted, done.failures) == (1, ())
-    assert [path.name for path in (tmp_path / "out/frames").iterdir()] == ["a"]
+    found = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*"))
+    frames = [f"frames/a/img_{number:05d}.jpg" for number in range(1, 6)]
+    assert found == ["extraction.json", "frames", "frames/a", *frames, "x.csv"]
+
+
+def test_one_file_by_two_names_is_extracted_once_for_both(videos, tmp_path):
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists/other.csv").write_text("path,label\n../videos/a/one.mp4,z\n")
+    manifests = [read_manifest(path) for path in (videos / "train.csv", tmp_path / "lists/other.csv")]
+
+    done = extract_manifests(manifests, tmp_path / "out")
+
+    assert (done.num_extracted, len(read_manifest(tmp_path / "out/train.csv"))) == (3, 4)
+    assert read_manifest(tmp_path / "out/other.csv").clips[0].path.endswith("frames/a/one")
+
+
+def test_no_manifest_is_written_over(videos, tmp_path):
+    extract(videos, tmp_path / "out")
+    path = tmp_path / "out/more.csv"
+    text = f"path,label\n{videos}/a/one.mp4,z\n"
+    path.write_text(text)
+    (videos / "failures.csv").write_text("path,label\na/one.mp4,z\n")
+
+    with pytest.raises(ConfigError, match=r"more\.csv: would be written over"):
+        extract_manifests([read_manifest(path)], tmp_path / "out")
+    with pytest.raises(ConfigError, match="two outputs have this name"):
+        extract_manifests([read_manifest(videos / "failures.csv")], tmp_path / "out")
+    assert path.read_text() == text
+
+
+@pytest.mark.slow
+def test_after_kill_9_at_any_moment_the_same_call_finishes_the_work_and_leaves_nothing_else(tmp_path):
+    for number in range(40):
+        write_video(tmp_path / f"videos/x/{number:02d}.mp4", clip_of(number, num_frames=30), fps=10)
+    command = [sys.executable, "-m", "lsn", "data", "extract-frames", str(tmp_path / "videos"), "--workers", "2"]
+    rng, out = random.Random(0), tmp_path / "out"
+    for _ in range(10):
+        with subprocess.Popen(
+            [*command, "--out", str(out)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        ) as run:
+            while run.poll() is None and not out.exists():
+                time.sleep(0.002)
+            time.sleep(rng.uniform(0, 0.5))
+            run.kill()
+        done = subprocess.run([*command, "--out", str(out)], capture_output=True, text=True, timeout=120)
+
+        assert done.returncode == 0, done.stderr
+        assert re.search(r"\b1200 frames", done.stdout)
+        assert len(read_manifest(out / "videos.csv")) == 40
+        assert sorted(path.name for path in out.iterdir()) == ["extraction.json", "frames", "videos.csv"]
+        assert sorted(path.name for path in (out / "frames").iterdir()) == [f"{number:02d}" for number in range(40)]
+        assert {len(list(folder.iterdir())) for folder in (out / "frames").iterdir()} == {30}
+        shutil.rmtree(out)
 
 
 def _die(_job: int) -> None:
@@ -307,6 +339,9 @@ def test_other_settings_other_folders_and_frames_are_refused(videos, tmp_path):
         {"pattern": "{:.1f}.jpg"},
         {"pattern": "{0:05d}.jpg"},
         {"pattern": "{:05d}{{.jpg"},
+        {"pattern": "{:0999999999d}.jpg"},
+        {"pattern": "{:05d}\0.jpg"},
+        {"pattern": "{:05d}\ud800.jpg"},
     ],
 )
 def test_settings_out_of_range_are_refused(videos, tmp_path, settings):

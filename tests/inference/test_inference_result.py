@@ -75,7 +75,10 @@ def test_saving_again_replaces_the_files(tmp_path):
     assert_equal(load_evaluation(tmp_path), fewer)
 
 
-@given(text=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1))
+names = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)
+
+
+@given(text=names | st.text("'=+-@\t\r\na", min_size=1))
 def test_any_name_survives(tmp_path_factory, text):
     folder = tmp_path_factory.mktemp("names")
     row = PredictionRow(Clip(text, text), text, 0.5, 0.5, (text,))
@@ -89,6 +92,15 @@ def test_a_file_name_that_is_not_unicode_survives(tmp_path):
     odd = replace(RESULT, rows=(replace(ROWS[0], clip=Clip(path, "a, b")),), unreadable=((path, "broken"),))
     odd.save(tmp_path)
     assert_equal(load_evaluation(tmp_path), odd)
+
+
+@given(label=st.text("'=+-@\t\r\na", min_size=1))
+def test_no_cell_is_a_formula_for_a_spreadsheet(tmp_path_factory, label):
+    folder = tmp_path_factory.mktemp("formulas")
+    replace(RESULT, rows=(PredictionRow(Clip(label, label), label, 0.5, 1e-5, (label,)),)).save(folder)
+    with (folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        cells = [cell for row in csv.reader(file) for cell in row]
+    assert [cell for cell in cells if cell.startswith(tuple("=+-@\t\r\n"))] == []
 
 
 def test_the_csv_is_one_row_a_video(tmp_path):
@@ -126,6 +138,15 @@ def test_a_missing_file_is_named(tmp_path, name):
         load_evaluation(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["evaluation.json", "predictions.csv"])
+def test_a_pipe_is_not_waited_for(tmp_path, name):
+    RESULT.save(tmp_path)
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(DataError, match=rf"{name}: is no regular file"):
+        load_evaluation(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("name", "change"),
     [
@@ -135,8 +156,16 @@ def test_a_missing_file_is_named(tmp_path, name):
         ("evaluation.json", lambda text: text.replace("[[1, 1], [1, 0]]", "[[1, 1]]")),
         ("evaluation.json", lambda text: text.replace('"dense"', '"sparse"')),
         ("evaluation.json", lambda text: text.replace('"top1"', '"top2"')),
+        ("evaluation.json", lambda text: text.replace("[[1, 1], [1, 0]]", f"[[1, 1], [1, 1{'0' * 30}]]")),
+        ("evaluation.json", lambda text: text.replace("[[1, 1], [1, 0]]", "1" * 5000)),
+        ("evaluation.json", lambda text: "[" * 100_000),
+        ("evaluation.json", lambda text: text.replace('"labels": [', '"labels": [3, ')),
+        ("evaluation.json", lambda text: text.replace('"top1": 0.5', f'"top1": 1{"0" * 400}')),
         ("predictions.csv", lambda text: text.replace("confidence", "surety")),
         ("predictions.csv", lambda text: text.replace("0.125", "much")),
+        ("predictions.csv", lambda text: text.replace("90", "9" * 5000)),
+        ("predictions.csv", lambda text: text.splitlines()[0][:40]),
+        ("predictions.csv", lambda text: ""),
         ("predictions.csv", lambda text: f'{text}"{"x" * 200_000}'),  # a quote that never ends
     ],
 )

@@ -33,8 +33,9 @@ from lsn.cli.stream import stream
 from lsn.cli.timeline import timeline
 from lsn.cli.train import train
 from lsn.cli.verify import verify
-from lsn.errors import LSNError, did_you_mean
+from lsn.errors import ConfigError, LSNError, did_you_mean, shown
 from lsn.machine import tune_allocator, tune_threads
+from lsn.parsing import is_name
 
 EXIT_BUG, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -109,6 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tune_threads()
     with _logging_to_stderr(debug), handling_stop_signals(raise_stopped):
         try:
+            _check_names(tokens)
             status = app(tokens, exit_on_error=False, print_error=False, verbose=False)
             sys.stdout.flush()
             return status or 0
@@ -125,6 +127,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return EXIT_USER_ERROR
         except Exception as error:
             return _report_bug(error)
+
+
+def _check_names(arguments: Sequence[str]) -> None:
+    """Refuses what no shell can pass on, so that every path that a command is given can be asked for."""
+    for argument in arguments:
+        if not is_name(argument):
+            raise ConfigError(f"{shown(argument)}: an argument cannot hold NUL or half of a character; correct it")
 
 
 def _describe(error: Exception) -> str:

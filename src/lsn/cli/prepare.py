@@ -102,9 +102,11 @@ def extract_frames(
         raise ConfigError("lsn data extract-frames takes one manifest or more, for example train.csv val.csv")
     from lsn.data import read_manifest
     from lsn.data.extraction import ExtractionSettings, extract_manifests
+    from lsn.data.workers import check_num_workers
 
-    if workers is not None and workers < 1:
-        raise ConfigError(f"--workers is {workers}; it must be at least 1")
+    if workers is None:
+        workers = usable_cores()
+    check_num_workers(workers, least=1)
     tables = [read_manifest(path, root=root, labels=labels, group_column=group_column) for path in manifests]
     start = time.monotonic()
     with counting_progress("extracting videos") as progress:
@@ -112,7 +114,7 @@ def extract_frames(
             tables,
             out,
             settings=ExtractionSettings(short_side, pattern, quality),
-            num_workers=workers or usable_cores(),
+            num_workers=workers,
             progress=progress,
         )
     seconds = time.monotonic() - start

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from lsn.parsing import to_json
 
 if TYPE_CHECKING:
     from lsn.inference.stream import Event, EventRules, StreamingPredictor
@@ -69,7 +70,7 @@ def streaming_predictor(
 
 def event_line(stream: str, event: Event) -> str:
     """An event as a line of JSON."""
-    return json.dumps({"stream": stream, **asdict(event)}, ensure_ascii=False)
+    return to_json({"stream": stream, **asdict(event)})
 
 
 def _event_rules(weights: Path, options: StreamOptions) -> tuple[EventRules, str]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections import Counter
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 from lsn.data.clips import Clip, Manifest, Problem
+from lsn.data.overlap import Windows
 from lsn.data.probe import probe
-from lsn.data.text import listing, suggestion
+from lsn.data.text import listing, suggestions
+from lsn.errors import shown
+from lsn.parsing import is_unicode
 
 
 def check_manifests(train: Manifest, val: Manifest, *, decode: bool = False) -> list[Problem]:
@@ -52,10 +53,11 @@ def label_problems(manifest: Manifest) -> list[Problem]:
     for clip in manifest.clips:
         if clip.label not in known:
             unknown.setdefault(clip.label, []).append(clip)
+    hints = suggestions(unknown, manifest.labels)
     return [
         Problem(
             "error",
-            f"unknown label {label!r} ({_count(len(clips), 'clip')}); {suggestion(label, manifest.labels)}",
+            f"unknown label {shown(label)} ({_count(len(clips), 'clip')}); {hints[label]}",
             manifest.where(clips[0]),
         )
         for label, clips in unknown.items()
@@ -69,7 +71,7 @@ def _missing_files(manifest: Manifest) -> list[Problem]:
     def names_in(folder: str) -> frozenset[str]:
         try:
             return frozenset(os.listdir(folder or "."))  # noqa: PTH208 - names only, folders hold 200 000
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a name with a NUL in it
             return frozenset()
 
     def is_missing(clip: Clip) -> bool:
@@ -89,6 +91,8 @@ def _missing_hint(clip: Clip) -> str:
     path = Path(clip.path)
     if "\\" in clip.path and os.sep == "/":
         return "write the folders of the path with / instead of \\"
+    if not is_unicode(clip.path):
+        return "the manifest is not UTF-8, unless the name of the file is not; save it as UTF-8"
     same_stem = [p for p in path.parent.glob("*") if p.stem == path.stem] if path.parent.is_dir() else []
     if same_stem:
         return f"did you mean {sorted(same_stem)[0].name!r}?"
@@ -107,7 +111,9 @@ def _duplicates(manifest: Manifest) -> list[Problem]:
         if earlier.label == clip.label:
             same.append(clip)
         else:
-            message = f"{clip.path} is {clip.label!r} here and {earlier.label!r} in line {earlier.line}; keep one"
+            message = (
+                f"{clip.path} is {shown(clip.label)} here and {shown(earlier.label)} in line {earlier.line}; keep one"
+            )
             problems.append(Problem("error", message, manifest.where(clip)))
     if same:
         message = f"{_count(len(same), 'row')} listed twice, first {same[0].path}; each counts twice"
@@ -119,7 +125,7 @@ def _split_label_problems(train: Manifest, val: Manifest) -> list[Problem]:
     """Classes that only one of the splits has, or none."""
     in_train, in_val = (Counter(clip.label for clip in split.clips) for split in (train, val))
     problems = [
-        Problem("error", f"class {label!r} has {_count(in_val[label], 'clip')} here and none in train", val.source)
+        Problem("error", f"class {shown(label)} has {_count(in_val[label], 'clip')} here and none in train", val.source)
         for label in train.labels
         if label in in_val and label not in in_train
     ]
@@ -137,8 +143,9 @@ def _leak_problems(train: Manifest, val: Manifest) -> list[Problem]:
     by_file: dict[str, list[Clip]] = {}
     for clip in train.clips:
         by_file.setdefault(_identity(clip), []).append(clip)
-    shared = [(clip, by_file[_identity(clip)]) for clip in val.clips if _identity(clip) in by_file]
-    leaks = [clip for clip, in_train in shared if any(_overlap(clip, other) for other in in_train)]
+    shared = [(clip, file) for clip in val.clips if (file := _identity(clip)) in by_file]
+    in_train = {file: Windows(by_file[file]) for file in {file for _, file in shared}}
+    leaks = [clip for clip, file in shared if in_train[file].overlap(clip)]
     problems = []
     if leaks:
         message = f"{_count(len(leaks), 'clip')} of val also in train, first {leaks[0].path}; each belongs in one split"
@@ -155,21 +162,6 @@ def _leak_problems(train: Manifest, val: Manifest) -> list[Problem]:
 
 def _identity(clip: Clip) -> str:
     return os.path.abspath(clip.path)  # noqa: PTH100 - links are not followed: that costs a call a folder
-
-
-def _overlap(a: Clip, b: Clip) -> bool:
-    """Whether two clips of one file share pictures; yes if one window is in frames and the other in seconds."""
-    intervals: Sequence[tuple[float | None, float | None]]
-    if all(clip.first_frame is None and clip.last_frame is None for clip in (a, b)):
-        intervals = [(clip.start_seconds, clip.end_seconds) for clip in (a, b)]
-    elif all(clip.start_seconds is None and clip.end_seconds is None for clip in (a, b)):
-        intervals = [(clip.first_frame, clip.last_frame) for clip in (a, b)]
-    else:
-        return True
-    (start_a, end_a), (start_b, end_b) = intervals
-    return (start_a or 0) < (math.inf if end_b is None else end_b) and (start_b or 0) < (
-        math.inf if end_a is None else end_a
-    )
 
 
 def _count(number: int, noun: str, plural: str | None = None) -> str:

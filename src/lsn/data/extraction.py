@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 import shutil
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
 from lsn.data.clips import Clip, Manifest
+from lsn.data.extraction_record import ExtractionRecord, folder_of, read_record
 from lsn.data.windows import frame_range
 from lsn.data.workers import map_in_processes
-from lsn.errors import DataError, VideoError
-from lsn.files import write_csv, write_text
+from lsn.errors import DataError, VideoError, shown
+from lsn.files import check_outputs, csv_rows, read_text, remove_leftovers, write_csv
 from lsn.video import VideoReader
 from lsn.video.extract import check_extraction, extract_frames, open_for_extraction
 from lsn.video.frames_reader import numbered_files
 
-RECORD, FRAMES = "extraction.json", "frames"
-"""What a folder holds, and below it the frames."""
+FRAMES, FAILURES = "frames", "failures.csv"
+"""What a folder holds besides `extraction.json` and the manifests of frames."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,11 @@ class _Job:
     """One video file and the clips that are cut from it."""
 
     path: str
-    folder: Path
+    """Absolute."""
+    frames: Path
+    """The folder of all frames."""
+    folder: str
+    """That of this video, below it."""
     clips: tuple[tuple[str, Clip], ...]
     """Each with its place in a manifest."""
 
@@ -117,20 +119,19 @@ def extract_manifests(
     """
     settings, out = settings or ExtractionSettings(), Path(out)
     check_extraction(**asdict(settings))
-    names = [f"{Path(manifest.source).stem}.csv" for manifest in manifests]
+    sources = [os.path.abspath(manifest.source) for manifest in manifests]  # noqa: PTH100
+    names = [f"{Path(source).stem}.csv" for source in sources]
     if len(set(names)) < len(names):
         raise DataError(f"manifests of the same name would be written to {out}: {', '.join(names)}; rename one")
+    check_outputs([out / FAILURES, *(out / name for name in names)], sources)
     clips = _clips_by_video(manifests)
-    earlier = _read_record(out)
-    top = _common_folder(clips) if earlier is None else Path(earlier["top"])
-    folders = _name_folders(clips, top, {} if earlier is None else earlier["videos"])
-    sources = {name: os.path.abspath(manifest.source) for name, manifest in zip(names, manifests, strict=True)}  # noqa: PTH100
-    _write_record(out, earlier, settings=settings, top=top, manifests=sources, videos=folders)
-    paths = {_inside(path, top): path for path in clips}
+    if not clips:
+        raise DataError(f"no clips in {', '.join(sources) or 'no manifest'}; there is nothing to extract")
+    record = _new_record(out, settings, clips, dict(zip(names, sources, strict=True)))
+    record.write(out)
     jobs = [
-        _Job(paths[video], out / FRAMES / folder, tuple(clips[paths[video]].values()))
-        for folder, video in folders.items()
-        if video in paths
+        _Job(path, out / FRAMES, folder_of(record.name(path)), tuple(of_video.values()))
+        for path, of_video in clips.items()
     ]
 
     results: dict[str, _Result] = {}
@@ -147,10 +148,13 @@ def extract_manifests(
                 failures.append((job.path, f"{where}: {span}"))
             else:
                 spans[job.path, _key(clip)] = span
-    _write_failures(out / "failures.csv", failures, of=results)
-    folder_of = {job.path: job.folder for job in jobs}
+    _write_failures(out / FAILURES, failures, of=results)
+    folders = {job.path: f"{FRAMES}/{job.folder}" for job in jobs}
     for name, manifest in zip(names, manifests, strict=True):
-        write_csv(out / name, _manifest(manifest, out, folder_of, results, spans, settings.pattern))
+        write_csv(out / name, _manifest(manifest, folders, results, spans, settings.pattern))
+    for folder in {out, *((out / FRAMES / job.folder).parent for job in jobs)}:
+        if folder.is_dir():
+            remove_leftovers(folder)
     done = [result for result in results.values() if result.error is None]
     return Extraction(
         num_extracted=sum(not result.was_there for result in done),
@@ -167,22 +171,22 @@ def estimate_extraction(manifest: Manifest, settings: ExtractionSettings | None 
     num_bytes, seconds = [], []
     with tempfile.TemporaryDirectory() as folder:
         for number, (path, clips) in enumerate(_clips_by_video([manifest]).items()):
-            job = _Job(path, Path(folder, str(number)), tuple(clips.values()))
+            job = _Job(path, Path(folder), str(number), tuple(clips.values()))
             start = time.monotonic()
             if _extract(job, settings).error is None:
                 seconds.append(time.monotonic() - start)
-                num_bytes.append(sum(path.stat().st_size for path in job.folder.iterdir()))
+                num_bytes.append(sum(path.stat().st_size for path in (job.frames / job.folder).iterdir()))
     return Estimate(statistics.mean(num_bytes), statistics.mean(seconds)) if seconds else None
 
 
 def _clips_by_video(manifests: Sequence[Manifest]) -> dict[str, dict[_Key, tuple[str, Clip]]]:
-    """The different clips of each video file, each with its place in a manifest."""
+    """The different clips of each video file by its absolute path, each with its place in a manifest."""
     clips_of: dict[str, dict[_Key, tuple[str, Clip]]] = {}
     for manifest in manifests:
         for clip in manifest.clips:
             if Path(clip.path).is_dir():
                 raise DataError(f"{manifest.where(clip)}: {clip.path} is a folder of frames already; give video files")
-            clips_of.setdefault(clip.path, {}).setdefault(_key(clip), (manifest.where(clip), clip))
+            clips_of.setdefault(_absolute(clip), {}).setdefault(_key(clip), (manifest.where(clip), clip))
     return clips_of
 
 
@@ -190,97 +194,77 @@ def _key(clip: Clip) -> _Key:
     return (*clip.window, clip.num_frames)
 
 
-def _common_folder(paths: Iterable[str]) -> Path:
-    folders = [Path(os.path.abspath(path)).parent for path in paths]  # noqa: PTH100 - without .. and links as they are
-    return Path(os.path.commonpath(folders)) if folders else Path()
+def _absolute(clip: Clip) -> str:
+    return os.path.abspath(clip.path)  # noqa: PTH100 - without .., and links as they are
 
 
-def _inside(path: str, top: Path) -> str:
-    """A video's path below the common folder.
-
-    Raises:
-        DataError: it is not below it.
-    """
-    absolute = Path(os.path.abspath(path))  # noqa: PTH100
-    if not absolute.is_relative_to(top):
-        raise DataError(f"{path}: is not in {top}, whose videos' frames are in this folder; choose another with --out")
-    return absolute.relative_to(top).as_posix()
-
-
-def _name_folders(paths: Iterable[str], top: Path, earlier: Mapping[str, str]) -> dict[str, str]:
-    """The video of each folder of frames, those of earlier calls included; both relative.
+def _new_record(
+    out: Path, settings: ExtractionSettings, paths: Iterable[str], manifests: Mapping[str, str]
+) -> ExtractionRecord:
+    """What the folder will hold, with what it held before.
 
     Raises:
-        DataError: two videos would share a folder, or one's folder would lie in another's.
+        DataError: the folder was made with other settings or for other manifests, or videos are in each other's way.
     """
-    videos = dict(earlier)
-    for path in paths:
-        video = _inside(path, top)
-        folder = str(PurePosixPath(video).with_suffix(""))
-        if videos.setdefault(folder, video) != video:
-            raise DataError(f"{video} and {videos[folder]} would both have their frames in {folder}; rename one")
-    for folder in videos:
-        for parent in map(str, PurePosixPath(folder).parents):
-            if parent in videos:
-                raise DataError(f"{videos[folder]} would have its frames inside those of {videos[parent]}; rename one")
-    return videos
-
-
-def _read_record(out: Path) -> dict[str, Any] | None:
-    """What an earlier call noted; None for a new or an empty folder."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return None
-    try:
-        found = json.loads((out / RECORD).read_text(encoding="utf-8"))
-        return {key: found[key] for key in ("settings", "top", "manifests", "videos")}
-    except (OSError, ValueError, KeyError, TypeError):
-        raise DataError(f"{out}: exists and holds no extracted frames; choose a new or an empty folder") from None
-
-
-def _write_record(
-    out: Path,
-    earlier: Mapping[str, Any] | None,
-    *,
-    settings: ExtractionSettings,
-    top: Path,
-    manifests: Mapping[str, str],
-    videos: Mapping[str, str],
-) -> None:
-    """Notes what the folder holds, unless an earlier call noted something else.
-
-    Raises:
-        DataError: it did.
-    """
-    if earlier is not None:
-        if earlier["settings"] != asdict(settings):
+    record = read_record(out)
+    if record is None:
+        top = os.path.commonpath([Path(path).parent for path in paths])
+        record = ExtractionRecord(asdict(settings), top, {}, {})
+    if record.settings != asdict(settings):
+        raise DataError(
+            f"{out}: holds frames with {shown(record.settings, most=200)}, asked: {asdict(settings)}; delete it or "
+            "choose another folder"
+        )
+    for name, source in manifests.items():
+        if record.manifests.get(name, source) != source:
             raise DataError(
-                f"{out}: holds frames with {earlier['settings']}, asked: {asdict(settings)}; delete it or choose "
-                "another folder"
+                f"{out / name}: is the manifest of {record.manifests[name]} and would be replaced by that of {source}; "
+                "choose another folder"
             )
-        for name, source in manifests.items():
-            if earlier["manifests"].get(name, source) != source:
-                raise DataError(
-                    f"{out / name}: is the manifest of {earlier['manifests'][name]} and would be replaced by that of "
-                    f"{source}; choose another folder"
-                )
-        manifests = earlier["manifests"] | manifests
-    record = {"settings": asdict(settings), "top": str(top), "manifests": manifests, "videos": videos}
-    write_text(out / RECORD, json.dumps(record, indent=2) + "\n")
+    return replace(record, manifests={**record.manifests, **manifests}).with_videos(paths)
 
 
 def _extract(job: _Job, settings: ExtractionSettings) -> _Result:
     try:
         with open_for_extraction(job.path, short_side=settings.short_side) as video:
             spans = tuple(_span(clip, video) for _, clip in job.clips)
-            was_there = job.folder.exists()
-            if was_there and not _is_whole(job.folder, settings.pattern, video.num_frames):
-                shutil.rmtree(job.folder)
-                was_there = False
+            folder = _own_folder(job)
+            was_there = _is_whole(folder, settings.pattern, video.num_frames)
             if not was_there:
-                extract_frames(video, job.folder, pattern=settings.pattern, quality=settings.quality)
+                _remove(folder)
+                extract_frames(video, folder, pattern=settings.pattern, quality=settings.quality)
             return _Result(video.num_frames, was_there, spans)
     except VideoError as error:
         return _Result(error=str(error))
+
+
+def _own_folder(job: _Job) -> Path:
+    """The folder of a video's frames, which may be removed: it is below that of all frames, and no link leads there.
+
+    Raises:
+        VideoError: a link does.
+    """
+    frames = Path(os.path.realpath(job.frames))
+    folder = frames / job.folder
+    if os.path.realpath(folder) != str(folder) or frames not in folder.parents:
+        raise VideoError(
+            f"{job.frames / job.folder}: a link leads from there to {os.path.realpath(folder)}; remove the link"
+        )
+    return folder
+
+
+def _remove(folder: Path) -> None:
+    """Removes the folder of a video, whose frames are not all there.
+
+    Raises:
+        VideoError: it cannot be removed, or is a file.
+    """
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise VideoError(f"{folder}: frames belong there, but it cannot be removed: {error.strerror}") from None
 
 
 def _span(clip: Clip, video: VideoReader) -> _Span | str:
@@ -292,7 +276,7 @@ def _span(clip: Clip, video: VideoReader) -> _Span | str:
 
 def _is_whole(folder: Path, pattern: str, num_frames: int) -> bool:
     try:
-        return len(numbered_files(folder, pattern)) == num_frames
+        return folder.is_dir() and len(numbered_files(folder, pattern)) == num_frames
     except VideoError:
         return False
 
@@ -300,9 +284,13 @@ def _is_whole(folder: Path, pattern: str, num_frames: int) -> bool:
 def _write_failures(path: Path, failures: Sequence[tuple[str, str]], *, of: Container[str]) -> None:
     """Lists what failed now, and what failed in earlier calls and was not tried now."""
     rows: list[Sequence[str]] = list(failures)
-    if path.is_file():
-        with path.open(encoding="utf-8", newline="") as file:
-            rows += [row for row in list(csv.reader(file))[1:] if row[0] not in of]
+    if path.exists():
+        text = read_text(path, "list of failures", error=DataError, errors="surrogateescape")
+        try:
+            earlier = [row for _, row in csv_rows(text)][1:]
+        except ValueError as error:
+            raise DataError(f"{path} {error}") from None
+        rows += [row for row in earlier if row[0] not in of]
     if rows:
         write_csv(path, [("path", "reason"), *rows])
     else:
@@ -311,8 +299,7 @@ def _write_failures(path: Path, failures: Sequence[tuple[str, str]], *, of: Cont
 
 def _manifest(
     manifest: Manifest,
-    out: Path,
-    folders: dict[str, Path],
+    folders: dict[str, str],
     results: dict[str, _Result],
     spans: dict[tuple[str, _Key], _Span],
     pattern: str,
@@ -320,11 +307,11 @@ def _manifest(
     """The rows of the manifest of frames that stands for one of videos, its header first."""
     yield "path", "label", "first_frame", "last_frame", "num_frames", "frame_pattern", "group"
     for clip in manifest.clips:
-        span: tuple[int | None, int | None] | None = spans.get((clip.path, _key(clip)))
+        path = _absolute(clip)
+        span: tuple[int | None, int | None] | None = spans.get((path, _key(clip)))
         if span is None:
             continue
-        result = results[clip.path]
+        result = results[path]
         if span == (0, result.num_frames):
             span = None, None
-        folder = folders[clip.path].relative_to(out).as_posix()
-        yield folder, clip.label, *span, result.num_frames, pattern, clip.group
+        yield folders[path], clip.label, *span, result.num_frames, pattern, clip.group

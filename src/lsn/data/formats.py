@@ -6,9 +6,7 @@ What makes the whole file unusable raises a DataError at once.
 
 from __future__ import annotations
 
-import csv
 import difflib
-import io
 import json
 import math
 import os
@@ -18,12 +16,17 @@ from typing import Any
 
 from lsn.data.clips import Clip, Problem
 from lsn.data.text import listing, read_text
-from lsn.errors import DataError
+from lsn.errors import DataError, shown
+from lsn.files import csv_rows
+from lsn.files import read_text as read_any_text
+from lsn.parsing import is_name, is_unicode, parse_json
 
 Parsed = tuple[list[Clip], list[Problem]]
 
 REQUIRED_COLUMNS = ("path", "label")
 OPTIONAL_COLUMNS = ("start_seconds", "end_seconds", "first_frame", "last_frame", "frame_pattern", "num_frames")
+_MOST_DIGITS = 15
+"""Of a number of frames, which a float can hold too."""
 _WINDOW_WORDS = ("start", "end", "first", "last")
 
 
@@ -33,14 +36,17 @@ def parse_csv(path: Path, *, root: str, group_column: str | None) -> Parsed:
     Raises:
         DataError: the file cannot be read, is empty, or lacks a column.
     """
-    rows = csv.DictReader(io.StringIO(read_text(path, "manifest"), newline=""))
+    # Paths may be names of files that are not UTF-8, as `lsn.files.write_csv` writes them; labels may not.
+    text = read_any_text(path, "manifest", error=DataError, errors="surrogateescape")
     try:
-        columns = [name.strip() for name in rows.fieldnames or []]
-        rows.fieldnames = columns
-        problems = _check_columns(path, columns, group_column)
-        clips, row_problems = _clips_of_rows(path, _numbered(rows), root, group_column)
-    except csv.Error as error:
-        raise DataError(f"{path} line {rows.line_num}: not CSV: {error}") from None
+        rows = list(csv_rows(text))
+    except ValueError as error:
+        raise DataError(f"{path} {error}") from None
+    columns = [name.strip() for name in rows[0][1]] if rows else []
+    if not all(map(is_unicode, columns)):
+        raise DataError(f"{path} line 1: {_not_unicode(''.join(columns))}")
+    problems = _check_columns(path, columns, group_column)
+    clips, row_problems = _clips_of_rows(path, _by_column(columns, rows[1:]), root, group_column)
     return clips, problems + row_problems
 
 
@@ -56,7 +62,7 @@ def parse_json_lines(path: Path, *, root: str, group_column: str | None) -> Pars
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except json.JSONDecodeError as error:
             raise DataError(f"{path} line {number}: not JSON: {error.msg} at column {error.colno}") from None
         if not isinstance(row, dict):
@@ -83,7 +89,7 @@ def parse_tsn_list(path: Path, *, root: str, labels: Sequence[str]) -> Parsed:
             num_frames, label_number = map(int, integers)
             rows.append((line_number, name.strip(), num_frames, label_number))
         except ValueError:
-            message = f"expected 'path num_frames label_number', got {line.strip()!r}"
+            message = f"expected 'path num_frames label_number', got {shown(line.strip())}"
             problems.append(Problem("error", message, f"{path} line {line_number}"))
     numbers = {row[3] for row in rows}
     if numbers and min(numbers) >= 1 and max(numbers) == len(labels):
@@ -96,20 +102,25 @@ def parse_tsn_list(path: Path, *, root: str, labels: Sequence[str]) -> Parsed:
     for line_number, name, num_frames, label_number in rows:
         where = f"{path} line {line_number}"
         if not 0 <= label_number < len(labels):
-            message = f"label number {label_number} is outside 0 to {len(labels) - 1}, the numbers of the labels file"
+            message = (
+                f"label number {shown(label_number)} is outside 0 to {len(labels) - 1}, the numbers of the labels file"
+            )
             problems.append(Problem("error", message, where))
         elif num_frames < 1:
-            problems.append(Problem("error", f"num_frames is {num_frames}; expected at least 1", where))
+            problems.append(Problem("error", f"num_frames is {shown(num_frames)}; expected at least 1", where))
         else:
             label = labels[label_number]
             clips.append(Clip(os.path.join(root, name), label, line=line_number, num_frames=num_frames))  # noqa: PTH118
     return clips, problems
 
 
-def _numbered(rows: csv.DictReader[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Rows with the line they start on, which for quoted line breaks is not the one they end on."""
-    for row in rows:
-        yield rows.line_num - sum(cell.count("\n") for cell in row.values() if isinstance(cell, str)), row
+def _by_column(columns: Sequence[str], rows: Iterable[tuple[int, list[str]]]) -> Iterator[tuple[int, dict[Any, Any]]]:
+    """Rows as dictionaries; what has no column is under None."""
+    for line, cells in rows:
+        row: dict[Any, Any] = dict(zip(columns, cells, strict=False))
+        if len(cells) > len(columns):
+            row[None] = cells[len(columns) :]
+        yield line, row
 
 
 def _check_columns(path: Path, columns: Sequence[str], group_column: str | None) -> list[Problem]:
@@ -159,13 +170,18 @@ def _clip(row: Mapping[Any, Any], line: int, root: str, group_column: str | None
     Raises:
         ValueError: a cell is missing or wrong; the message says which and what was expected.
     """
-    if None in row:  # where csv.DictReader puts what has no column
+    if None in row:
         raise ValueError("more cells than the header has; put quotes around a cell that holds a comma")
     path, label = _text(row, "path"), _text(row, "label")
     for name, value in (("path", path), ("label", label)):
         if value is None:
             raise ValueError(f"no {name}")
     group = row.get(group_column) if group_column else None
+    group = "" if group is None else str(group).strip()
+    if not is_name(str(path)):
+        raise ValueError(f"path is {shown(path)}; no file can be named with NUL or halves of characters")
+    if not is_unicode(f"{label}{group}"):
+        raise ValueError(_not_unicode(f"{label}{group}"))
     clip = Clip(
         path=os.path.join(root, str(path)),  # noqa: PTH118 - pathlib is 10 times slower, and lists are long
         label=str(label),
@@ -173,13 +189,21 @@ def _clip(row: Mapping[Any, Any], line: int, root: str, group_column: str | None
         end_seconds=_seconds(row, "end_seconds"),
         first_frame=_frames(row, "first_frame"),
         last_frame=_frames(row, "last_frame"),
-        group="" if group is None else str(group).strip(),
+        group=group,
         line=line,
         frame_pattern=_text(row, "frame_pattern"),
         num_frames=_frames(row, "num_frames"),
     )
     _check_window(clip)
     return clip
+
+
+def _not_unicode(text: str) -> str:
+    """What is wrong with a text that is not valid Unicode, as bytes of a file or as escapes in JSON."""
+    half = next(sign for sign in text if not is_unicode(sign))
+    if "\udc80" <= half <= "\udcff":  # what Python reads bytes as that are not UTF-8
+        return f"not UTF-8 text (byte 0x{ord(half) - 0xDC00:02x}); save the manifest as UTF-8"
+    return f"{shown(text)} holds half of a character (U+{ord(half):04X}), which no file can be written with; correct it"
 
 
 def _check_window(clip: Clip) -> None:
@@ -211,7 +235,7 @@ def _text(row: Mapping[str, Any], name: str) -> str | None:
     value = _cell(row, name)
     if value is not None and not isinstance(value, str):
         names = "; labels are names, not numbers" if name == "label" else ""
-        raise ValueError(f"{name} is {value!r}; expected text{names}")
+        raise ValueError(f"{name} is {shown(value)}; expected text{names}")
     return value
 
 
@@ -219,10 +243,10 @@ def _seconds(row: Mapping[str, Any], name: str) -> float | None:
     value = _cell(row, name)
     try:
         seconds = None if value is None else float(value)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         seconds = math.nan
     if seconds is not None and not 0 <= seconds < math.inf:
-        raise ValueError(f"{name} is {value!r}; expected seconds, 0 or more")
+        raise ValueError(f"{name} is {shown(value)}; expected seconds, 0 or more")
     return seconds
 
 
@@ -231,7 +255,7 @@ def _frames(row: Mapping[str, Any], name: str) -> int | None:
     if value is None:
         return None
     # Tables that passed through pandas write 12 as 12.0 when a cell of the column is empty.
-    text = str(value).removesuffix(".0")
-    if isinstance(value, bool) or not text.isdecimal():
-        raise ValueError(f"{name} is {value!r}; expected a whole number of frames, 0 or more")
+    text = value.removesuffix(".0") if isinstance(value, str) else shown(value).removesuffix(".0")
+    if isinstance(value, bool) or not text.isdecimal() or len(text) > _MOST_DIGITS:
+        raise ValueError(f"{name} is {shown(value)}; expected a whole number of frames, 0 or more")
     return int(text)

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from lsn.data.text import read_text
-from lsn.errors import DataError
+from lsn.errors import DataError, shown
+from lsn.parsing import is_name, parse_json
+
+_MOST_DIGITS = 15
 
 
 def read_labels(path: str | Path) -> tuple[str, ...]:
@@ -29,14 +32,16 @@ def check_labels(labels: Sequence[str], where: str) -> tuple[str, ...]:
     """The labels as they are, once known to be usable as an order.
 
     Raises:
-        DataError: there are none, or one occurs twice.
+        DataError: there are none, one occurs twice, or one holds NUL or half of a character.
     """
     if not labels:
         raise DataError(f"{where}: no labels; write one name a line, in the order of their numbers")
     first: dict[str, int] = {}
     for number, label in enumerate(labels):
+        if not is_name(label):
+            raise DataError(f"{where}: label {number} is {shown(label)}, with NUL or half of a character; correct it")
         if label in first:
-            raise DataError(f"{where}: label {label!r} has two numbers, {first[label]} and {number}; keep one")
+            raise DataError(f"{where}: label {shown(label)} has two numbers, {first[label]} and {number}; keep one")
         first[label] = number
     return tuple(labels)
 
@@ -51,7 +56,7 @@ def _from_lines(path: Path, text: str) -> list[str]:
 
 def _from_json(path: Path, text: str) -> list[str]:
     try:
-        loaded = json.loads(text)
+        loaded = parse_json(text)
     except json.JSONDecodeError as error:
         raise DataError(f"{path} line {error.lineno}: not JSON: {error.msg}") from None
     if isinstance(loaded, dict):
@@ -64,11 +69,16 @@ def _from_json(path: Path, text: str) -> list[str]:
 def _from_numbers(path: Path, numbers: dict[str, Any]) -> list[str]:
     labels: dict[int, str] = {}
     for name, number in numbers.items():
-        if isinstance(number, bool) or not str(number).isdecimal():
-            raise DataError(f"{path}: label {name!r} has the number {number!r}; expected 0 to {len(numbers) - 1}")
-        if int(number) in labels:
-            raise DataError(f"{path}: labels {labels[int(number)]!r} and {name!r} have the same number {number}")
-        labels[int(number)] = name.strip()
+        digits = number if isinstance(number, str) else shown(number)
+        if isinstance(number, bool) or not digits.isdecimal() or len(digits) > _MOST_DIGITS:
+            raise DataError(
+                f"{path}: label {shown(name)} has the number {shown(number)}; expected 0 to {len(numbers) - 1}"
+            )
+        if int(digits) in labels:
+            raise DataError(
+                f"{path}: labels {shown(labels[int(digits)])} and {shown(name)} have the same number {digits}"
+            )
+        labels[int(digits)] = name.strip()
     if labels and sorted(labels) == list(range(1, len(labels) + 1)):
         raise DataError(
             f"{path}: label numbers run from 1 to {len(labels)}; they must start at 0: if no name is missing, "

@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from lsn.data.dataset import Batch, ClipDataset, Sample, collate
-from lsn.data.workers import exit_with_parent
+from lsn.data.workers import check_num_workers, exit_with_parent
 from lsn.errors import DataError, VideoError
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,11 @@ def make_loader(
         batch_size: clips a batch, or the clips of each batch (their sum is the number of indices).
         num_workers: processes that read clips; 0 reads in this one. It does not change the batches.
         device: where the batches go next; for a GPU they are laid where it can copy them from while it computes.
+
+    Raises:
+        ConfigError: the number of workers is negative.
     """
+    check_num_workers(num_workers)
     pin_memory = device is not None and device.type == "cuda"
     return ClipLoader(dataset, indices, batch_size=batch_size, num_workers=num_workers, pin_memory=pin_memory)
 

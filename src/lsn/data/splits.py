@@ -129,9 +129,13 @@ def _choose(sources: Sequence[Counter[str]], total: Counter[str], val_fraction: 
             elif i not in chosen and leaves_some(i) and brings_nearer(i, +1):
                 take(i)
                 changed = True
+    of_label: dict[str, list[int]] = {}
+    for i, labels in enumerate(sources):
+        for label in labels:
+            of_label.setdefault(label, []).append(i)
     for label in sorted(total):
         if taken[label] <= 0:  # so none of its sources is chosen
-            options = [i for i in range(len(sources)) if label in sources[i] and leaves_some(i)]
+            options = [i for i in of_label.get(label, ()) if leaves_some(i)]
             if options:
                 take(min(options, key=lambda i: sources[i].total()))
     return chosen

@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from lsn.errors import DataError
-from lsn.files import read_bytes
+from lsn import files
+from lsn.errors import DataError, shown
 
 _MAX_NAMES = 10
+_MAX_COMPARED = 100
+"""Letters of a name; the time to compare two grows with the product of their lengths."""
 
 
 def read_text(path: str | Path, what: str) -> str:
-    """The text of a UTF-8 file, with or without a byte order mark.
-
-    Args:
-        path: the file.
-        what: what the file is for, in the error for a missing one ("manifest", "labels file").
+    """The text of a UTF-8 file; see `lsn.files.read_text`.
 
     Raises:
-        DataError: the file is missing, is no regular file, is too large, or is not UTF-8 (with the line of the first
-            bad byte).
+        DataError: the file is missing, is no regular file, is too large, or is not UTF-8.
     """
-    path = Path(path)
-    data = read_bytes(path, what, error=DataError)
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise DataError(
-            f"{path} line {line}: not UTF-8 text (byte 0x{data[error.start]:02x}); save the {what} as UTF-8"
-        ) from None
+    return files.read_text(path, what, error=DataError)
 
 
 def suggestion(name: str, options: Sequence[str]) -> str:
@@ -39,14 +28,21 @@ def suggestion(name: str, options: Sequence[str]) -> str:
 
     Unlike `lsn.errors.did_you_mean` it also sees through upper and lower case and stays short.
     """
-    by_folded = {option.casefold(): option for option in options}
-    near = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.6)
-    if near:
-        return f"did you mean {by_folded[near[0]]!r}?"
-    return f"choose from: {listing(options)}"
+    return suggestions([name], options)[name]
+
+
+def suggestions(names: Iterable[str], options: Sequence[str]) -> dict[str, str]:
+    """The `suggestion` for each of many names; only for the first few is the nearest looked for, which takes long."""
+    by_folded = {option.casefold()[:_MAX_COMPARED]: option for option in options}
+    some, said = f"choose from: {listing(options)}", {}
+    for number, name in enumerate(names):
+        folded = name.casefold()[:_MAX_COMPARED]
+        near = difflib.get_close_matches(folded, by_folded, n=1, cutoff=0.6) if number < _MAX_NAMES else []
+        said[name] = f"did you mean {shown(by_folded[near[0]])}?" if near else some
+    return said
 
 
 def listing(names: Sequence[str]) -> str:
-    """Names joined by commas, the first ten and how many more."""
+    """Names joined by commas, the first ten and how many more; long ones are cut."""
     more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
-    return ", ".join(names[:_MAX_NAMES]) + more
+    return ", ".join(name if len(name) <= _MAX_COMPARED else shown(name) for name in names[:_MAX_NAMES]) + more

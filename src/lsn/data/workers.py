@@ -12,10 +12,20 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection
 from typing import TypeVar
 
-from lsn.errors import DataError
+from lsn.errors import ConfigError, DataError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+
+
+def check_num_workers(num_workers: int, *, least: int = 0) -> None:
+    """Refuses a number of processes that cannot be.
+
+    Raises:
+        ConfigError: it is below the least.
+    """
+    if num_workers < least:
+        raise ConfigError(f"the number of workers is {num_workers}; it must be at least {least}")
 
 
 def map_in_processes(
@@ -29,10 +39,11 @@ def map_in_processes(
     Args:
         function: can be pickled, as can jobs and results.
         jobs: what to work on.
-        num_workers: processes.
+        num_workers: processes, at least 1; no more are started than there is work for.
         jobs_a_turn: jobs that a process takes at a time.
     """
-    with ProcessPoolExecutor(num_workers, initializer=exit_with_parent) as pool:
+    num_turns = -(-len(jobs) // jobs_a_turn)
+    with ProcessPoolExecutor(max(1, min(num_workers, num_turns)), initializer=exit_with_parent) as pool:
         try:
             yield from pool.map(function, jobs, chunksize=jobs_a_turn)
         except BrokenProcessPool:

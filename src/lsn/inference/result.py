@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -14,11 +13,12 @@ from torch import Tensor
 
 from lsn.config import from_mapping, to_mapping
 from lsn.data import Clip
-from lsn.errors import ConfigError, DataError
-from lsn.files import atomic_path, write_text
+from lsn.errors import ConfigError, DataError, shown
+from lsn.files import csv_rows, read_text, write_csv, write_text
 from lsn.inference.anytime import Anytime
 from lsn.inference.metrics import Metrics
 from lsn.inference.protocol import EvaluationProtocol
+from lsn.parsing import parse_json, to_json
 
 SUMMARY_NAME, ROWS_NAME = "evaluation.json", "predictions.csv"
 # Told with the protocol, but no part of it: the line for people, and what evaluations of older versions told too.
@@ -91,14 +91,7 @@ class EvaluationResult:
     def save(self, folder: str | Path) -> None:
         """Writes `evaluation.json` and `predictions.csv`; each appears whole or not at all."""
         folder = Path(folder)
-        with (
-            atomic_path(folder / ROWS_NAME) as partial,
-            # Names of files need not be valid Unicode; this writes them back byte by byte.
-            partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
-        ):
-            writer = csv.DictWriter(file, _COLUMNS)
-            writer.writeheader()
-            writer.writerows(map(_to_cells, self.rows))
+        write_csv(folder / ROWS_NAME, [_COLUMNS, *map(_to_cells, self.rows)])
         summary = {
             "source": self.source,
             "protocol": {**to_mapping(self.protocol), "description": self.protocol.describe()},
@@ -121,9 +114,9 @@ def load_evaluation(folder: str | Path) -> EvaluationResult:
     folder = Path(folder)
     path = folder / SUMMARY_NAME
     try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
+        summary = parse_json(_read(path))
         protocol = {name: value for name, value in summary["protocol"].items() if name not in _NO_FIELDS}
-        labels = tuple(summary["labels"])
+        labels = _names(summary["labels"])
         anytime = summary.get("anytime")
         result = EvaluationResult(
             source=summary.get("source", ""),
@@ -135,30 +128,43 @@ def load_evaluation(folder: str | Path) -> EvaluationResult:
             anytime=None if anytime is None else from_mapping(Anytime, anytime, where=f"{path}: anytime"),
             rows=_read_rows(path := folder / ROWS_NAME),  # last, because errors name the path
         )
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; `lsn evaluate` writes {SUMMARY_NAME} and {ROWS_NAME}") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, csv.Error, ConfigError) as error:
+    except (ArithmeticError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ConfigError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise DataError(f"{path}: not a whole evaluation ({reason}); evaluate again") from error
     return result
 
 
 def _read_rows(path: Path) -> tuple[PredictionRow, ...]:
-    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        return tuple(map(_from_cells, csv.DictReader(file)))
+    columns, *rows = (row for _, row in csv_rows(_read(path)))
+    if missing := [name for name in _COLUMNS if name not in columns]:
+        raise ValueError(f"no {missing[0]!r}")
+    return tuple(_from_cells(dict(zip(columns, row, strict=True))) for row in rows)
 
 
-def _to_cells(row: PredictionRow) -> dict[str, Any]:
-    return {
+def _read(path: Path) -> str:
+    if not path.exists():
+        raise DataError(f"{path}: no such file; `lsn evaluate` writes {SUMMARY_NAME} and {ROWS_NAME}")
+    return read_text(path, "file of an evaluation", error=DataError, errors="surrogateescape")
+
+
+def _names(found: Any) -> tuple[str, ...]:
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise ValueError(f"expected a list of names, got {shown(found)}")
+    return tuple(found)
+
+
+def _to_cells(row: PredictionRow) -> list[object]:
+    cells = {
         "path": row.path,
         "label": row.label,
         "predicted": row.predicted,
         "confidence": f"{row.confidence:.6g}",
         "label_probability": f"{row.label_probability:.6g}",
         "correct": int(row.correct),
-        "top5": json.dumps(row.top5, ensure_ascii=False),
+        "top5": to_json(row.top5),
         **{name: getattr(row.clip, name) for name in _WINDOW_COLUMNS},
     }
+    return [cells[name] for name in _COLUMNS]
 
 
 def _from_cells(cells: Mapping[str, str]) -> PredictionRow:
@@ -168,5 +174,5 @@ def _from_cells(cells: Mapping[str, str]) -> PredictionRow:
         predicted=cells["predicted"],
         confidence=float(cells["confidence"]),
         label_probability=float(cells["label_probability"]),
-        top5=tuple(json.loads(cells["top5"])),
+        top5=_names(parse_json(cells["top5"])),
     )

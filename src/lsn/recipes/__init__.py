@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lsn.errors import ConfigError, did_you_mean
-from lsn.files import write_text
+from lsn.files import MAX_RECIPE_BYTES, read_text, write_text
 
 __all__ = ["copy_recipe", "describe_recipe", "find_recipe", "list_recipes", "read_recipe"]
 
@@ -30,8 +30,10 @@ def find_recipe(recipe: str | Path) -> Path:
     """
     path = Path(recipe)
     if path.suffix in (".yaml", ".yml") or str(recipe) != path.name:
-        if not path.is_file():
+        if not path.exists():
             raise ConfigError(f"{path}: no such recipe file; `lsn recipes` lists those that come with LSN")
+        if not path.stem.strip("."):  # runs are named after their recipes, and .. would be the folder above
+            raise ConfigError(f"{path}: a recipe needs a name before its ending; rename it, for example to my.yaml")
         return path
     if (name := str(recipe)) not in list_recipes():
         raise ConfigError(f"no recipe is called {name!r}; {did_you_mean(name, list_recipes())}")
@@ -42,14 +44,14 @@ def read_recipe(name: str | Path) -> str:
     """The YAML text of a recipe, with its comments.
 
     Raises:
-        ConfigError: there is no such recipe.
+        ConfigError: there is no such recipe, or it cannot be read.
     """
-    return find_recipe(name).read_text(encoding="utf-8")
+    return read_text(find_recipe(name), "recipe", error=ConfigError, max_bytes=MAX_RECIPE_BYTES)
 
 
 def describe_recipe(name: str | Path) -> str:
     """What a recipe is for: the first line of its header."""
-    return read_recipe(name).splitlines()[0].lstrip("# ")
+    return read_recipe(name).partition("\n")[0].lstrip("# ")
 
 
 def copy_recipe(name: str | Path, destination: str | Path, *, overwrite: bool = False) -> Path:

@@ -8,6 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from lsn.files import atomic_path
+from lsn.inference.overlay import printable
 from lsn.inference.stream.timeline import Timeline
 
 MOST_ROWS = 12
@@ -34,11 +35,11 @@ def write_timeline_picture(timeline: Timeline, path: str | Path) -> None:
                 axis.axvspan(event.start_seconds, event.end_seconds, color=_EVENT, alpha=0.12, lw=0)
         axis.set_ylim(0, 1.02)
         axis.set_yticks([0, 1])
-        axis.set_ylabel(track.labels[k], rotation=0, ha="right", va="center", parse_math=False)
+        axis.set_ylabel(printable(track.labels[k]), rotation=0, ha="right", va="center", parse_math=False)
         axis.spines[["top", "right"]].set_visible(False)
     left_out = f"; {len(track.labels) - len(rows)} classes less likely are left out" if len(order) > len(rows) else ""
     axes[-1, 0].set_xlabel(f"seconds (blue: probability of the class, orange: events{left_out})")
     axes[-1, 0].set_xlim(track.seconds_T[0], max(track.seconds_T[-1], track.seconds_T[0] + 1e-3))
-    figure.suptitle(Path(timeline.video).name, fontsize=10, parse_math=False)
+    figure.suptitle(printable(Path(timeline.video).name), fontsize=10, parse_math=False)
     with atomic_path(path) as partial:
         figure.savefig(partial, dpi=110)

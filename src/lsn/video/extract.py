@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import glob
-import os
-import shutil
+import re
 from pathlib import Path
 
 from PIL import Image
 
-from lsn.errors import ConfigError, VideoError
+from lsn.errors import ConfigError, VideoError, shown
+from lsn.files import new_folder
+from lsn.parsing import is_name
 from lsn.video.container import check_source
 from lsn.video.frames_reader import frame_number, numbered_files
 from lsn.video.pyav_reader import PyAVReader
@@ -25,13 +25,15 @@ def check_extraction(*, short_side: int, pattern: str, quality: int) -> None:
         raise ConfigError(f"short_side is {short_side}; it must be at least 1")
     if not 1 <= quality <= 100:
         raise ConfigError(f"quality is {quality}; it must be between 1 and 100")
-    try:
-        names = pattern.format(1), pattern.format(2)
+    try:  # a number of a billion digits would be a name of a gigabyte
+        names = ("", "") if re.search(r"\d{3}", pattern) else (pattern.format(1), pattern.format(2))
     except (IndexError, KeyError, ValueError):
         names = pattern, pattern
-    readable = names[0] != names[1] and frame_number(names[0], pattern) == 1
+    readable = is_name(pattern) and names[0] != names[1] and frame_number(names[0], pattern) == 1
     if not readable or Path(names[0]).name != names[0] or not names[0].lower().endswith((".jpg", ".jpeg")):
-        raise ConfigError(f"pattern is {pattern!r}; expected the name of a .jpg with one number, as img_{{:05d}}.jpg")
+        raise ConfigError(
+            f"pattern is {shown(pattern)}; expected the name of a .jpg with one number, as img_{{:05d}}.jpg"
+        )
 
 
 def extract_frames(
@@ -41,7 +43,7 @@ def extract_frames(
 
     Args:
         reader: the video; it decides the size.
-        folder: where; its parents are made.
+        folder: where, missing or empty; its parents are made.
         pattern: names of the frames, with a place for the number.
         quality: of the JPEGs, 1 to 100.
 
@@ -51,22 +53,17 @@ def extract_frames(
     Raises:
         VideoError: a frame cannot be decoded, or the folder cannot be written.
     """
-    folder = Path(folder)
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     try:
-        for leftover in folder.parent.glob(f".{glob.escape(folder.name)}.*.partial"):  # of a call that was killed
-            shutil.rmtree(leftover)
-        partial.mkdir(parents=True)
-        for number, (_, frame_HWC) in enumerate(reader, start=1):
-            Image.fromarray(frame_HWC.numpy()).save(partial / pattern.format(number), quality=quality)
-        written = len(numbered_files(partial, pattern))
-        if written != reader.num_frames:
-            raise VideoError(f"{reader.info.name}: {written} of {reader.num_frames} frames were written to {folder}")
-        partial.rename(folder)
+        with new_folder(folder) as partial:
+            for number, (_, frame_HWC) in enumerate(reader, start=1):
+                Image.fromarray(frame_HWC.numpy()).save(partial / pattern.format(number), quality=quality)
+            written = len(numbered_files(partial, pattern))
+            if written != reader.num_frames:
+                raise VideoError(
+                    f"{reader.info.name}: {written} of {reader.num_frames} frames were written to {folder}"
+                )
     except OSError as error:
-        raise VideoError(f"{folder}: cannot be written: {error.strerror}") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        raise VideoError(f"{folder}: cannot be written: {error.strerror or error}") from None
     return written
 
 

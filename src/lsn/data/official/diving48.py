@@ -13,6 +13,7 @@ from lsn.data.labels import check_labels
 from lsn.data.official.lists import Row, Split, integer_of, read_json_objects, text_of
 from lsn.data.text import read_text
 from lsn.errors import DataError
+from lsn.parsing import parse_json
 
 UNUSED_IN_V2 = 30
 """The number of the one dive that version 2 gives to no video. It stays a class, so that numbers keep their meaning."""
@@ -37,8 +38,8 @@ def read_v2(path: Path, names: tuple[str, ...]) -> Split:
 def read_vocabulary(path: Path) -> tuple[str, ...]:
     """Each dive is four words (take-off, somersaults, twists, position), which together are its name."""
     try:
-        dives = json.loads(read_text(path, "vocabulary"))
-    except (ValueError, RecursionError) as error:
+        dives = parse_json(read_text(path, "vocabulary"))
+    except json.JSONDecodeError as error:
         raise DataError(f"{path}: not JSON: {error}; fetch the file again") from None
     if not isinstance(dives, list) or not all(isinstance(words, list) for words in dives):
         raise DataError(f"{path}: expected a list of dives, each a list of words; fetch the file again")

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from lsn.data.text import read_text
-from lsn.errors import DataError
+from lsn.errors import DataError, shown
+from lsn.parsing import is_unicode
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def read_json_objects(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         except (RecursionError, ValueError) as error:  # nested without end, or a number of thousands of digits
             raise _broken(path, text, position, str(error)) from None
         if not isinstance(value, dict):
-            raise DataError(f"{path} line {line}: expected an object, one a video, got {value!r:.60}")
+            raise DataError(f"{path} line {line}: expected an object, one a video, got {shown(value)}")
         yield line, value
         position = _skip_space(text, position)
         separator = text[position : position + 1]
@@ -81,8 +82,10 @@ def text_of(row: Mapping[str, Any], key: str, where: str) -> str:
         DataError: there is none.
     """
     value = row.get(key)
-    if not isinstance(value, str) or not value.strip() or not _is_unicode(value):
-        raise DataError(f"{where}: expected a text under {key!r}, got {value!r}; the keys are {', '.join(row)}")
+    if not isinstance(value, str) or not value.strip() or not is_unicode(value):
+        raise DataError(
+            f"{where}: expected a text under {key!r}, got {shown(value)}; the keys are {', '.join(row):.200}"
+        )
     return value.strip()
 
 
@@ -94,13 +97,10 @@ def integer_of(row: Mapping[str, Any], key: str, where: str) -> int:
     """
     value = row.get(key)
     if not isinstance(value, int) or isinstance(value, bool):
-        raise DataError(f"{where}: expected a whole number under {key!r}, got {value!r}; the keys are {', '.join(row)}")
+        raise DataError(
+            f"{where}: expected a whole number under {key!r}, got {shown(value)}; the keys are {', '.join(row):.200}"
+        )
     return value
-
-
-def _is_unicode(text: str) -> bool:
-    """JSON can hold halves of characters, which no file can be named or written with."""
-    return not any("\ud800" <= sign <= "\udfff" for sign in text)
 
 
 def _skip_space(text: str, position: int) -> int:

@@ -14,8 +14,8 @@ from lsn.data.clips import Problem, raise_on_errors
 from lsn.data.folders import VIDEO_SUFFIXES
 from lsn.data.official.datasets import Annotations, OfficialDataset, read_annotations
 from lsn.data.official.lists import Row, Split
-from lsn.data.text import listing, suggestion
-from lsn.errors import DataError, VideoError
+from lsn.data.text import listing, suggestions
+from lsn.errors import DataError, VideoError, shown
 from lsn.files import new_folder, write_csv, write_text
 from lsn.machine import usable_cores
 from lsn.video.frames_reader import numbered_files
@@ -135,9 +135,10 @@ def _row_problems(lists: Annotations) -> list[Problem]:
                 message = f"video {row.name!r} is listed here and in {first_of[row.name]}; keep one of them"
                 problems.append(Problem("error", message, where))
             first_of.setdefault(row.name, where)
+    hints = suggestions(unknown, lists.labels)
     for label, places in unknown.items():
-        some = f"class {label!r} ({len(places)} video{'s' * (len(places) > 1)}) is not in the labels file"
-        problems.append(Problem("error", f"{some}; {suggestion(label, lists.labels)}", places[0]))
+        some = f"class {shown(label)} ({len(places)} video{'s' * (len(places) > 1)}) is not in the labels file"
+        problems.append(Problem("error", f"{some}; {hints[label]}", places[0]))
     for split in (lists.train, lists.val):
         if not split.rows:
             problems.append(Problem("error", "lists no videos", str(split.source)))

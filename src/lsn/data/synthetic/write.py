@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsn.data.synthetic import gestures, long, motion
-from lsn.data.workers import map_in_processes
-from lsn.errors import ConfigError, DataError, did_you_mean
-from lsn.files import new_folder, write_csv, write_text
+from lsn.data.workers import check_num_workers, map_in_processes
+from lsn.errors import ConfigError, DataError, did_you_mean, shown
+from lsn.files import new_folder, read_text, write_csv, write_text
+from lsn.parsing import parse_json
 from lsn.video import write_video
 
 _RECORD = "synthetic.json"
@@ -162,7 +163,7 @@ def write_synthetic(
         seed=seed,
     )
     request.check()
-    _require(num_workers >= 0, "num_workers", num_workers, "0 or more")
+    check_num_workers(num_workers)
     result = SyntheticSet(folder / "train.csv", folder / "val.csv", _KINDS[kind].labels)
     if _already_written(folder, request):
         return result
@@ -178,14 +179,14 @@ def _already_written(folder: Path, request: _Request) -> bool:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     try:
-        found = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = parse_json(read_text(folder / _RECORD, "record", error=DataError))
+    except (DataError, ValueError):
         found = None
     if not isinstance(found, dict):
         raise DataError(f"{folder}: exists and is no synthetic data set; choose a new or an empty folder")
     asked = asdict(request)
     if found != asked:
-        changes = ", ".join(f"{k} {found.get(k)!r} (asked: {v!r})" for k, v in asked.items() if found.get(k) != v)
+        changes = ", ".join(f"{k} {shown(found.get(k))} (asked: {v!r})" for k, v in asked.items() if found.get(k) != v)
         raise DataError(f"{folder}: holds a synthetic data set with {changes}; delete it or choose another folder")
     return True
 
@@ -232,4 +233,4 @@ def _write_videos(job: _Job) -> list[tuple[str, str]]:
 
 def _require(holds: bool, name: str, value: object, expected: str) -> None:
     if not holds:
-        raise ConfigError(f"synthetic {name} is {value!r}; it must be {expected}")
+        raise ConfigError(f"synthetic {name} is {shown(value)}; it must be {expected}")
