@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""All that ask a process to end; Windows has no SIGHUP."""
+from lsn.machine import STOP_SIGNALS
 
 
 class Stopped(KeyboardInterrupt):
@@ -60,6 +59,10 @@ def first_signal_asks(stop: Callable[[], object]) -> Iterator[Callable[[], None]
 
     As an exception the first one could strike anywhere, between taking a lock and giving it back too.
 
+    Args:
+        stop: returns False as long as nothing is under way that should come to a good end; the first signal interrupts
+            then.
+
     Yields:
         A function that raises `Stopped` if a signal came; call it when the work has ended.
     """
@@ -69,7 +72,8 @@ def first_signal_asks(stop: Callable[[], object]) -> Iterator[Callable[[], None]
         if received:
             raise Stopped(signum)
         received.append(signum)
-        stop()
+        if stop() is False:
+            raise Stopped(signum)
 
     def raise_if_stopped() -> None:
         if received:
