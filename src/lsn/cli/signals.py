@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -38,19 +40,34 @@ def handling_stop_signals(handler: Callable[[int, FrameType | None], object]) ->
 
     Signals that were ignored stay ignored, such as SIGHUP under `nohup`. Does nothing outside of the main thread,
     where Python allows no handlers.
+
+    Python ignores and prints what is raised in a destructor or the like; a `Stopped` that ends there comes again.
     """
     before = {}
+    hook = sys.unraisablehook
     try:
         for signum in STOP_SIGNALS:
             if signal.getsignal(signum) is not signal.SIG_IGN:
                 before[signum] = signal.signal(signum, handler)
     except ValueError:  # not the main thread
         pass
+    sys.unraisablehook = lambda unraisable: _raise_again(unraisable.exc_value) or hook(unraisable)
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         for signum, earlier in before.items():
             signal.signal(signum, earlier)
+
+
+def _raise_again(error: BaseException | None) -> bool:
+    """Sends the signal again if the error is that of one; returns whether it is."""
+    if not isinstance(error, Stopped):
+        return False
+    again = threading.Timer(0.01, signal.pthread_kill, (threading.main_thread().ident, error.signum))
+    again.daemon = True
+    again.start()
+    return True
 
 
 @contextmanager
