@@ -120,11 +120,36 @@ def test_workers_that_are_signalled_too_do_not_die_before_their_parent(many, wei
         assert command.end() == (code, "lsn: interrupted\n")
 
 
-def test_a_signal_in_a_destructor_is_not_lost():
-    class Dying:
-        def __del__(self):
-            signal.raise_signal(signal.SIGINT)
+class Dying:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
 
+
+def is_dropped_by_python():
+    Dying()
+
+
+def is_caught_by_a_library():
+    with suppress(BaseException):
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("lose", [is_dropped_by_python, is_caught_by_a_library])
+def test_a_signal_that_is_lost_comes_again(lose, capfd):
     with pytest.raises(Stopped), handling_stop_signals(raise_stopped):
-        Dying()
+        lose()
         time.sleep(30)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_signal_whose_work_is_being_ended_does_not_come_again():
+    ended = False
+    with pytest.raises(Stopped), handling_stop_signals(raise_stopped):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            with suppress(ValueError):
+                raise ValueError
+            time.sleep(1)
+            ended = True
+    assert ended

@@ -9,10 +9,11 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing import connection, resource_tracker
 from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import TypeVar
 
@@ -52,7 +53,7 @@ def map_in_processes(
     try:
         with starting_workers():  # all of them start here, since all jobs are handed in
             pool = ProcessPoolExecutor(num_workers, mp_context=context, initializer=exit_with_parent)
-            results = pool.map(partial(_interruptibly, function), jobs, chunksize=jobs_a_turn)
+            results = pool.map(partial(_droppable, function), jobs, chunksize=jobs_a_turn)
         yield from results
     except BrokenProcessPool:
         raise WorkerDied(
@@ -62,7 +63,7 @@ def map_in_processes(
         if pool is not None:
             pool.shutdown(wait=False, cancel_futures=True)
         for worker in set(multiprocessing.active_children()) - others:
-            worker.terminate()
+            _drop_jobs_of(worker)
         raise
     finally:
         if pool is not None:
@@ -86,12 +87,12 @@ def starting_workers() -> Iterator[None]:
     if threading.current_thread() is threading.main_thread():  # which alone has handlers
         handlers = {signum: signal.getsignal(signum) for signum in STOP_SIGNALS}
     replaced = {number: handler for number, handler in handlers.items() if handler not in (None, signal.SIG_IGN)}
-    before = _block_stop_signals()
+    before = _block_signals()
     try:
         for signum in replaced:
             signal.signal(signum, remember)  # a signal still arrives through a thread that does not block it
         resource_tracker.ensure_running()  # lifts the block when it starts
-        _block_stop_signals()
+        _block_signals()
         yield
     finally:
         if before is not None:
@@ -102,11 +103,15 @@ def starting_workers() -> Iterator[None]:
             signal.raise_signal(signum)
 
 
-def _block_stop_signals() -> set[int] | None:
-    """Blocks them for this thread, and for threads and processes that it starts; returns what was blocked before."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
+_DROP_SIGNAL = getattr(signal, "SIGUSR1", None)
+"""Lets a worker leave the job under way and take no other; Windows has none such, and jobs come to their end there."""
+
+
+def _block_signals() -> set[int] | None:
+    """Blocks those that stop, and until a worker can handle it the one that drops its jobs; returns the mask before."""
+    if _DROP_SIGNAL is None:
         return None
-    return signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    return signal.pthread_sigmask(signal.SIG_BLOCK, {*STOP_SIGNALS, _DROP_SIGNAL})
 
 
 def exit_with_parent(*_: object) -> None:
@@ -124,49 +129,57 @@ def exit_with_parent(*_: object) -> None:
         connection.wait([parent.sentinel])
         os._exit(1)
 
-    _block_stop_signals()
+    def obey() -> None:
+        while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent.pid:
+            pass  # sent to all processes of the command: the parent has it too, and ends its workers when it is done
+        os._exit(1)
+
+    _block_signals()
     threading.Thread(target=wait, name="exit with parent", daemon=True).start()
     if hasattr(signal, "sigwaitinfo"):
-        signal.signal(signal.SIGUSR1, _end)
-        threading.Thread(target=_obey, args=(parent.pid,), name="obey parent", daemon=True).start()
-    else:  # macOS does not say who sends a signal
-        signal.signal(signal.SIGTERM, _end)
-        if hasattr(signal, "pthread_sigmask"):
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        threading.Thread(target=obey, name="obey parent", daemon=True).start()
+    elif _DROP_SIGNAL is not None:  # macOS does not say who sends a signal
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    if _DROP_SIGNAL is not None:
+        signal.signal(_DROP_SIGNAL, _drop)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {_DROP_SIGNAL})
 
 
-def _obey(parent: int | None) -> None:
-    """Waits until the parent terminates this process, and ends it where it can clean up."""
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
-        pass  # sent to all processes of the command; the parent has it too and ends its workers
-    main_thread = threading.main_thread().ident
-    assert main_thread is not None
-    signal.pthread_kill(main_thread, signal.SIGUSR1)
+def _drop_jobs_of(worker: BaseProcess) -> None:
+    """Lets a worker of `map_in_processes` leave its job.
+
+    If it ended instead, the pool would take itself for broken, and not all versions of Python get over that while
+    jobs are being dropped.
+    """
+    if _DROP_SIGNAL is not None and worker.pid is not None:
+        with suppress(ProcessLookupError):
+            os.kill(worker.pid, _DROP_SIGNAL)
 
 
-class _Ended(BaseException):
-    """Leaves a job that the parent has no more use for."""
+class _Dropped(BaseException):
+    """Leaves a job, which removes what it has begun to write."""
 
 
-_is_working = False
+_is_working = _is_dropping = False
 
 
-def _end(signum: int, frame: FrameType | None) -> None:
-    signal.signal(signum, signal.SIG_IGN)  # nothing interrupts the cleaning up
-    if not _is_working:
-        os._exit(1)
-    raise _Ended
+def _drop(signum: int, frame: FrameType | None) -> None:
+    global _is_dropping
+    if _is_working and not _is_dropping:
+        _is_dropping = True
+        raise _Dropped
+    _is_dropping = True
 
 
-def _interruptibly(function: Callable[[Job], Result], job: Job) -> Result:
-    """Does a job, which removes what it has begun to write if this process is to end."""
+def _droppable(function: Callable[[Job], Result], job: Job) -> Result:
+    """Does a job, unless the parent has no more use for it."""
     global _is_working
-    _is_working = True
     try:
-        result = function(job)
-        _is_working = False
-        return result
-    except _Ended:
-        os._exit(1)
+        _is_working = True
+        if not _is_dropping:
+            return function(job)
+    except _Dropped:
+        pass
     finally:
         _is_working = False
+    raise WorkerDied("a worker process was interrupted; run the same command again")
