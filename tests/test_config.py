@@ -144,6 +144,7 @@ def test_a_missing_recipe_points_to_those_that_come_with_lsn(tmp_path):
         (TrainingConfig, {"chunk_frames": -1}, "training.chunk_frames is -1; it must be 0 or more"),
         (TrainingConfig, {"compile": True, "grad_checkpointing": True}, "cannot go together"),
         (EvaluationConfig, {"num_clips": 0}, "evaluation.num_clips"),
+        (EvaluationConfig, {"num_clips": 1001}, "evaluation.num_clips is 1001; it must be between 1 and 1000"),
         (
             RunConfig,
             {"model": ModelConfig(answer_frames=2), "training": TrainingConfig(chunk_frames=4)},

@@ -1,8 +1,18 @@
-"""Runs the command line with `python -m lsn`, as torchrun does with `-m lsn`."""
+"""Runs the command line: `lsn`, and `python -m lsn`, as torchrun does with `-m lsn`."""
 
+import signal
 import sys
 
-from lsn.cli import main
+
+def run() -> int:
+    """Runs the command that the process was given and returns its exit code."""
+    # Until the command has begun there is nothing to bring to an end, and where Ctrl-C met an import says nothing.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from lsn.cli import main
+
+    return main()
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

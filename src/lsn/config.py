@@ -259,7 +259,7 @@ class EvaluationConfig:
     """Views a forward pass; it does not change the result."""
 
     def __post_init__(self) -> None:
-        _require(self.num_clips >= 1, "evaluation.num_clips", self.num_clips, "at least 1")
+        _require(1 <= self.num_clips <= 1000, "evaluation.num_clips", self.num_clips, "between 1 and 1000")
         _require(self.batch_size >= 1, "evaluation.batch_size", self.batch_size, "at least 1")
 
 

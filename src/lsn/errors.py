@@ -39,6 +39,10 @@ class TrainingError(LSNError):
     """Training cannot go on."""
 
 
+class TrainingStopped(LSNError):
+    """Training has ended early because it was asked to, and can be resumed."""
+
+
 def shown(value: object, *, most: int = 80) -> str:
     """A value as an error message shows it: its `repr`, cut in the middle where it is long.
 

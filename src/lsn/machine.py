@@ -1,12 +1,16 @@
-"""Settings of the machine that networks run on."""
+"""Settings of the machine that networks run on, and its signals."""
 
 from __future__ import annotations
 
 import ctypes
 import math
 import os
+import signal
 import sys
 from pathlib import Path
+
+STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""All that ask a process to end; Windows has no SIGHUP."""
 
 _M_TRIM_THRESHOLD = -1  # the numbers of malloc.h
 _M_MMAP_THRESHOLD = -3

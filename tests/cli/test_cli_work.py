@@ -3,10 +3,13 @@
 import csv
 import io
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+import time
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +19,7 @@ import yaml
 from lsn.cli import demo as demo_module
 from lsn.cli import main
 from lsn.config import load_config
+from lsn.files import held_lock
 
 
 @dataclass(frozen=True)
@@ -217,6 +221,14 @@ def test_predict_draws_on_the_video(lsn, weights, clip, tmp_path):
         assert seen.num_frames == original.num_frames
 
 
+@pytest.mark.parametrize("command", ["evaluate", "predict"])
+@pytest.mark.parametrize("clips", [100_000, 10**30])
+def test_more_clips_than_anybody_wants_are_refused(lsn, run, clip, command, clips):
+    arguments = [clip] if command == "predict" else []
+    said = lsn(command, run, *arguments, "--clips", clips).one_error_line()
+    assert f"evaluation.num_clips is {clips}; it must be between 1 and 1000" in said
+
+
 def test_report_is_written_again(lsn, run):
     (run / "report.html").unlink()
     assert str(run / "report.html") in lsn("report", run).out
@@ -272,6 +284,60 @@ def test_the_demo_leaves_what_it_promises_and_can_be_repeated(lsn, short_demo, t
     for recipe in recipes:
         recipe["model"].pop("name")
     assert recipes[0] == recipes[1]  # the same budget
+
+
+DEMO = """
+import os, signal, sys
+for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(signum, signal.SIG_DFL)
+from lsn.cli import demo, main
+from lsn.config import load_config
+from lsn.files import held_lock
+demo.NUM_TRAIN, demo.NUM_VAL, demo.NUM_WORKERS = 200, 10, 0
+demo.load_config = lambda path: load_config(path, sys.argv[2:])
+sys.exit(main(["demo", "--out", sys.argv[1]]))
+"""
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_demo_ends_the_training_beside_it(tiny_run, tmp_path, signum):
+    kept = [override for override in tiny_run if not override.startswith(("data.train", "data.val", "training.epochs"))]
+    process = subprocess.Popen(
+        [sys.executable, "-c", DEMO, tmp_path / "demo", *kept, "training.epochs=1000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not all((tmp_path / "demo" / name / "metrics.jsonl").exists() for name in ("lsn", "tsn")):
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signum)  # to the demo alone
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 128 + signum
+        assert err.splitlines()[-2:] == [
+            f"lsn: {tmp_path / 'demo/lsn'}: the same command starts again from the beginning",
+            "lsn: interrupted",
+        ]
+        with pytest.raises(ProcessLookupError):
+            os.killpg(process.pid, 0)  # nobody is left of its session
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_the_demo_does_not_remove_a_run_that_is_under_way(lsn, short_demo, tmp_path):
+    folder = tmp_path / "demo/lsn"
+    folder.mkdir(parents=True)
+    (folder / "recipe.yaml").touch()
+    with held_lock(folder) as is_held:
+        assert is_held
+        answer = lsn("demo", "--out", tmp_path / "demo")
+    assert (answer.code, f"{folder}: another process trains in this folder" in answer.err) == (2, True)
+    assert (folder / "recipe.yaml").exists()
 
 
 def test_the_demo_does_not_remove_what_is_not_a_run(lsn, short_demo, tmp_path):

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from fractions import Fraction
+from multiprocessing import forkserver
 
 import numpy as np
 import pytest
@@ -294,6 +295,24 @@ class TestFailures:
         loader = make_loader(ClipDataset(manifest, deadly_view), indices=[0, 1], batch_size=1, num_workers=1)
         with pytest.raises(DataError, match=r"a process that reads clips died.*data\.num_workers"):
             list(loader)
+
+    def test_a_killed_worker_server_is_an_error_with_a_remedy(self, manifest, monkeypatch):
+        """Whenever it is killed: before it listens, or while it is asked for a worker."""
+        start_worker = forkserver.connect_to_new_process
+
+        def kill_and_start(fds):
+            forkserver.ensure_running()
+            os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)
+            with monkeypatch.context() as context:
+                context.setattr(forkserver._forkserver, "ensure_running", lambda: None)  # it has just looked
+                return start_worker(fds)
+
+        loader = make_loader(ClipDataset(manifest, random_view), indices=[0, 1], batch_size=1, num_workers=1)
+        monkeypatch.setattr(forkserver, "connect_to_new_process", kill_and_start)
+        with pytest.raises(DataError, match=r"the server that starts them died .* data\.num_workers=0"):
+            list(loader)
+        monkeypatch.undo()
+        assert len(list(loader)) == 2
 
     @pytest.mark.parametrize("num_workers", [0, 1])
     def test_what_is_not_the_videos_fault_is_never_skipped(self, num_workers):

@@ -1,11 +1,13 @@
 import random
 from dataclasses import replace
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lsn.config import EvaluationConfig, InputConfig, from_mapping, to_mapping
+from lsn.errors import ConfigError
 from lsn.inference.protocol import EvaluationProtocol
 from lsn.video import array_reader, window
 
@@ -138,3 +140,10 @@ def test_the_description_names_what_changes_the_numbers():
     assert many.describe() == "4x2x3 frames x clips x crops, 8 px of 8, dense, stride 5, mean of probabilities"
     timed = replace(PROTOCOL, sampling="timed", fps=7.5)
     assert timed.describe() == "4x1x1 frames x clips x crops, 8 px of 8, timed, 7.5 fps"
+
+
+def test_views_of_a_video_that_would_fill_the_memory_are_refused():
+    protocol = replace(PROTOCOL, num_clips=100, num_crops=3, num_frames=16, size=224)  # 0.7 GB
+    with pytest.raises(ConfigError, match=r"200 clips of 16 frames .* take 1.4 GB .* limit is 1.1 GB: .* 148 clips"):
+        replace(protocol, num_clips=200)
+    replace(protocol, num_clips=148)

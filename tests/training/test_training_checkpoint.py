@@ -1,5 +1,8 @@
 import os
+import subprocess
+import sys
 from dataclasses import replace
+from random import Random
 
 import pytest
 import torch
@@ -13,7 +16,6 @@ from lsn.training.checkpoint import (
     Position,
     Tally,
     load_checkpoint,
-    refuse_to_overwrite,
     save_checkpoint,
 )
 
@@ -91,7 +93,7 @@ def test_keys_that_a_checkpoint_is_older_than_count_as_their_defaults(tmp_path):
     saved = torch.load(tmp_path / CHECKPOINT_NAME)
     for section, key in (("input", "fps"), ("training", "carry_state")):
         del saved["config"][section][key]
-    torch.save(saved, tmp_path / CHECKPOINT_NAME)
+    torch.save(saved | {"format_version": 1}, tmp_path / CHECKPOINT_NAME)
 
     assert load(tmp_path)["position"] == POSITION
     with pytest.raises(ConfigError, match=r"training.carry_state was 0.0, now 0.5"):
@@ -150,31 +152,98 @@ def test_a_damaged_checkpoint_is_named(tmp_path, damage):
 @pytest.mark.parametrize("content", [{"format_version": 99}, {"a": 1}, [1, 2]])
 def test_a_checkpoint_of_another_version_is_named(tmp_path, content):
     torch.save(content, tmp_path / CHECKPOINT_NAME)
-    with pytest.raises(WeightsError, match="reads version 1"):
+    with pytest.raises(WeightsError, match="reads versions 1 and 2"):
         load(tmp_path)
 
 
-def test_a_failed_write_leaves_the_checkpoint_before_it(tmp_path, monkeypatch):
+@pytest.mark.parametrize("seed", range(3))
+def test_any_flipped_bit_is_noticed(tmp_path, seed):
+    save(tmp_path)
+    path = tmp_path / CHECKPOINT_NAME
+    content = path.read_bytes()
+    rng = Random(seed)
+    last_bits = range(8 * len(content) - 400, 8 * len(content), 7)  # of the checksum, and of the label before it
+    for bit in [*rng.sample(range(8 * len(content)), 150), *last_bits]:
+        changed = bytearray(content)
+        changed[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(changed)
+
+        with pytest.raises(WeightsError, match=r"checkpoint\.pt: (not a checkpoint of LSN, or damaged|format version)"):
+            load(tmp_path)
+
+
+def test_a_checkpoint_without_a_checksum_is_read_if_it_is_of_the_version_that_had_none(tmp_path):
+    save(tmp_path)
+    path = tmp_path / CHECKPOINT_NAME
+    saved = torch.load(path, weights_only=True)
+
+    torch.save(saved, path)
+    with pytest.raises(WeightsError, match="its checksum is missing"):
+        load(tmp_path)
+    torch.save(saved | {"format_version": 1}, path)
+    assert load(tmp_path)["position"] == POSITION
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"config": None},
+        {"config": {"training": 3}},
+        {"num_processes": "two"},
+        {"clips": 7},
+        {"position": [1, 2]},
+        {"position": {"step": "many"}},
+        {"position": {"step": -1}},
+        {"position": {"pace": 1}},
+        {"position": {"best": {"top1": 0.5}}},
+        {"trained_names": [1]},
+        {"trained_names": None},
+        {"states": "none"},
+        {"states": {"model": 5}},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("is_there", [True, False])
+def test_content_of_another_kind_is_named(tmp_path, forged, is_there):
+    save(tmp_path)
+    path = tmp_path / CHECKPOINT_NAME
+    saved = torch.load(path, weights_only=True) | {"format_version": 1} | forged
+    if not is_there:
+        del saved[next(iter(forged))]
+    torch.save(saved, path)
+
+    with pytest.raises(WeightsError, match=r"checkpoint\.pt: not a checkpoint of LSN, or damaged: .* from a copy"):
+        load(tmp_path)
+
+
+SAVES_WITH_LITTLE_ROOM = """
+import resource, signal, sys
+from pathlib import Path
+import torch
+from test_training_checkpoint import POSITION, save
+from lsn.errors import TrainingError
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then writing beyond the limit is an error, as on a full disk
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+try:
+    save(Path(sys.argv[1]), states={"model": {"weight": torch.zeros(100_000)}})
+except TrainingError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("room", [0, 1000, 100_000, 400_000])
+def test_without_room_for_a_checkpoint_the_one_before_stays(tmp_path, room):
     save(tmp_path)
 
-    def fail(saved, path):
-        path.write_bytes(b"half")
-        raise OSError("disk full")
+    command = [sys.executable, "-c", SAVES_WITH_LITTLE_ROOM, tmp_path, str(room)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    )
 
-    monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises(OSError, match="disk full"):
-        save(tmp_path, position=Position(step=99))
-
+    assert done.stdout == (
+        f"{tmp_path / CHECKPOINT_NAME}: the checkpoint could not be written: File too large; make room, or mend the "
+        "file system, and resume: the checkpoint before this one is whole\n"
+    ), done.stderr
     assert load(tmp_path)["position"] == POSITION
     assert [path.name for path in tmp_path.iterdir()] == [CHECKPOINT_NAME]
-
-
-def test_a_folder_with_a_run_is_refused(tmp_path):
-    refuse_to_overwrite(tmp_path / "new")
-    (tmp_path / "notes.txt").touch()
-    refuse_to_overwrite(tmp_path)
-    (tmp_path / "recipe.yaml").touch()
-    with pytest.raises(ConfigError, match=r"already holds a run \(recipe.yaml\); pass --resume .* --out"):
-        refuse_to_overwrite(tmp_path)
-    with pytest.raises(ConfigError, match="is a file"):
-        refuse_to_overwrite(tmp_path / "notes.txt")

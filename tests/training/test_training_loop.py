@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from lsn.config import load_config, to_yaml
-from lsn.errors import ConfigError, LSNError, VideoError
+from lsn.errors import ConfigError, LSNError, TrainingStopped, VideoError, WeightsError
 from lsn.inference.evaluate import evaluate
 from lsn.inference.protocol import EvaluationProtocol
 from lsn.inference.result import load_evaluation
@@ -223,6 +223,54 @@ def test_a_run_stopped_anywhere_and_resumed_equals_one_that_was_not(tmp_path, co
 
     assert_same_results(tmp_path / "parts", results_of(tmp_path / "whole"))
     assert result.seconds > 0
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_run_that_is_asked_to_stop_leaves_a_checkpoint_of_its_last_step(tmp_path, config, num_workers):
+    config = change(config, "data", num_workers=num_workers)
+    train(config, tmp_path / "whole")
+
+    for number, (after, event) in enumerate(((0, "step"), (1, "step"), (3, "step"), (4, "evaluation"), (6, "step"))):
+        recorder = Recorder()
+
+        def should_stop(recorder=recorder, after=after, event=event):
+            done = recorder.steps[-1].step if recorder.steps else 0
+            return done >= after and (event == "step" or bool(recorder.counts))
+
+        with pytest.raises(TrainingStopped, match=rf"parts: training was stopped after step {after}; resume"):
+            train(config, tmp_path / "parts", resume=number > 0, progress=recorder, should_stop=should_stop)
+        saved = torch.load(tmp_path / "parts/checkpoint.pt", weights_only=True)
+        assert saved["position"]["step"] == after
+    train(config, tmp_path / "parts", resume=True)
+
+    assert_same_results(tmp_path / "parts", results_of(tmp_path / "whole"))
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda states: states.pop("model"),
+        lambda states: states["model"].popitem(),
+        lambda states: states["model"].update({next(iter(states["model"])): torch.zeros(3)}),
+        lambda states: states["model"].update({next(iter(states["model"])): "weights"}),
+        lambda states: states["optimizer"].pop("param_groups"),
+        lambda states: states["optimizer"]["param_groups"].pop(),
+        lambda states: states["optimizer"]["param_groups"][0].update(momentum="much"),
+        lambda states: states["optimizer"]["state"].update({0: {"momentum_buffer": torch.zeros(3)}}),
+        lambda states: states["optimizer"]["state"].update({10**6: {"momentum_buffer": torch.zeros(3)}}),
+        lambda states: states["optimizer"].update(state=[1, 2]),
+    ],
+)
+def test_states_that_are_not_those_of_the_run_are_named(tmp_path, config, forge):
+    with pytest.raises(InterruptedError):
+        train(change(config, "training", checkpoint_every=1), tmp_path / "run", progress=Recorder(2))
+    path = tmp_path / "run/checkpoint.pt"
+    saved = torch.load(path, weights_only=True) | {"format_version": 1}
+    forge(saved["states"])
+    torch.save(saved, path)
+
+    with pytest.raises(WeightsError, match=r"checkpoint\.pt: not a checkpoint of LSN, or damaged: .* from a copy"):
+        train(config, tmp_path / "run", resume=True)
 
 
 def test_a_killed_run_resumes_to_the_same_weights(tmp_path, config):

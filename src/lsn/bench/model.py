@@ -8,10 +8,9 @@ from __future__ import annotations
 import multiprocessing
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import cycle
 from typing import Literal
 
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from lsn.bench.timing import Figure, check_seconds, time_runs
 from lsn.config import EvaluationConfig, InputConfig
+from lsn.data.workers import WorkerDied, map_in_processes
 from lsn.errors import ConfigError, LSNError
 from lsn.inference.device import eval_mode, forward_views
 from lsn.inference.protocol import EvaluationProtocol
@@ -94,13 +94,16 @@ def measure(bench: Bench, part: Part) -> Figure | None:
     Raises:
         LSNError: the model or a video cannot be read, or the process was killed, as by a lack of memory.
     """
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        try:
-            return process.submit(_measure_here, bench, part).result()
-        except BrokenProcessPool as error:
-            raise LSNError(
-                f"the process that measured {part} was killed, most likely for lack of memory; lower the batch size"
-            ) from error
+    context = multiprocessing.get_context("spawn")
+    try:
+        (figure,) = map_in_processes(
+            partial(_measure_here, bench), [part], num_workers=1, jobs_a_turn=1, context=context
+        )
+    except WorkerDied as error:
+        raise LSNError(
+            f"the process that measured {part} was killed, most likely for lack of memory; lower the batch size"
+        ) from error
+    return figure
 
 
 def _measure_here(bench: Bench, part: Part) -> Figure | None:

@@ -19,10 +19,11 @@ from rich.text import Text
 from lsn.cli.console import columns, output, percent
 from lsn.cli.predict import print_prediction
 from lsn.cli.progress import counting_progress, duration
+from lsn.cli.signals import first_signal_asks
 from lsn.cli.train import train_and_report
 from lsn.config import RunConfig, load_config, to_yaml
-from lsn.errors import LSNError
-from lsn.files import write_text
+from lsn.errors import ConfigError, LSNError
+from lsn.files import held_lock, write_text
 from lsn.recipes import find_recipe
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def demo(*, out: Path = Path("runs/demo")) -> None:
     names = lsn_config.model.name, tsn_config.model.name
     _heading(f"2/3  Training {names[0]}, a CNN with a memory, and beside it {names[1]}, the same CNN without")
     with _trained_beside(tsn_config, folders["tsn"], log=out / "tsn.log") as wait_for_control:
-        train_and_report(lsn_config, folders["lsn"], way_on="the same command begins anew")
+        train_and_report(lsn_config, folders["lsn"], way_on="the same command starts again from the beginning")
         wait_for_control()
     models = [
         {"name": config.model.name, "top1": _metrics(folder)["top1"]}
@@ -82,7 +83,12 @@ def _remove_earlier(out: Path, folders: Iterable[Path]) -> None:
     if earlier:
         output().print(f"The models of an earlier demo in {out} are replaced.")
     for folder in earlier:
-        shutil.rmtree(folder)
+        with held_lock(folder) as is_held:
+            if not is_held:
+                raise ConfigError(
+                    f"{folder}: another process trains in this folder; wait until it has ended, or choose another --out"
+                )
+            shutil.rmtree(folder)
 
 
 def _write_videos(folder: Path) -> SyntheticSet:
@@ -117,7 +123,7 @@ def _trained_beside(config: RunConfig, folder: Path, *, log: Path) -> Iterator[C
     write_text(recipe, to_yaml(config))
     command = [sys.executable, "-m", "lsn", "train", str(recipe), "--out", str(folder)]
     torch.set_num_threads(half)
-    with log.open("w", encoding="utf-8") as lines:
+    with log.open("w", encoding="utf-8") as lines, first_signal_asks(lambda: None) as raise_if_stopped:
         process = subprocess.Popen(
             command, stdout=lines, stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": str(half)}
         )
@@ -127,6 +133,7 @@ def _trained_beside(config: RunConfig, folder: Path, *, log: Path) -> Iterator[C
             raise LSNError(f"{config.model.name} could not be trained; {log} says why")
 
     try:
+        raise_if_stopped()  # not before there is somebody to end the process
         yield wait
     finally:
         process.terminate()

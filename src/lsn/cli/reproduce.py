@@ -148,8 +148,10 @@ def _run(plan: _Plan) -> None:
     if (plan.folder / "report.html").is_file():
         raise ConfigError(f"{plan.folder}: holds a run with other settings; delete it, or choose another --out")
     output().print(f"{what}: {plan.config.model.name}, in {plan.folder}")
-    resume = (plan.folder / "checkpoint.pt").is_file()
-    train_and_report(plan.config, plan.folder, resume=resume, way_on="the same command goes on with it")
+    from lsn.training.folder import is_unstarted
+
+    resume = (plan.folder / "checkpoint.pt").is_file() and not is_unstarted(plan.folder)
+    train_and_report(plan.config, plan.folder, resume=resume, way_on="the same command continues it")
 
 
 def _measured(row: Row, plans: Sequence[_Plan]) -> TableRow:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
-STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""All that ask a process to end; Windows has no SIGHUP."""
+from lsn.machine import STOP_SIGNALS
 
 
 class Stopped(KeyboardInterrupt):
@@ -29,8 +31,35 @@ class Stopped(KeyboardInterrupt):
 
 
 def raise_stopped(signum: int, frame: FrameType | None = None) -> None:
-    """A signal handler that raises `Stopped`."""
-    raise Stopped(signum)
+    """A signal handler that raises `Stopped`, and raises it again if it is lost.
+
+    Libraries catch everything in some places, such as imports of what may be missing, and Python drops what is raised
+    in a destructor.
+    """
+    stopped = Stopped(signum)
+    threading.Thread(target=_send_again_if_lost, args=(stopped,), daemon=True).start()
+    raise stopped
+
+
+def _send_again_if_lost(stopped: Stopped) -> None:
+    """Watches the main thread from another one, until the exception is at its end or nobody handles it any more."""
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
+    times_missed = 0
+    while times_missed < 2:
+        if _is_over.wait(0.1):
+            return
+        handled: Any = sys._current_exceptions().get(main_thread)
+        error = handled[1] if isinstance(handled, tuple) else handled  # a tuple until Python 3.12
+        while error is not None and error is not stopped:
+            error = error.__context__
+        times_missed = 0 if error is stopped else times_missed + 1
+    signal.pthread_kill(main_thread, stopped.signum)
+
+
+_is_over = threading.Event()
+"""Whether no block of `handling_stop_signals` is running."""
+_is_over.set()
 
 
 @contextmanager
@@ -41,15 +70,26 @@ def handling_stop_signals(handler: Callable[[int, FrameType | None], object]) ->
     where Python allows no handlers.
     """
     before = {}
+    is_outermost, hook = _is_over.is_set(), sys.unraisablehook
+
+    def say_unless_stopped(unraisable: Any) -> None:
+        if not isinstance(unraisable.exc_value, Stopped):
+            hook(unraisable)
+
     try:
         for signum in STOP_SIGNALS:
             if signal.getsignal(signum) is not signal.SIG_IGN:
                 before[signum] = signal.signal(signum, handler)
     except ValueError:  # not the main thread
         pass
+    sys.unraisablehook = say_unless_stopped
+    _is_over.clear()
     try:
         yield
     finally:
+        if is_outermost:
+            _is_over.set()
+        sys.unraisablehook = hook
         for signum, earlier in before.items():
             signal.signal(signum, earlier)
 
@@ -60,6 +100,10 @@ def first_signal_asks(stop: Callable[[], object]) -> Iterator[Callable[[], None]
 
     As an exception the first one could strike anywhere, between taking a lock and giving it back too.
 
+    Args:
+        stop: returns False as long as nothing is under way that should come to a good end; the first signal interrupts
+            then.
+
     Yields:
         A function that raises `Stopped` if a signal came; call it when the work has ended.
     """
@@ -67,9 +111,10 @@ def first_signal_asks(stop: Callable[[], object]) -> Iterator[Callable[[], None]
 
     def ask(signum: int, frame: FrameType | None) -> None:
         if received:
-            raise Stopped(signum)
+            raise_stopped(signum)
         received.append(signum)
-        stop()
+        if stop() is False:
+            raise_stopped(signum)
 
     def raise_if_stopped() -> None:
         if received:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from lsn.cli.console import columns, error_line, is_main_process, output, percent
 from lsn.cli.progress import duration, training_progress
+from lsn.cli.signals import first_signal_asks
 from lsn.config import RunConfig, load_config
+from lsn.errors import TrainingStopped
 from lsn.recipes import find_recipe
 
 if TYPE_CHECKING:
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 def train(recipe: str, /, *overrides: str, out: Path | None = None, resume: bool = False) -> None:
     """Train a model by a recipe.
 
-    Writes weights, evaluation and report.html into one folder. Under torchrun it trains with several processes:
+    Writes weights, evaluation and report.html into one folder. Ctrl-C and SIGTERM stop it after the step under way,
+    with a checkpoint. Under torchrun it trains with several processes:
     torchrun --nproc-per-node 2 -m lsn train ...
 
     Parameters
@@ -31,7 +34,7 @@ def train(recipe: str, /, *overrides: str, out: Path | None = None, resume: bool
     out
         Folder of the run; by default runs/ and the recipe's name.
     resume
-        Go on with the run in that folder where it was stopped.
+        Continue the run in that folder where it was stopped.
     """
     path = find_recipe(recipe)
     config = load_config(path, overrides)
@@ -51,22 +54,51 @@ def train_and_report(
     folder: Path,
     *,
     resume: bool = False,
-    way_on: str = "the same command with --resume goes on with it",
+    way_on: str = "the same command with --resume continues it",
 ) -> TrainingResult:
-    """Trains with progress shown, then writes the report; after Ctrl-C says which way is on."""
+    """Trains with progress shown, then writes the report.
+
+    The first signal that asks to stop lets the step under way finish and leaves a checkpoint, the second interrupts at
+    once; both say which way is on.
+
+    Raises:
+        Stopped: there was such a signal.
+        TrainingStopped: another process that trains the same network had one.
+    """
     from lsn.report import write_report
     from lsn.training import train as run_training
 
-    try:
-        with training_progress() as progress:
-            result = run_training(config, folder, resume=resume, progress=progress)
-    except KeyboardInterrupt:
-        if is_main_process() and (folder / "checkpoint.pt").is_file():
-            error_line(f"{folder}: {way_on}", style="yellow")
-        raise
-    if is_main_process():
-        write_report(folder)
+    request = _StopRequest()
+    with first_signal_asks(request.ask) as raise_if_stopped:
+        try:
+            with training_progress() as progress:
+                result = run_training(config, folder, resume=resume, progress=progress, should_stop=request)
+        except (KeyboardInterrupt, TrainingStopped):
+            if is_main_process() and (folder / "checkpoint.pt").is_file():
+                error_line(f"{folder}: {way_on}", style="yellow")
+            raise_if_stopped()
+            raise
+        if is_main_process():
+            write_report(folder)
+        raise_if_stopped()
     return result
+
+
+class _StopRequest:
+    """Passes a signal on to a training that looks for it; while the training is set up, it does not."""
+
+    def __init__(self) -> None:
+        self.is_looked_for = self.is_made = False
+
+    def ask(self) -> bool:
+        """Makes the request; returns whether it will be seen."""
+        self.is_made = True
+        return self.is_looked_for
+
+    def __call__(self) -> bool:
+        """Whether the training should stop."""
+        self.is_looked_for = True
+        return self.is_made
 
 
 def print_metrics(metrics: Mapping[str, Any]) -> None:

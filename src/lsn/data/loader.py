@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from multiprocessing import forkserver, resource_tracker
+from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
 from typing import Any
 
@@ -16,14 +15,18 @@ import torch
 from torch.utils.data import DataLoader
 
 from lsn.data.dataset import Batch, ClipDataset, Sample, collate
-from lsn.data.workers import check_num_workers, exit_with_parent
-from lsn.errors import DataError, VideoError
+from lsn.data.workers import WorkerDied, check_num_workers, exit_with_parent, starting_workers
+from lsn.errors import VideoError
 
 logger = logging.getLogger(__name__)
 
 _DEAD_WORKER = (
     "a process that reads clips died (killed, or out of memory or of shared memory in /dev/shm); "
     "lower data.num_workers or the batch size, or set data.num_workers=0 to read in the main process"
+)
+_DEAD_SERVER = (
+    "the processes that read clips could not be started: the server that starts them died (killed, or out of memory); "
+    "run the same command again, or set data.num_workers=0 to read in the main process"
 )
 
 
@@ -84,13 +87,14 @@ class ClipLoader(DataLoader[Sample]):
 
         Raises:
             VideoError: a clip cannot be read, and the dataset does not skip such clips.
-            DataError: a worker died.
+            WorkerDied: a worker died.
             ConfigError: the reader or a frame pattern is not what it must be.
         """
         dataset = self.dataset
         assert isinstance(dataset, ClipDataset)
-        batches = super().__iter__()
+        batches = None
         try:
+            batches = self._start()
             while (batch := self._next(batches)) is not None:
                 if batch.failure is not None:
                     raise batch.failure
@@ -100,6 +104,16 @@ class ClipLoader(DataLoader[Sample]):
         finally:
             del batches  # ends the workers now, even if a traceback keeps this frame
 
+    def _start(self) -> Iterator[Any]:
+        """Starts the workers, if there are any."""
+        if self.num_workers == 0:
+            return super().__iter__()
+        try:
+            with starting_workers():
+                return super().__iter__()
+        except (OSError, EOFError) as error:
+            raise WorkerDied(_DEAD_SERVER) from error
+
     def _next(self, batches: Iterator[Any]) -> Batch | None:
         """The next batch; None after the last."""
         try:
@@ -108,7 +122,7 @@ class ClipLoader(DataLoader[Sample]):
             # Torch re-raises what a worker raised as "Caught X in DataLoader worker": that is a bug to be seen.
             if self.num_workers == 0 or str(error).startswith("Caught "):
                 raise
-            raise DataError(_DEAD_WORKER) from error
+            raise WorkerDied(_DEAD_WORKER) from error
 
 
 def _cut(indices: Sequence[int], batch_size: int | Sequence[int]) -> list[list[int]]:
@@ -142,18 +156,6 @@ def _worker_context() -> BaseContext:
     context = multiprocessing.get_context("forkserver")
     # It has no effect once the server runs, and modules imported since are imported by each worker.
     context.set_forkserver_preload([name for name in sys.modules if name.startswith("lsn.")])
-    _start_server()
-    return context
-
-
-def _start_server() -> None:
-    """Starts the server with Ctrl-C blocked, for itself and its workers; this process has it and ends them.
-
-    Otherwise a server that is still importing would print where it was interrupted.
-    """
-    resource_tracker.ensure_running()  # the server needs it, and starting it would lift the block
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
+    with starting_workers():
         forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return context

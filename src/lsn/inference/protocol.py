@@ -13,10 +13,14 @@ from typing import Literal
 from torch import Tensor
 
 from lsn.config import EvaluationConfig, InputConfig
+from lsn.errors import ConfigError
 from lsn.models import Recognizer
 from lsn.video import FrameBatch, VideoReader
 from lsn.video.sampling import dense_indices_test, segment_indices_test, timed_indices_test
 from lsn.video.transforms import TestTransform
+
+MAX_VIEW_BYTES = 1 << 30
+"""Most memory for the views of one video: those of every worker's next batches wait at the same time."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +48,22 @@ class EvaluationProtocol:
     fps: float = 8.0
     """Frames a second under timed sampling; evaluations of older versions do not tell it."""
 
+    def __post_init__(self) -> None:
+        num_bytes = self.num_views * self.num_frames * 3 * self.size**2
+        if num_bytes > MAX_VIEW_BYTES:
+            raise ConfigError(
+                f"{self.num_clips} clips of {self.num_frames} frames and {self.num_crops} crops of {self.size} pixels "
+                f"take {num_bytes / 1e9:.1f} GB for each video; the limit is {MAX_VIEW_BYTES / 1e9:.1f} GB: ask for at "
+                f"most {MAX_VIEW_BYTES * self.num_clips // num_bytes} clips"
+            )
+
     @classmethod
     def of(cls, model: Recognizer, input: InputConfig, evaluation: EvaluationConfig) -> EvaluationProtocol:
-        """The protocol of a model with its preprocessing and the chosen views."""
+        """The protocol of a model with its preprocessing and the chosen views.
+
+        Raises:
+            ConfigError: the views of one video would take too much memory.
+        """
         return cls(
             num_frames=model.num_frames,
             size=input.size,

@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, BinaryIO, cast
 
 import torch
 
-from lsn.config import RunConfig, to_mapping
+from lsn.config import RunConfig, from_mapping, to_mapping
 from lsn.data import Manifest
-from lsn.errors import ConfigError, WeightsError
+from lsn.errors import ConfigError, TrainingError, WeightsError, shown
 from lsn.files import atomic_path
 
 CHECKPOINT_NAME = "checkpoint.pt"
-RUN_FILES = ("recipe.yaml", CHECKPOINT_NAME, "config.json", "model.safetensors", "metrics.jsonl", "evaluation.json")
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""What is written; version 1, which has no checksum, is read too."""
+
+_CHECKSUM_LABEL = b"LSN checkpoint sha256 "
+_TRAILER_BYTES = len(_CHECKSUM_LABEL) + hashlib.sha256().digest_size
 
 # What may change between the parts of a run without changing its result. The clips are compared by their
 # fingerprint, so that a data folder may move; what starts the network has done its work.
@@ -90,21 +93,6 @@ class Position:
     tally: Tally = field(default_factory=Tally)
 
 
-def refuse_to_overwrite(out: Path) -> None:
-    """Checks that a folder holds no run yet.
-
-    Raises:
-        ConfigError: it does, or it is not a folder.
-    """
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"{out}: is a file; --out must be a folder")
-    found = [name for name in RUN_FILES if (out / name).exists()]
-    if found:
-        raise ConfigError(
-            f"{out}: already holds a run ({found[0]}); pass --resume to go on with it, or another folder with --out"
-        )
-
-
 def save_checkpoint(
     out: Path,
     *,
@@ -125,6 +113,9 @@ def save_checkpoint(
         position: Where the run stands.
         trained_names: Parameters that started from trained weights.
         states: State dictionaries of the parts by name.
+
+    Raises:
+        TrainingError: the file cannot be written, as on a full disk.
     """
     saved = {
         "format_version": FORMAT_VERSION,
@@ -135,8 +126,55 @@ def save_checkpoint(
         "trained_names": trained_names,
         "states": dict(states),
     }
-    with atomic_path(out / CHECKPOINT_NAME) as partial:
-        torch.save(saved, partial)
+    path = out / CHECKPOINT_NAME
+    try:
+        with atomic_path(path) as partial, partial.open("wb") as file:
+            writer = _ChecksumWriter(file)
+            torch.save(saved, cast(IO[bytes], writer))
+            writer.finish()
+    except OSError as error:
+        raise TrainingError(
+            f"{path}: the checkpoint could not be written: {error.strerror or error}; make room, or mend the file "
+            "system, and resume: the checkpoint before this one is whole"
+        ) from error
+
+
+class _ChecksumWriter:
+    """Passes bytes on to a file, and ends it with a label and their SHA-256; torch reads over both.
+
+    The file's first error is kept for `finish`, since torch would report one of its own that gives no reason.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.checksum = file, hashlib.sha256()
+        self.error: OSError | None = None
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Takes what torch writes."""
+        self.checksum.update(data)
+        self._pass_on(data)
+        return len(data)
+
+    def flush(self) -> None:
+        """Torch asks for it; `finish` does it."""
+
+    def finish(self) -> None:
+        """Writes the checksum.
+
+        Raises:
+            OSError: the file did not take everything.
+        """
+        self._pass_on(_CHECKSUM_LABEL + self.checksum.digest())
+        if self.error is not None:
+            raise self.error
+        self.file.flush()
+
+    def _pass_on(self, data: bytes | memoryview) -> None:
+        if self.error is None:
+            try:
+                self.file.write(data)
+            except OSError as error:
+                self.error = error
 
 
 def load_checkpoint(out: Path, *, config: RunConfig, num_processes: int, train_set: Manifest) -> dict[str, Any]:
@@ -152,29 +190,99 @@ def load_checkpoint(out: Path, *, config: RunConfig, num_processes: int, train_s
     path = out / CHECKPOINT_NAME
     if not path.is_file():
         raise ConfigError(f"{out}: there is no {CHECKPOINT_NAME} to resume; start the run without --resume")
-    try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise WeightsError(f"{path}: not a checkpoint of LSN, or damaged: {reason}") from error
-    version = saved.get("format_version") if isinstance(saved, dict) else None
-    if version != FORMAT_VERSION:
-        raise WeightsError(
-            f"{path}: format version {version}, but this LSN reads version {FORMAT_VERSION}; "
-            "resume with the LSN that wrote it"
-        )
+    saved = read_checkpoint(path)
     _require_same(path, _what_matters(saved["config"], saved["num_processes"]), config, num_processes)
     if saved["clips"] != _fingerprint(train_set):
         raise ConfigError(
             f"{path}: the training clips are not those that the run started with; "
             "give it the same manifest, or start a new run with another --out"
         )
-    position = saved["position"]
-    saved["position"] = Position(
-        **position
-        | {"tally": Tally(**position["tally"]), "best": Best(**position["best"]) if position["best"] else None}
-    )
     return saved
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint to the CPU, without running code in it.
+
+    Returns:
+        What `save_checkpoint` was given, by name, with `config` as plain data and a digest of the clips as `clips`.
+
+    Raises:
+        WeightsError: it is damaged, holds code, or is of another version.
+    """
+    try:
+        with path.open("rb") as file:
+            has_checksum = _verify_checksum(file)
+            file.seek(0)
+            saved = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch's reader raises almost anything where a file is damaged
+        raise damaged(path, error) from error
+    version = saved.get("format_version") if isinstance(saved, dict) else None
+    if version not in (1, FORMAT_VERSION):
+        raise WeightsError(
+            f"{path}: format version {shown(version)}, but this LSN reads versions 1 and {FORMAT_VERSION}; "
+            "resume with the LSN that wrote it"
+        )
+    try:
+        if version > 1 and not has_checksum:
+            raise ValueError("its checksum is missing")
+        return saved | _typed(saved)
+    except (ConfigError, KeyError, TypeError, ValueError) as error:
+        raise damaged(path, error) from error
+
+
+def damaged(path: Path, error: Exception) -> WeightsError:
+    """The error for a checkpoint in which something else was found than what a run writes."""
+    reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
+    return WeightsError(
+        f"{path}: not a checkpoint of LSN, or damaged: {reason}; restore it from a copy, or start a new run"
+    )
+
+
+def _verify_checksum(file: BinaryIO) -> bool:
+    """Whether a file ends with a checksum.
+
+    Raises:
+        ValueError: it does, but with that of another content.
+    """
+    left = file.seek(0, os.SEEK_END) - _TRAILER_BYTES
+    if left < 0:
+        return False
+    file.seek(left)
+    trailer = file.read()
+    if not trailer.startswith(_CHECKSUM_LABEL):
+        return False
+    checksum = hashlib.sha256()
+    file.seek(0)
+    while left:
+        block = file.read(min(left, 1 << 20))
+        checksum.update(block)
+        left -= len(block)
+    if trailer != _CHECKSUM_LABEL + checksum.digest():
+        raise ValueError("its checksum is not that of its content")
+    return True
+
+
+_KINDS = {"config": dict, "num_processes": int, "clips": str, "position": dict, "trained_names": list, "states": dict}
+
+
+def _typed(saved: dict[str, Any]) -> dict[str, Any]:
+    """The parts of a checkpoint, having made sure of their types.
+
+    Raises:
+        ConfigError, KeyError, TypeError, ValueError: one is missing or of another type.
+    """
+    for name, kind in _KINDS.items():
+        if not isinstance(saved[name], kind):
+            raise TypeError(f"{name} is {shown(saved[name])}")
+    parts = [*saved["config"].values(), *saved["states"].values()]
+    if not all(isinstance(part, dict) for part in parts):
+        raise TypeError("a section of the config, or a state, is no mapping")
+    if not all(isinstance(name, str) for name in saved["trained_names"]):
+        raise TypeError(f"trained_names is {shown(saved['trained_names'])}")
+    position = from_mapping(Position, saved["position"], "position")
+    if min(position.epoch, position.step_in_epoch, position.step) < 0:
+        raise ValueError(f"position is {shown(saved['position'])}")
+    return {"position": position}
 
 
 def _require_same(path: Path, before: dict[str, Any], config: RunConfig, num_processes: int) -> None:

@@ -58,10 +58,20 @@ class World:
         dist.all_gather_object(parts, items)
         return [item for part in parts for item in part]
 
-    def raise_together(self, error: LSNError | None) -> None:
-        """Raises the error of any process in all of them, so that none waits for one that is gone."""
-        if self.sum([error is not None])[0]:
+    def raise_together(self, error: LSNError | OSError | None, *, wish: bool = False) -> bool:
+        """Raises the error of any process in all of them, so that none waits for one that is gone.
+
+        Args:
+            error: Of this process.
+            wish: What this process asks for.
+
+        Returns:
+            Whether any process has the wish, the same on each.
+        """
+        num_errors, num_wishes = self.sum([error is not None, wish])
+        if num_errors:
             raise self.gather([] if error is None else [error])[0]
+        return num_wishes > 0
 
     def share_buffers(self, model: nn.Module) -> None:
         """Gives every process the buffers of the first, such as the statistics of its batch norms."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,12 +15,13 @@ import torch
 
 from lsn.config import RunConfig
 from lsn.data import Batch, make_loader
-from lsn.errors import LSNError
+from lsn.errors import LSNError, TrainingStopped
 from lsn.inference.evaluate import evaluate
 from lsn.models.weights import save_weights
 from lsn.training.batch_norm import enter_training
 from lsn.training.checkpoint import Best, Position, Tally
 from lsn.training.distributed import join_world
+from lsn.training.folder import claimed_folder
 from lsn.training.optim import set_learning_rate
 from lsn.training.plan import Step, plan_epoch
 from lsn.training.setup import Run, describe, prepare
@@ -47,7 +49,12 @@ class TrainingResult:
 
 
 def train(
-    config: RunConfig, out: str | Path, *, resume: bool = False, progress: Progress | None = None
+    config: RunConfig,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+    should_stop: Callable[[], bool] | None = None,
 ) -> TrainingResult:
     """Trains a network and leaves the run's folder behind.
 
@@ -61,16 +68,21 @@ def train(
         out: The run's folder; it must not hold a run, unless `resume`.
         resume: Go on with the run in `out`.
         progress: Told of every step and validation.
+        should_stop: Asked when the run is set up, before each step and during validations. Once it returns True in
+            any process, all of them stop.
 
     Raises:
-        ConfigError: the settings contradict each other, the folder, or the run that is resumed.
+        ConfigError: the settings contradict each other, the folder, or the run that is resumed; or another process
+            trains in the folder.
         DataError: the manifests are not sound.
         VideoError: a clip cannot be read, and `data.on_unreadable` is raise.
+        TrainingStopped: `should_stop` asked for it; the checkpoint is of the last step.
         LSNError: the loss is no longer a number.
     """
-    settings = config.training
-    with join_world(settings.device) as world:
+    settings, should_stop = config.training, should_stop or _never
+    with join_world(settings.device) as world, claimed_folder(Path(out), world, resume=resume):
         run = prepare(config, Path(out), world, resume=resume)
+        should_stop()  # from now on it is asked, and nothing is lost by waiting for that
         position, clock = run.position, _Clock(run.position)
         if world.is_main:
             lines = describe(run, resumed=resume)
@@ -88,34 +100,33 @@ def train(
                 accumulate=settings.accumulate,
                 num_processes=world.size,
             )[position.step_in_epoch :]
-            batches = _read(run, plan, epoch)
             enter_training(run.model, run.frozen_norms)
+            with closing(_read(run, plan, epoch)) as batches:
+                for step in plan:
+                    # Move the weights.
+                    rate = config.optim.learning_rate * run.schedule.factor(position.step)
+                    set_learning_rate(run.optimizer, rate)
+                    tally = _learn(run, step, _take(run, batches, len(step.shares), should_stop))
+                    position.step += 1
+                    position.step_in_epoch += 1
+                    if run.ema is not None:
+                        run.ema.update(run.model, step=position.step)
 
-            for step in plan:
-                # Move the weights.
-                rate = config.optim.learning_rate * run.schedule.factor(position.step)
-                set_learning_rate(run.optimizer, rate)
-                tally = _learn(run, step, _take(run, batches, len(step.shares)))
-                position.step += 1
-                position.step_in_epoch += 1
-                if run.ema is not None:
-                    run.ema.update(run.model, step=position.step)
+                    # Tell how it goes.
+                    tally.seconds = clock.lap()
+                    position.tally.add(tally)
+                    if world.is_main:
+                        _report(run, rate, clock, progress)
 
-                # Tell how it goes.
-                tally.seconds = clock.lap()
-                position.tally.add(tally)
-                if world.is_main:
-                    _report(run, rate, clock, progress)
-
-                # Be ready to be stopped.
-                is_last = position.step_in_epoch == run.steps_per_epoch
-                if settings.checkpoint_every and position.step % settings.checkpoint_every == 0 and not is_last:
-                    run.save()
+                    # Be ready to be killed.
+                    is_last = position.step_in_epoch == run.steps_per_epoch
+                    if settings.checkpoint_every and position.step % settings.checkpoint_every == 0 and not is_last:
+                        run.save()
 
             # Validate, and keep the weights if they are the best so far.
             if (epoch + 1) % settings.evaluate_every == 0 or epoch + 1 == settings.epochs:
                 run.save()  # a long validation may be stopped too
-                _validate(run, epoch + 1, progress)
+                _validate(run, epoch + 1, progress, should_stop)
                 clock.lap()
             position.epoch, position.step_in_epoch = epoch + 1, 0
             run.save()
@@ -126,7 +137,7 @@ def train(
         return TrainingResult(run.out, position.best.top1, position.best.epoch, position.seconds)
 
 
-def _read(run: Run, plan: Sequence[Step], epoch: int) -> Iterator[Batch]:
+def _read(run: Run, plan: Sequence[Step], epoch: int) -> Generator[Batch, None, None]:
     """What this process reads, one batch a forward pass; where it has no share, an empty one."""
     shares = [share for step in plan for share in step.of(run.world.rank)]
     run.dataset.set_epoch(epoch)
@@ -143,16 +154,28 @@ def _read(run: Run, plan: Sequence[Step], epoch: int) -> Iterator[Batch]:
         yield next(batches) if share else Batch(None, nothing, nothing, [])
 
 
-def _take(run: Run, batches: Iterator[Batch], number: int) -> list[Batch]:
-    """The next batches; what one process cannot read stops all."""
+def _never() -> bool:
+    return False
+
+
+def _take(run: Run, batches: Iterator[Batch], number: int, should_stop: Callable[[], bool]) -> list[Batch]:
+    """The next batches; what one process cannot read stops all, as does its wish to stop, after a checkpoint."""
     taken: list[Batch] = []
     error = None
     try:
         taken += islice(batches, number)
     except LSNError as caught:
         error = caught
-    run.world.raise_together(error)
+    if run.world.raise_together(error, wish=should_stop()):
+        run.save()
+        raise _stopped(run)
     return taken
+
+
+def _stopped(run: Run) -> TrainingStopped:
+    if run.tracker is not None:
+        run.tracker.close()
+    return TrainingStopped(f"{run.out}: training was stopped after step {run.position.step}; resume it to continue")
 
 
 def _learn(run: Run, step: Step, batches: Sequence[Batch]) -> Tally:
@@ -223,9 +246,16 @@ def _report(run: Run, rate: float, clock: _Clock, progress: Progress | None) -> 
         position.tally = Tally()
 
 
-def _validate(run: Run, epoch: int, progress: Progress | None) -> None:
+def _validate(run: Run, epoch: int, progress: Progress | None, should_stop: Callable[[], bool]) -> None:
     """Evaluates on the validation set; the best weights so far are kept with their evaluation."""
     model, position = run.evaluated_model, run.position
+
+    def on_batch(done: int, total: int) -> None:
+        if should_stop():  # raised in all processes once they gather their answers; the checkpoint is there
+            raise _stopped(run)
+        if progress is not None and run.world.is_main:
+            progress.on_evaluation(done, total)
+
     run.world.share_buffers(model)
     result = evaluate(
         model,
@@ -235,7 +265,7 @@ def _validate(run: Run, epoch: int, progress: Progress | None) -> None:
         reader=run.config.data.reader,
         on_unreadable=run.config.data.on_unreadable,
         num_workers=run.config.data.num_workers,
-        progress=progress.on_evaluation if progress is not None and run.world.is_main else None,
+        progress=on_batch,
     )
     metrics = result.metrics
     best = position.best

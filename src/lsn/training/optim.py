@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from lsn.errors import ConfigError
+from lsn.errors import ConfigError, shown
 
 
 def parameter_groups(
@@ -104,3 +104,30 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) ->
     """Sets the rate of every group, times its `rate_factor`."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate * group["rate_factor"]
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
+    """Gives an optimiser the state of another over the same parameters; torch itself looks at no type or shape.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is the state of an optimiser over other parameters, or of none.
+    """
+    for group, saved_group in zip(optimizer.state_dict()["param_groups"], saved["param_groups"], strict=True):
+        for name, value in group.items():  # what an older torch did not have yet keeps its default
+            if not _is_alike(value, saved_group.get(name, value)):
+                raise TypeError(f"the optimizer's {name} is {shown(saved_group[name])}")
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for number, values in saved["state"].items():
+        for name, value in values.items():
+            is_number = value is None or isinstance(value, int | float)
+            if not is_number and value.shape not in (torch.Size(), parameters[number].shape):
+                raise ValueError(f"the optimizer's {name} of parameter {number} has the shape {tuple(value.shape)}")
+    optimizer.load_state_dict(saved)
+
+
+def _is_alike(value: Any, other: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return isinstance(other, list | tuple) and all(map(_is_alike, value, other)) and len(value) == len(other)
+    if isinstance(value, int | float):
+        return isinstance(other, int | float)
+    return value is None or isinstance(other, type(value))

@@ -22,14 +22,15 @@ from lsn.models.compile import compile_model
 from lsn.models.weights import FrameRates
 from lsn.training.batch_norm import freeze_batch_norm, synchronize_batch_norm
 from lsn.training.carry import CarriedState, Learner
-from lsn.training.checkpoint import Position, load_checkpoint, refuse_to_overwrite, save_checkpoint
+from lsn.training.checkpoint import CHECKPOINT_NAME, Position, damaged, load_checkpoint, save_checkpoint
 from lsn.training.distributed import World
+from lsn.training.folder import RECIPE_NAME, remove_start
 from lsn.training.freeze import freeze_stages
-from lsn.training.optim import Schedule, create_optimizer, parameter_groups
+from lsn.training.optim import Schedule, create_optimizer, parameter_groups, restore_optimizer
 from lsn.training.plan import count_steps
 from lsn.training.rates import measure_frame_rates
 from lsn.training.start import start_model
-from lsn.training.tracking import Tracker
+from lsn.training.tracking import Tracker, require_tensorboard
 from lsn.training.views import TrainingViews
 from lsn.video.transforms import TrainTransform
 
@@ -73,25 +74,45 @@ class Run:
         return self.config.training.epochs * self.steps_per_epoch
 
     def save(self) -> None:
-        """Writes the checkpoint, in the main process; all processes must call it."""
+        """Writes the checkpoint, in the main process; all processes must call it.
+
+        Raises:
+            TrainingError: in all processes: it cannot be written.
+        """
         states = {name: part.state_dict() for name, part in self._parts().items()}
-        if not self.world.is_main:
-            return
-        new_names = self.model.new_parameter_names()
-        save_checkpoint(
-            self.out,
-            config=self.config,
-            num_processes=self.world.size,
-            train_set=self.train_set,
-            position=self.position,
-            trained_names=[name for name, _ in self.model.named_parameters() if name not in new_names],
-            states=states,
-        )
+        error = None
+        if self.world.is_main:
+            new_names = self.model.new_parameter_names()
+            try:
+                save_checkpoint(
+                    self.out,
+                    config=self.config,
+                    num_processes=self.world.size,
+                    train_set=self.train_set,
+                    position=self.position,
+                    trained_names=[name for name, _ in self.model.named_parameters() if name not in new_names],
+                    states=states,
+                )
+            except LSNError as caught:
+                error = caught
+        self.world.raise_together(error)
 
     def restore(self, states: dict[str, Any]) -> None:
-        """Takes over the states of a checkpoint."""
-        for name, part in self._parts().items():
-            part.load_state_dict(states[name])
+        """Takes over the states of a checkpoint.
+
+        Raises:
+            WeightsError: they are not those of this run's parts.
+        """
+        try:
+            for name, part in self._parts().items():
+                if isinstance(part, torch.optim.Optimizer):
+                    restore_optimizer(part, states[name])
+                else:
+                    part.load_state_dict(states[name])
+        except torch.OutOfMemoryError:
+            raise
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise damaged(self.out / CHECKPOINT_NAME, error) from error
 
     def _parts(self) -> dict[str, Any]:
         parts = {"model": self.model, "optimizer": self.optimizer, "scaler": self.scaler}
@@ -101,14 +122,14 @@ class Run:
 
 
 def prepare(config: RunConfig, out: Path, world: World, *, resume: bool) -> Run:
-    """Reads the clips, builds or restores the parts, and starts the run's folder.
+    """Reads the clips, builds or restores the parts, and writes the first files of the run's folder.
+
+    Until all the rest is done nothing is written.
 
     Raises:
-        LSNError: the clips, the network or the folder do not allow the run.
+        LSNError: the clips, the network or the checkpoint do not allow the run.
     """
     settings = config.training
-    if not resume:
-        refuse_to_overwrite(out)
     if world.device.type == "cpu":
         tune_allocator(spare_memory=settings.grad_checkpointing)
 
@@ -233,23 +254,35 @@ def _schedule(config: RunConfig, steps_per_epoch: int) -> Schedule:
 
 
 def _open_folder(run: Run, *, resumed: bool) -> None:
-    """Writes the recipe and a first checkpoint, so that a run can be resumed from its start on; opens some clips."""
-    error = None
+    """Opens some clips, then writes the first files, so that a run can be resumed from its start on."""
+    error: LSNError | OSError | None = None
     try:
-        if not resumed:
-            run.save()  # before all else, so that whatever is in the folder can be gone on with
         if run.world.is_main:
-            run.tracker = Tracker(
-                run.out,
-                step=run.position.step,
-                validated=run.position.step_in_epoch < run.steps_per_epoch,
-                tensorboard=run.config.training.tensorboard,
-            )
-            write_text(run.out / "recipe.yaml", to_yaml(run.config))
+            if run.config.training.tensorboard:
+                require_tensorboard()
             run.frame_rates = measure_frame_rates(run.train_set, run.config)
-    except LSNError as caught:
+    except (LSNError, OSError) as caught:
         error = caught
     run.world.raise_together(error)
+    try:
+        try:
+            if not resumed:
+                run.save()  # before the other files, so that whatever is in the folder can be resumed
+            if run.world.is_main:
+                write_text(run.out / RECIPE_NAME, to_yaml(run.config))
+                run.tracker = Tracker(
+                    run.out,
+                    step=run.position.step,
+                    validated=run.position.step_in_epoch < run.steps_per_epoch,
+                    tensorboard=run.config.training.tensorboard,
+                )
+        except (LSNError, OSError) as caught:
+            error = caught
+        run.world.raise_together(error)
+    except BaseException:
+        if not resumed and run.world.is_main:
+            remove_start(run.out)
+        raise
 
 
 def describe(run: Run, *, resumed: bool) -> list[str]:

@@ -73,13 +73,19 @@ class Tracker:
         kept = [line for line in self._read() if line["step"] < step + (validated or line["kind"] != "val")]
         write_text(self.path, "".join(f"{json.dumps(line)}\n" for line in kept))
         self._listed = {line["path"] for line in kept if line["kind"] == "unreadable"}
-        self._events = _event_writer(out, step) if tensorboard else None
+        self._events: Any = None
+        if tensorboard:
+            self._events = require_tensorboard()(str(out / "tensorboard"), purge_step=step + 1)
 
     def log(self, kind: str, *, epoch: float, step: int, **values: Any) -> None:
         """Writes one line, and the numbers of it to TensorBoard."""
         line = {"kind": kind, "epoch": epoch, "step": step, **values}
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(f"{json.dumps(line)}\n")
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(f"{json.dumps(line)}\n")
+        except OSError as error:
+            error.filename = error.filename or str(self.path)  # a full disk is reported without the file
+            raise
         if self._events is not None:
             for name, value in values.items():
                 if isinstance(value, int | float):
@@ -103,11 +109,16 @@ class Tracker:
         return [json.loads(line) for line in lines if line.endswith("\n")]  # a killed run may leave half a line
 
 
-def _event_writer(out: Path, step: int) -> Any:
+def require_tensorboard() -> type[Any]:
+    """What writes TensorBoard's events.
+
+    Raises:
+        ConfigError: TensorBoard is not installed.
+    """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise ConfigError(
             "training.tensorboard is on, but TensorBoard is not installed; pip install 'lsn-video[tb]'"
         ) from None
-    return SummaryWriter(str(out / "tensorboard"), purge_step=step + 1)
+    return SummaryWriter

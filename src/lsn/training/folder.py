@@ -1,0 +1,99 @@
+"""The folder of a run: one process trains in it, and none that holds a run is overwritten."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from lsn.errors import ConfigError, LSNError, WeightsError
+from lsn.files import held_lock
+from lsn.training.checkpoint import CHECKPOINT_NAME, read_checkpoint
+from lsn.training.distributed import World
+from lsn.training.tracking import METRICS_NAME
+
+logger = logging.getLogger(__name__)
+
+RECIPE_NAME = "recipe.yaml"
+_START_FILES = (RECIPE_NAME, CHECKPOINT_NAME, METRICS_NAME)
+"""Those that a run has before its first step."""
+_RUN_FILES = (*_START_FILES, "config.json", "model.safetensors", "evaluation.json")
+
+
+@contextmanager
+def claimed_folder(out: Path, world: World, *, resume: bool) -> Iterator[None]:
+    """Makes the folder of a run, and keeps other runs out of it while the block runs.
+
+    A folder that is empty at the end, because the run could not be set up, is removed again.
+
+    Raises:
+        ConfigError: in all processes: it is no folder, another process trains in it, or it holds a run that would be
+            overwritten.
+        OSError: in all processes: it cannot be made.
+    """
+    with ExitStack() as stack:
+        error: LSNError | OSError | None = None
+        if world.is_main:
+            try:
+                stack.enter_context(_claimed(out))
+                if not resume:
+                    refuse_to_overwrite(out)
+            except (LSNError, OSError) as caught:
+                error = caught
+        world.raise_together(error)
+        yield
+
+
+@contextmanager
+def _claimed(out: Path) -> Iterator[None]:
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out}: is a file; --out must be a folder")
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with held_lock(out) as is_held:
+            if not is_held:
+                raise ConfigError(
+                    f"{out}: another process trains in this folder; wait until it has ended, or choose another --out"
+                )
+            yield
+    finally:
+        with suppress(OSError):  # one that is not empty stays
+            for folder in made:
+                folder.rmdir()
+
+
+def refuse_to_overwrite(out: Path) -> None:
+    """Makes sure that a folder holds no run with anything to lose.
+
+    Raises:
+        ConfigError: it does.
+    """
+    found = [name for name in _RUN_FILES if (out / name).exists()]
+    if not found:
+        return
+    if not is_unstarted(out):
+        raise ConfigError(
+            f"{out}: already holds a run ({found[0]}); pass --resume to continue it, or another folder with --out"
+        )
+    logger.warning("%s: holds a run that ended before its first step; it is replaced", out)
+
+
+def is_unstarted(out: Path) -> bool:
+    """Whether a folder holds a run that was set up, but made no step: all that it has can be made again."""
+    if any((out / name).exists() for name in _RUN_FILES if name not in _START_FILES):
+        return False
+    metrics = out / METRICS_NAME
+    if metrics.exists() and metrics.stat().st_size > 0:
+        return False
+    try:
+        return read_checkpoint(out / CHECKPOINT_NAME)["position"].step == 0
+    except WeightsError:
+        return False
+
+
+def remove_start(out: Path) -> None:
+    """Removes what a run that could not be set up has written."""
+    for name in _START_FILES:
+        (out / name).unlink(missing_ok=True)
