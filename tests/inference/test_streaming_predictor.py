@@ -1,4 +1,5 @@
 import itertools
+import math
 import subprocess
 import sys
 import textwrap
@@ -217,12 +218,84 @@ class TestWatch:
         assert sum(isinstance(each, StreamAnswer) and each.stream == "good" for each in told) == 15
         assert sum(isinstance(each, StreamAnswer) and each.stream == "breaks" for each in told) >= 2
 
-    def test_a_single_source_that_fails_raises(self, rated, videos):
-        with (
-            Watch(StreamingPredictor(rated), {"a": videos / "empty.mp4"}) as watch,
-            pytest.raises(VideoError, match="emp"),
-        ):
-            list(watch)
+    @pytest.mark.parametrize("num_good", [0, 1])
+    @pytest.mark.parametrize("on_error", ["report", "raise"])
+    def test_every_end_is_reported_before_anything_is_raised(self, rated, num_good, on_error):
+        """Whatever the number of sources: with its events, counts and error, and the stream is there to be saved."""
+        told, go_on = [], threading.Event()
+
+        def breaking():
+            yield from ((t / FPS, frame) for t, frame in enumerate(noisy_frames(1, num_frames=5)))
+            raise VideoError("camera: unplugged")
+
+        def good():
+            yield 0.0, noisy_frames(2, num_frames=1)[0]
+            go_on.wait(60)
+
+        predictor = StreamingPredictor(rated, capacity=2, events=EventRules(enter=0.02, leave=0.01, min_seconds=0))
+        sources = {"breaks": breaking(), **dict.fromkeys(["good"][:num_good], good())}
+        with Watch(predictor, sources, on_error=on_error) as watch:
+            try:
+                for each in watch:
+                    told.append(each)
+                    if isinstance(each, StreamEnd) and on_error == "report":
+                        go_on.set()
+                assert on_error == "report"
+            except VideoError as error:
+                assert on_error == "raise" and str(error) == "camera: unplugged"
+            assert watch.streams["breaks"].seconds == pytest.approx(0.4)
+            go_on.set()
+        ends = {each.stream: each for each in told if isinstance(each, StreamEnd)}
+        assert ends.keys() == sources.keys()
+        assert isinstance(ends["breaks"].error, VideoError)
+        assert ends["breaks"].seconds == pytest.approx(0.4)
+        assert ends["breaks"].counts.num_ticks == 5
+        assert len(ends["breaks"].events) > 0
+        assert all(end.error is None for name, end in ends.items() if name == "good")
+
+    def test_what_an_iterator_raises_is_raised_after_the_end_is_reported(self, rated):
+        def broken():
+            yield 0.0, noisy_frames(1, num_frames=1)[0]
+            raise KeyError("sensor")
+
+        told = []
+        with Watch(StreamingPredictor(rated), {"a": broken()}) as watch, pytest.raises(KeyError, match="sensor"):
+            for each in watch:
+                told.append(each)
+        assert [type(each) for each in told] == [StreamAnswer, StreamEnd]
+        assert isinstance(told[-1].error, KeyError)
+
+    def test_the_time_ends_what_stalls_and_what_never_ends(self, rated):
+        more = threading.Event()
+
+        def stalls():
+            yield 0.0, noisy_frames(1, num_frames=1)[0]
+            more.wait(60)
+
+        frame = noisy_frames(1, num_frames=1)[0]
+        sources = {"stalls": stalls(), "endless": ((t / FPS, frame) for t in itertools.count())}
+        with Watch(StreamingPredictor(rated, capacity=2), sources, seconds=0.5) as watch:
+            told = list(watch)
+            more.set()
+        ends = [each for each in told if isinstance(each, StreamEnd)]
+        assert {end.stream for end in ends} == sources.keys() and told[-2:] == ends
+        assert all(end.error is None for end in ends)
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            *[({"seconds": wrong}, "seconds is") for wrong in (math.nan, -1.0, 0.0, math.inf)],
+            *[({"timeout_seconds": wrong}, "timeout_seconds is") for wrong in (math.nan, -1.0, 0.0, math.inf)],
+            *[({"reconnect_seconds": wrong}, "reconnect_seconds is") for wrong in (math.nan, -1.0, math.inf)],
+            ({"on_error": "rise"}, "on_error 'rise'; did you mean 'raise'?"),
+        ],
+    )
+    def test_arguments_out_of_range_are_refused(self, rated, options, words):
+        predictor = StreamingPredictor(rated)
+        with pytest.raises(ConfigError) as caught:
+            Watch(predictor, {"a": []}, **options)
+        assert words in str(caught.value)
+        assert predictor.pool.num_streams == 0
 
     def test_stop_ends_what_never_ends(self, rated):
         frame = noisy_frames(1, num_frames=1)[0]
@@ -230,7 +303,7 @@ class TestWatch:
             for number, _ in enumerate(watch):
                 if number == 3:
                     watch.stop()
-            assert number == 3
+            assert number == 4  # how it ended
             assert watch.streams["a"].seconds == pytest.approx(0.3)  # still there, to be saved
 
     def test_stop_ends_the_wait_for_a_silent_source(self, rated):
@@ -242,7 +315,8 @@ class TestWatch:
 
         with Watch(StreamingPredictor(rated), {"a": silent()}) as watch:
             threading.Timer(0.2, watch.stop).start()
-            assert list(watch) == []
+            (end,) = watch
+            assert isinstance(end, StreamEnd) and end.error is None
             more.set()
 
     def test_a_timeline_covers_the_video(self, rated, videos):

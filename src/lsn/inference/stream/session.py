@@ -5,6 +5,7 @@ Shapes: T ticks, K classes, H height, W width, C = 3 channels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,10 +21,12 @@ from lsn.inference.stream.consensus import make_consensus
 from lsn.inference.stream.events import Event, EventDetector
 from lsn.inference.stream.resets import ResetWatch
 from lsn.models.state_file import load_state, save_state
-from lsn.video.clock import FrameClock, Tick
+from lsn.video.clock import ClockPosition, FrameClock, Tick
 
 if TYPE_CHECKING:
     from lsn.inference.stream.predictor import StreamingPredictor
+
+_BY_HAND = "manual"  # reason of a reset by a call
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +36,7 @@ class StreamAnswer:
     stream: str
     """Name of the stream."""
     seconds: float
-    """Time of the tick, on the clock of the source."""
+    """Time of the tick, on the clock of the stream: that of its first source, which later ones are joined to."""
     pts_seconds: float
     """When the frame that is on screen then came there."""
     labels: tuple[str, ...]
@@ -86,6 +89,8 @@ class StreamAnswer:
 class Stream:
     """A place in a `StreamingPredictor`, which opens it; give it frames with `push`.
 
+    It has one clock, which stands at the last answered tick and at the frames pushed since then. A stream that was
+    restored, or whose source was finished, joins the times of the next source to those before; see `FrameClock`.
     What it keeps does not grow, however long it runs.
     """
 
@@ -103,8 +108,13 @@ class Stream:
 
     @property
     def seconds(self) -> float:
-        """Time of the last tick, on the clock of the source."""
+        """Time of the last tick, on the clock of the stream."""
         return self._watch.last_seconds
+
+    @property
+    def position(self) -> ClockPosition[Tensor] | None:
+        """Where the clock stands; None before the first frame."""
+        return self._clock.position
 
     def push(self, seconds: float, frame_HWC: Tensor | np.ndarray) -> list[StreamAnswer]:
         """Takes the next frame and its time; returns the answers at the ticks up to it, often none or one.
@@ -120,17 +130,28 @@ class Stream:
         return [self._answer(tick) for tick in self._clock.push(seconds, frame_HWC)]
 
     def finish(self, end_seconds: float) -> tuple[list[StreamAnswer], list[Event]]:
-        """Says when the last frame went off screen; returns the last answers, and the events that end there."""
+        """Says when the last frame went off screen; returns the last answers, and the events that end there.
+
+        The stream can be saved and continued with another source; see `end_events`.
+        """
         answers = [self._answer(tick) for tick in self._clock.finish(end_seconds)]
-        return answers, self.end_events(end_seconds)
+        at = self._clock.position
+        return answers, self.end_events(end_seconds if at is None or at.end_seconds is None else at.end_seconds)
 
     def end_events(self, seconds: float) -> list[Event]:
-        """Ends the events that are going on."""
-        return self._detector.finish(seconds)
+        """The events that are going on, as they are if the stream ends here.
+
+        If it is continued they go on too, and each is reported again, whole, when it ends.
+        """
+        return self._detector.under_way(seconds)
+
+    def end_source(self, position: ClockPosition[Tensor]) -> None:
+        """Takes over where the clock of a source stood when the source ended."""
+        self._clock.resume(position)
 
     def reset(self) -> None:
         """Forgets all frames: memory and consensus start anew with the next one."""
-        self._watch.start_seconds, self._reset_reason = None, "manual"
+        self._watch.start_seconds, self._reset_reason = None, _BY_HAND
 
     def close(self) -> None:
         """Gives the place back; the stream cannot be used afterwards."""
@@ -159,6 +180,7 @@ class Stream:
     ) -> StreamAnswer:
         """Makes the answer of a tick from the model's scores and from what `begin` returned."""
         self._num_frames += 1
+        self._clock.follow(tick)
         probabilities_K = self._consensus.update(logits_K, tick.seconds).softmax(dim=0).float().numpy()
         return StreamAnswer(
             stream=self.name,
@@ -196,13 +218,26 @@ class Stream:
             raise WeightsError(
                 f"{path}: the state of a stream with {other}, but this predictor has {self._settings}; give it the same"
             )
+        try:
+            self._take_over(kept)
+        except (KeyError, ValueError, IndexError) as error:
+            raise WeightsError(
+                f"{path}: not the state of a stream that this LSN reads (of another version, or damaged: {error}); "
+                "start the stream without it"
+            ) from None
         self._predictor.pool.put(self.number, state)
+
+    def _take_over(self, kept: Mapping[str, Tensor]) -> None:
+        """Stands where the stream of these `_tensors` stood."""
         self._consensus.restore(_below(kept, "consensus."))
         self._detector.restore(_below(kept, "events."))
-        start, last, num_frames, has_start = kept["watch"].tolist()
-        self._watch.start_seconds, self._watch.last_seconds = (start if has_start else None), last
-        self._num_frames = int(num_frames)
-        self._clock.resume(kept["clock"].tolist(), kept.get("frame"))
+        self._watch.restore(_below(kept, "watch."))
+        num_frames, is_reset = kept["stream"].tolist()
+        self._num_frames, self._reset_reason = int(num_frames), _BY_HAND if is_reset else None
+        if "frame" in kept:
+            start, number, pts, end = kept["clock"].tolist()
+            end_seconds = None if math.isnan(end) else end
+            self._clock.resume(ClockPosition(start, int(number), kept["frame"], pts, end_seconds))
 
     def _answer(self, tick: Tick[Tensor]) -> StreamAnswer:
         answer = self._predictor.answer({self: tick})[self]
@@ -211,18 +246,16 @@ class Stream:
         return answer
 
     def _tensors(self) -> dict[str, Tensor]:
-        start = self._watch.start_seconds
-        numbers, frame = self._clock.position()
         kept = {
             **{f"consensus.{name}": tensor for name, tensor in self._consensus.tensors().items()},
             **{f"events.{name}": tensor for name, tensor in self._detector.tensors().items()},
-            "watch": torch.tensor(
-                [start or 0.0, self._watch.last_seconds, self._num_frames, start is not None], dtype=torch.float64
-            ),
-            "clock": torch.tensor(numbers, dtype=torch.float64),
+            **{f"watch.{name}": tensor for name, tensor in self._watch.tensors().items()},
+            "stream": torch.tensor([self._num_frames, self._reset_reason is not None]),
         }
-        if frame is not None:
-            kept["frame"] = frame
+        if (at := self._clock.position) is not None:
+            end = math.nan if at.end_seconds is None else at.end_seconds
+            kept["clock"] = torch.tensor([at.start_seconds, at.next_number, at.pts_seconds, end], dtype=torch.float64)
+            kept["frame"] = at.frame
         return {f"{self._settings}/{name}": tensor for name, tensor in kept.items()}
 
     @property
