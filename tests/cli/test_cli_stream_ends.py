@@ -261,9 +261,13 @@ def test_streams_have_the_names_that_they_are_given(lsn, streaming, clip, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("rtsp://me:a@h/x", "rtsp://me:b@h/x"), "door=rtsp://me:***@h/x"),
+        (
+            ("rtsp://me:a@h/x", "rtsp://me:b@h/x"),
+            "rtsp://me:***@h/x would name two streams; give each stream a name",
+        ),
         (("door=a.mp4", "door=b.mp4"), "door would name two streams; give each"),
         (("a.mp4", "b.mp4", "--name", "c"), "--name is for one source without a name"),
+        (("rtsp://me:a@h/x", "rtsp://me:b@h/x", "--name", "c"), "--name is for one source without a name"),
         (("a=b.mp4", "--name", "c"), "--name is for one source without a name"),
         (("clip.mp4", "--record", "clip.mp4"), "would be written over clip.mp4"),
         (("yard=clip.mp4", "--save-state", "clip.mp4"), "would be written over clip.mp4"),

@@ -94,11 +94,11 @@ def named_sources(sources: Sequence[str], *, name: str | None = None) -> dict[st
         own_name, source = (match[1], match[2]) if match is not None and is_named else (redacted(given), given)
         if name is not None:
             if is_named or len(sources) > 1:
-                raise ConfigError(f"--name is for one source without a name; name each of several, as in door={source}")
+                raise ConfigError("--name is for one source without a name; name each of several, as in door=SOURCE")
             own_name = name
         if own_name in named:
-            same = "was given twice; name each one once" if source == named[own_name] else "would name two streams"
-            raise ConfigError(f"{own_name} {same}; give each stream a name of its own, as in door={own_name}")
+            problem = "was given twice" if source == named[own_name] else "would name two streams"
+            raise ConfigError(f"{own_name} {problem}; give each stream a name of its own, as in door=SOURCE")
         named[own_name] = source
     return named
 
