@@ -149,7 +149,7 @@ def last_answer(weights: Path, frames: list[tuple[float, Tensor]], folder: Path)
     write_video(path, torch.stack([frame for _, frame in frames]), fps=30)  # the times are given below
     with open_video(path) as reader:
         decoded = zip((seconds for seconds, _ in frames), (frame for _, frame in reader), strict=True)
-        with Watch(predictor(weights), {"clip": decoded}) as watch:
+        with Watch(predictor(weights), {"clip": decoded}, on_error="raise") as watch:
             answers = [told for told in watch if isinstance(told, StreamAnswer)]
     return answers[-1].label
 

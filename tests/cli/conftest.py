@@ -73,6 +73,24 @@ def weights(videos, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def streaming(videos, tmp_path_factory):
+    """Weights that know their rate: 8 frames a second, half of that of the videos."""
+    folder = tmp_path_factory.mktemp("cli") / "streaming"
+    from lsn import create_model
+    from lsn.config import InputConfig
+    from lsn.models.weights import FrameRates, save_weights
+
+    model = create_model("lsn_test_resnet", num_classes=len(videos.labels), num_frames=4)
+    for module in model.modules():
+        if hasattr(module, "running_var"):
+            module.weight.data.fill_(0.7)
+    rates = FrameRates(8, 8, 8)
+    input = InputConfig(size=32, short_side=32)
+    save_weights(folder, model, labels=videos.labels, input=input, metrics={}, frame_rates=rates)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tiny_run(videos) -> tuple[str, ...]:
     """Overrides that turn any recipe into a training of seconds on the synthetic set."""
     settings = {

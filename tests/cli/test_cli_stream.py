@@ -9,22 +9,8 @@ import pytest
 
 from lsn import create_model
 from lsn.config import InputConfig
-from lsn.models.weights import FrameRates, save_weights
+from lsn.models.weights import save_weights
 from lsn.video import open_video
-
-
-@pytest.fixture(scope="session")
-def streaming(videos, tmp_path_factory):
-    """Weights that know their rate: 8 frames a second, half of that of the videos."""
-    folder = tmp_path_factory.mktemp("cli") / "streaming"
-    model = create_model("lsn_test_resnet", num_classes=len(videos.labels), num_frames=4)
-    for module in model.modules():
-        if hasattr(module, "running_var"):
-            module.weight.data.fill_(0.7)
-    rates = FrameRates(8, 8, 8)
-    input = InputConfig(size=32, short_side=32)
-    save_weights(folder, model, labels=videos.labels, input=input, metrics={}, frame_rates=rates)
-    return folder
 
 
 def lines_of(text):
@@ -81,7 +67,7 @@ def test_ctrl_c_keeps_the_recording(streaming, clip, tmp_path):
         "import lsn.video.feed as feed\n"
         "frames = ((t / 8, np.full((40, 40, 3), t % 256, np.uint8)) for t in itertools.count())\n"
         "opened = feed.open_live\n"
-        "feed.open_live = lambda source, fps=None: opened(frames)\n"
+        "feed.open_live = lambda source, **options: opened(frames)\n"
         "from lsn.cli import main\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )

@@ -42,7 +42,7 @@ def test_streams_that_come_and_go(loaded):
         for number, frame in enumerate(noisy_frames(3, num_frames=6)):
             if number in (0, 2, 4):
                 streams.append(predictor.open(f"stream {number}"))
-            tick = Tick(number / FPS, frame, number / FPS, starts_anew=number == 0)
+            tick = Tick(number / FPS, frame, number / FPS, number == 0, start_seconds=0.0, number=number)
             answers += [
                 answer.frame_probabilities for answer in predictor.answer(dict.fromkeys(streams, tick)).values()
             ]

@@ -65,7 +65,8 @@ class TestConsensus:
 
 
 def tick(seconds: float, frame: torch.Tensor | None = None, *, anew: bool = False) -> Tick:
-    return Tick(seconds, torch.zeros(8, 8, 3, dtype=torch.uint8) if frame is None else frame, seconds, anew)
+    frame = torch.zeros(8, 8, 3, dtype=torch.uint8) if frame is None else frame
+    return Tick(seconds, frame, seconds, anew, start_seconds=seconds, number=0)
 
 
 class TestResets:

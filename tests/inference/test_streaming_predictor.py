@@ -10,7 +10,7 @@ import pytest
 import torch
 from inference_helpers import INPUT, LABELS, lively_model, noisy_frames
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from lsn.errors import ConfigError, ModelError, VideoError, WeightsError
 from lsn.inference.predictor import Predictor
@@ -205,19 +205,46 @@ class TestSavedStreams:
             for name in names
             if tensors[name].numel() or not name.endswith("logits")  # before the first frame they say nothing
             for changed in (None, tensors[name].int(), torch.zeros(7, 7, 7, dtype=tensors[name].dtype))
-            if changed is not None or not name.endswith("frame")  # which there need not be
         ]
-        (clock,), (watch,) = ([n for n in names if n.endswith(end)] for end in ("/clock", "/watch"))
+        (times,), (counts,) = ([n for n in names if n.endswith(end)] for end in ("/watch.times", "/stream"))
         values = (math.nan, math.inf, -1e9)
-        wrong += [{watch: torch.tensor([0, 0, value, 1], dtype=torch.float64)} for value in values]
-        wrong += [{clock: torch.tensor([0, value, 0, 0], dtype=torch.float64)} for value in values]
-        wrong += [{clock: torch.tensor([0, 0, 1e9, 0], dtype=torch.float64)}] if num_frames else []
+        wrong += [{times: torch.tensor([0, value, 1], dtype=torch.float64)} for value in values[:2]]
+        wrong += [{counts: torch.tensor([-1, 0])}]
+        for clock in (name for name in names if name.endswith("/clock")):  # after the first frame
+            wrong += [{clock: torch.tensor([0, value, 0, 0], dtype=torch.float64)} for value in values]
+            wrong += [{clock: torch.tensor([0, 0, 1e9, 0], dtype=torch.float64)}]
+            wrong += [{clock: torch.tensor([0, 0, 0, math.inf], dtype=torch.float64)}]
         for changes in wrong:
             kept = {name: tensor for name, tensor in (tensors | changes).items() if tensor is not None}
             write_tensors(tmp_path / "wrong", kept, about)
             with pytest.raises(WeightsError, match=r"wrong: .*; use another state, or start the stream without one"):
                 predictor.open(state=tmp_path / "wrong")
             assert predictor.pool.num_streams == 0
+
+    @pytest.mark.parametrize("num_frames", [0, 4])
+    def test_a_state_of_version_2_is_read(self, rated, tmp_path, num_frames):
+        frames = noisy_frames(3, num_frames=8)
+        predictor = StreamingPredictor(rated, capacity=2)
+        stream = predictor.open()
+        push_all(stream, frames[:num_frames])
+        stream.save(tmp_path / "state")
+        with safe_open(tmp_path / "state", framework="pt") as file:
+            about = {key: value for key, value in file.metadata().items() if key != "lsn_sha256"}
+        kept = load_file(tmp_path / "state")
+        prefix = next(name for name in kept if name.endswith("/stream")).removesuffix("stream")
+        start, last, has_start = kept.pop(f"{prefix}watch.times").tolist()
+        count, _ = kept.pop(f"{prefix}stream").tolist()
+        clock = kept.pop(f"{prefix}clock").tolist()[:3] if num_frames else [0, 0, math.nan]
+        kept[f"{prefix}watch"] = torch.tensor([start, last, count, has_start], dtype=torch.float64)
+        kept[f"{prefix}clock"] = torch.tensor([*clock, 0], dtype=torch.float64)
+        save_file(kept, tmp_path / "old", about | {"format_version": "2"})
+        restored = predictor.open(state=tmp_path / "old")
+        for number, frame in enumerate(frames[num_frames:], start=num_frames):
+            expected, told = (each.push(number / FPS, frame) for each in (stream, restored))
+            assert [a.probabilities.tolist() for a in told] == [a.probabilities.tolist() for a in expected]
+            assert [(a.seconds, a.num_frames, a.reset) for a in told] == [
+                (a.seconds, a.num_frames, a.reset) for a in expected
+            ]
 
 
 class TestWatch:
@@ -254,12 +281,84 @@ class TestWatch:
         assert sum(isinstance(each, StreamAnswer) and each.stream == "good" for each in told) == 15
         assert sum(isinstance(each, StreamAnswer) and each.stream == "breaks" for each in told) >= 2
 
-    def test_a_single_source_that_fails_raises(self, rated, videos):
-        with (
-            Watch(StreamingPredictor(rated), {"a": videos / "empty.mp4"}) as watch,
-            pytest.raises(VideoError, match="emp"),
-        ):
-            list(watch)
+    @pytest.mark.parametrize("num_good", [0, 1])
+    @pytest.mark.parametrize("on_error", ["report", "raise"])
+    def test_every_end_is_reported_before_anything_is_raised(self, rated, num_good, on_error):
+        """Whatever the number of sources: with its events, counts and error, and the stream is there to be saved."""
+        told, go_on = [], threading.Event()
+
+        def breaking():
+            yield from ((t / FPS, frame) for t, frame in enumerate(noisy_frames(1, num_frames=5)))
+            raise VideoError("camera: unplugged")
+
+        def good():
+            yield 0.0, noisy_frames(2, num_frames=1)[0]
+            go_on.wait(60)
+
+        predictor = StreamingPredictor(rated, capacity=2, events=EventRules(enter=0.02, leave=0.01, min_seconds=0))
+        sources = {"breaks": breaking(), **dict.fromkeys(["good"][:num_good], good())}
+        with Watch(predictor, sources, on_error=on_error) as watch:
+            try:
+                for each in watch:
+                    told.append(each)
+                    if isinstance(each, StreamEnd) and on_error == "report":
+                        go_on.set()
+                assert on_error == "report"
+            except VideoError as error:
+                assert on_error == "raise" and str(error) == "camera: unplugged"
+            assert watch.streams["breaks"].seconds == pytest.approx(0.4)
+            go_on.set()
+        ends = {each.stream: each for each in told if isinstance(each, StreamEnd)}
+        assert ends.keys() == sources.keys()
+        assert isinstance(ends["breaks"].error, VideoError)
+        assert ends["breaks"].seconds == pytest.approx(0.4)
+        assert ends["breaks"].counts.num_ticks == 5
+        assert len(ends["breaks"].events) > 0
+        assert all(end.error is None for name, end in ends.items() if name == "good")
+
+    def test_what_an_iterator_raises_is_raised_after_the_end_is_reported(self, rated):
+        def broken():
+            yield 0.0, noisy_frames(1, num_frames=1)[0]
+            raise KeyError("sensor")
+
+        told = []
+        with Watch(StreamingPredictor(rated), {"a": broken()}) as watch, pytest.raises(KeyError, match="sensor"):
+            for each in watch:
+                told.append(each)
+        assert [type(each) for each in told] == [StreamAnswer, StreamEnd]
+        assert isinstance(told[-1].error, KeyError)
+
+    def test_the_time_ends_what_stalls_and_what_never_ends(self, rated):
+        more = threading.Event()
+
+        def stalls():
+            yield 0.0, noisy_frames(1, num_frames=1)[0]
+            more.wait(60)
+
+        frame = noisy_frames(1, num_frames=1)[0]
+        sources = {"stalls": stalls(), "endless": ((t / FPS, frame) for t in itertools.count())}
+        with Watch(StreamingPredictor(rated, capacity=2), sources, seconds=0.5) as watch:
+            told = list(watch)
+            more.set()
+        ends = [each for each in told if isinstance(each, StreamEnd)]
+        assert {end.stream for end in ends} == sources.keys() and told[-2:] == ends
+        assert all(end.error is None for end in ends)
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            *[({"seconds": wrong}, "seconds is") for wrong in (math.nan, -1.0, 0.0, math.inf)],
+            *[({"timeout_seconds": wrong}, "timeout_seconds is") for wrong in (math.nan, -1.0, 0.0, math.inf)],
+            *[({"reconnect_seconds": wrong}, "reconnect_seconds is") for wrong in (math.nan, -1.0, math.inf)],
+            ({"on_error": "rise"}, "on_error 'rise'; did you mean 'raise'?"),
+        ],
+    )
+    def test_arguments_out_of_range_are_refused(self, rated, options, words):
+        predictor = StreamingPredictor(rated)
+        with pytest.raises(ConfigError) as caught:
+            Watch(predictor, {"a": []}, **options)
+        assert words in str(caught.value)
+        assert predictor.pool.num_streams == 0
 
     def test_stop_ends_what_never_ends(self, rated):
         frame = noisy_frames(1, num_frames=1)[0]
@@ -267,7 +366,7 @@ class TestWatch:
             for number, _ in enumerate(watch):
                 if number == 3:
                     watch.stop()
-            assert number == 3
+            assert number == 4  # how it ended
             assert watch.streams["a"].seconds == pytest.approx(0.3)  # still there, to be saved
 
     def test_stop_ends_the_wait_for_a_silent_source(self, rated):
@@ -279,7 +378,8 @@ class TestWatch:
 
         with Watch(StreamingPredictor(rated), {"a": silent()}) as watch:
             threading.Timer(0.2, watch.stop).start()
-            assert list(watch) == []
+            (end,) = watch
+            assert isinstance(end, StreamEnd) and end.error is None
             more.set()
 
     def test_a_timeline_covers_the_video(self, rated, videos):

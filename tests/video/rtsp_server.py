@@ -43,22 +43,35 @@ class RTSPServer:
         rate: frames a second, by the timestamps; they are sent as fast as the client takes them.
         stays: whether the connection stays open after the last frame.
         password: asked for if given; the user is "me".
+        part: which of the frames it plays; their encoding does not depend on it.
+        sessions: how many clients it plays to before it is gone for good; None for any number.
     """
 
-    def __init__(self, frames: Sequence[np.ndarray], *, rate: int, stays: bool = False, password: str | None = None):
-        self._config, self._packets = encode_mpeg4(frames, rate)
+    def __init__(
+        self,
+        frames: Sequence[np.ndarray],
+        *,
+        rate: int,
+        stays: bool = False,
+        password: str | None = None,
+        part: slice = slice(None),
+        sessions: int | None = None,
+    ):
+        self._config, packets = encode_mpeg4(frames, rate)
+        self._packets, self._sessions = packets[part], sessions
         self._rate = rate
         self._stays = stays
         self._password = password
         self.requests: list[str] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
+        self._port = self._listener.getsockname()[1]
         self._stopped = threading.Event()
         self._client: socket.socket | None = None
         threading.Thread(target=self._serve, daemon=True).start()
 
     @property
     def url(self) -> str:
-        return f"rtsp://127.0.0.1:{self._listener.getsockname()[1]}/camera"
+        return f"rtsp://127.0.0.1:{self._port}/camera"
 
     def __enter__(self) -> Self:
         return self
@@ -108,6 +121,9 @@ class RTSPServer:
             more = "Session: 1\r\n"
         client.sendall(f"RTSP/1.0 {status}\r\nCSeq: {headers['cseq']}\r\n{more}\r\n{body}".encode())
         if method == "PLAY":
+            if self.requests.count("PLAY") == self._sessions:  # before the client can come back
+                self._stopped.set()
+                self._listener.close()
             self._play(client)
             if self._stays:
                 self._stopped.wait()

@@ -101,6 +101,74 @@ def test_the_ticks_up_to_a_frame_do_not_depend_on_what_comes_later(pts_seconds, 
     assert whole[: len(part)] == part
 
 
+@given(start=starts, gaps=gaps, fps=rates, data=st.data())
+def test_another_clock_continues_from_any_tick(start, gaps, fps, data):
+    pts_seconds = summed(start, gaps)
+    whole, _ = ticks_of(pts_seconds, fps, end_seconds=pts_seconds[-1] + 0.1)
+    place = data.draw(st.integers(0, len(whole) - 1))
+    clock = FrameClock(fps)
+    clock.resume(whole[place].position)
+    assert clock.position == whole[place].position
+    rest = range(whole[place].frame + 1, len(pts_seconds))
+    ticks = [tick for number in rest for tick in clock.push(pts_seconds[number], number)]
+    assert ticks + list(clock.finish(pts_seconds[-1] + 0.1)) == whole[place + 1 :]
+
+
+@given(start=starts, gaps=gaps, fps=rates, data=st.data(), other=st.sampled_from([0.0, 0.5, -300.0, 9e5]))
+def test_a_source_of_another_clock_continues_where_the_one_before_ended(start, gaps, fps, data, other):
+    pts_seconds = summed(start, gaps)
+    whole, _ = ticks_of(pts_seconds, fps, end_seconds=pts_seconds[-1] + 0.1)
+    count = data.draw(st.integers(1, len(pts_seconds)))
+    first = FrameClock(fps)
+    ticks = [tick for number in range(count) for tick in first.push(pts_seconds[number], number)]
+    ticks += first.finish(pts_seconds[count] if count < len(pts_seconds) else pts_seconds[-1] + 0.1)
+    clock = FrameClock(fps)
+    clock.resume(first.position)
+    clock.next_source(is_foreign=True)
+    shift = other - pts_seconds[count] if count < len(pts_seconds) else 0.0
+    for number in range(count, len(pts_seconds)):
+        ticks += clock.push(pts_seconds[number] + shift, number)
+    ticks += clock.finish(pts_seconds[-1] + 0.1 + shift)
+    assert [(tick.seconds, tick.frame) for tick in ticks] == [(tick.seconds, tick.frame) for tick in whole]
+    assert clock.num_late == 0
+
+
+@pytest.mark.parametrize(
+    ("first_seconds", "is_foreign", "resumes_at", "expected"),
+    [
+        (2.0, False, None, [(2.0, False), (2.5, False)]),  # goes on
+        (2.5, False, None, [(2.0, False), (2.5, False), (3.0, False)]),  # the last frame is held until then
+        (9.0, False, None, [(9.0, True), (9.5, False)]),  # a silence
+        (1.5, False, None, [(2.0, False), (2.5, False)]),  # at the last frame: not later, so at the end
+        (0.0, False, None, [(2.0, False), (2.5, False)]),
+        (-50.0, False, None, [(2.0, False), (2.5, False)]),
+        (2.75, True, None, [(2.0, False), (2.5, False)]),
+        (9.0, True, None, [(2.0, False), (2.5, False)]),
+        (0.0, True, 2.25, [(2.25, True), (2.75, False)]),  # when it came back is known
+    ],
+)
+def test_where_another_source_comes(first_seconds, is_foreign, resumes_at, expected):
+    """After a source with frames at 1 and 1.5 seconds that ended at 2, at two ticks a second."""
+    clock = FrameClock(2.0)
+    assert len([*clock.push(1.0, "a"), *clock.push(1.5, "b"), *clock.finish(2.0)]) == 2
+    clock.next_source(is_foreign=is_foreign, resumes_at=resumes_at)
+    ticks = [*clock.push(first_seconds, "c"), *clock.push(first_seconds + 0.5, "d")]
+    assert [(tick.seconds, tick.starts_anew) for tick in ticks] == expected
+
+
+def test_a_source_that_was_left_before_its_end_is_continued_at_the_next_tick():
+    (tick,) = FrameClock(2.0).push(1.0, "a")
+    clock = FrameClock(2.0)
+    clock.resume(tick.position)
+    assert [(tick.seconds, tick.frame) for tick in clock.push(0.0, "b")] == [(1.5, "b")]
+
+
+def test_a_source_without_length_is_continued_at_the_next_tick():
+    clock = FrameClock(2.0)
+    assert len([*clock.push(1.0, "a"), *clock.finish(1.0)]) == 1
+    assert [(tick.seconds, tick.frame) for tick in clock.push(0.0, "b")] == [(1.5, "b")]
+
+
 def test_no_frames_no_ticks():
     assert ticks_of([], 25.0, end_seconds=5.0)[0] == []
 

@@ -163,7 +163,7 @@ def test_whatever_is_dropped_no_start_is_lost_and_none_made_up(policy, capacity,
         else:
             frame = LiveFrame(0.0, partial(torch.tensor, len(starts)))
             starts.append(step == "start")
-            queue.put(Tick(0.0, frame, 0.0, starts_anew=starts[-1]), policy)
+            queue.put(Tick(0.0, frame, 0.0, starts[-1], start_seconds=0.0, number=len(starts) - 1), policy)
     queue.end(None)
     while not queue.is_finished:
         taken.append(queue.get(0))

@@ -4,11 +4,14 @@ import io
 import logging
 import socket
 import threading
+from urllib.parse import quote
 
 import numpy as np
 import pytest
 import torch
 from http_server import Server, file_answer, jpeg, motion_jpeg
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from rtsp_server import RTSPServer
 from video_files import picture, turned
@@ -17,7 +20,7 @@ from lsn.errors import VideoError
 from lsn.video import open_video
 from lsn.video.capture import CaptureSource
 from lsn.video.live import open_live
-from lsn.video.network import Address, camera_address
+from lsn.video.network import Address, camera_address, redacted
 
 
 def play(source) -> list:
@@ -121,12 +124,42 @@ def test_passwords_are_used_and_not_told():
             assert len(list(source)) == 5
 
 
+@given(
+    password=st.text(st.characters(codec="ascii", exclude_characters="*"), min_size=1),
+    path=st.sampled_from(["", "/", "/a?b=c"]),
+)
+def test_no_password_before_a_host_is_shown(password, path):
+    address = f"rtsp://me:{password}@camera:554{path}"
+    assert redacted(address) == f"rtsp://me:***@camera:554{path}"
+    assert redacted(f"rtsp://me:{quote(password, safe='')}@camera:554{path}") == redacted(address)
+
+
+@given(
+    name=st.sampled_from(
+        ["password", "PWD", "access_token", "api_key", "X-Amz-Signature", "pass%77ord", "auth", "secret"]
+    ),
+    value=st.text(st.characters(codec="ascii", exclude_characters="&@*"), min_size=1),
+    template=st.sampled_from(["http://h/x?{}", "http://h:80/x?a=1&{}&b=2", "rtsp://h/user=me&{}", "http://h/x#{}&z"]),
+)
+def test_no_secret_parameter_is_shown(name, value, template):
+    assert redacted(template.format(f"{name}={value}")) == template.format(f"{name}=***")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["rtsp://h/x", "rtsp://me@h/x", "http://h/@me/x", "http://[::1]:80/x?user=me&id=7", "udp://@:1234", "a:b@c.mp4"],
+)
+def test_what_is_no_secret_is_shown(address):
+    assert redacted(address) == address
+
+
 def test_a_stream_that_goes_silent_is_lost():
     with RTSPServer([picture(number) for number in range(5)], rate=10, stays=True) as server:
         message = message_of(server.url, timeout_seconds=0.3)
         assert message.startswith(f"{server.url}: lost after ")
         assert message.endswith(
-            "nothing came for 0.3 s; check the address and the network, or give a longer timeout_seconds"
+            "nothing came for 0.3 s; check the address and the network, or allow a longer silence (--timeout of "
+            "lsn stream, timeout_seconds in Python)"
         )
 
 

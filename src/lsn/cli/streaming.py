@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lsn.errors import ConfigError
 from lsn.parsing import to_json
 
 if TYPE_CHECKING:
@@ -66,6 +70,37 @@ def streaming_predictor(
     )
     bounds = f"events enter at {events.enter:.2f}{fitted} and leave at {events.leave:.2f}"
     return predictor, [predictor.describe(), bounds]
+
+
+def named_sources(sources: Sequence[str], *, name: str | None = None) -> dict[str, str]:
+    """Cameras, addresses, files and folders by the names of their streams, in the order of the command line.
+
+    NAME=SOURCE names a stream; without a name it is called as its source, with passwords hidden. A file or folder that
+    is there, an address, and what has a slash, backslash or colon before its = is a source without a name.
+
+    Args:
+        sources: as they were given.
+        name: of the only source.
+
+    Raises:
+        ConfigError: two streams have one name, or a source has two.
+    """
+    from lsn.video.network import redacted
+
+    named: dict[str, str] = {}
+    for given in sources:
+        match = re.fullmatch(r"([^=/\\:]+)=(.+)", given, re.DOTALL)
+        is_named = match is not None and not os.path.lexists(given)
+        own_name, source = (match[1], match[2]) if match is not None and is_named else (redacted(given), given)
+        if name is not None:
+            if is_named or len(sources) > 1:
+                raise ConfigError("--name is for one source without a name; name each of several, as in door=SOURCE")
+            own_name = name
+        if own_name in named:
+            problem = "was given twice" if source == named[own_name] else "would name two streams"
+            raise ConfigError(f"{own_name} {problem}; give each stream a name of its own, as in door=SOURCE")
+        named[own_name] = source
+    return named
 
 
 def event_line(stream: str, event: Event) -> str:

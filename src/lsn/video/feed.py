@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
@@ -13,8 +14,8 @@ from typing import Self, get_args
 from torch import Tensor
 
 from lsn.errors import ConfigError, VideoError, did_you_mean
-from lsn.video.clock import FrameClock, Tick
-from lsn.video.live import Source, open_live
+from lsn.video.clock import ClockPosition, FrameClock, Tick, check_above_zero
+from lsn.video.live import TIMEOUT_SECONDS, Source, open_live
 from lsn.video.reconnect import BACKOFF_SECONDS, Reconnector
 from lsn.video.source import LiveFrame, LiveSource
 from lsn.video.tick_queue import FeedCounts, Policy, TickQueue
@@ -42,10 +43,14 @@ class FrameFeed:
         capacity: Ticks that can wait to be taken.
         longest_hold_seconds: How long a frame may stay on screen, see `FrameClock`.
         source_fps: Frames a second of a source that does not tell it, as `fps` of `open_live`.
+        timeout_seconds: Longest silence of a camera or an address, as of `open_live`; a function that opens a source
+            sets its own.
         reconnect_seconds: How long to try to open a lost live source again; None for ever, 0 not at all.
         backoff_seconds: Pauses before the attempts; the last one is repeated.
         on_ready: Set whenever there is something to take: a tick, an error or the end. Several feeds may share it:
             clear it, look into all of them, then wait for it.
+        position: Where the clock stood after the last tick of an earlier feed, to continue from; see `FrameClock` for
+            how the times of this source are joined to those before.
 
     Raises:
         ConfigError: an argument is wrong.
@@ -60,20 +65,23 @@ class FrameFeed:
         capacity: int = 8,
         longest_hold_seconds: float = 1.0,
         source_fps: float | None = None,
+        timeout_seconds: float = TIMEOUT_SECONDS,
         reconnect_seconds: float | None = 60.0,
         backoff_seconds: Sequence[float] = BACKOFF_SECONDS,
         on_ready: threading.Event | None = None,
+        position: ClockPosition[Tensor] | None = None,
     ) -> None:
         _check(policy, capacity, reconnect_seconds, backoff_seconds)
-        self._make_clock: Callable[[], FrameClock[LiveFrame]]
-        self._make_clock = partial(FrameClock, fps, longest_hold_seconds=longest_hold_seconds)
-        self._make_clock()  # refuses wrong numbers here rather than in the thread
+        check_above_zero(timeout_seconds=timeout_seconds)
+        self._clock: FrameClock[LiveFrame] = FrameClock(fps, longest_hold_seconds=longest_hold_seconds)
+        self._clock.resume(None if position is None else position.map(_as_live))
+        self._end_position: ClockPosition[Tensor] | None = None
         if callable(source):
             if source_fps is not None:
                 raise ConfigError("source_fps is given to a source that a function opens; let the function set it")
             self._open_source = source
         else:
-            self._open_source = partial(open_live, source, fps=source_fps)
+            self._open_source = partial(open_live, source, fps=source_fps, timeout_seconds=timeout_seconds)
         self._policy = policy
         self._can_reopen = not isinstance(source, LiveSource) and reconnect_seconds != 0
         self._stopped = threading.Event()
@@ -103,6 +111,11 @@ class FrameFeed:
     def is_finished(self) -> bool:
         """Whether nothing is left to take and nothing will come: no tick, no error."""
         return self._queue.is_finished
+
+    @property
+    def end_position(self) -> ClockPosition[Tensor] | None:
+        """Where the clock stood when the source ended, once `is_finished`; None if it was left before its end."""
+        return self._queue.end_position
 
     def get(self, timeout_seconds: float | None = None) -> Tick[Tensor] | None:
         """Takes the next tick; its frame is uint8 RGB, HWC.
@@ -148,7 +161,7 @@ class FrameFeed:
             self._play_all()
         except Exception as failure:  # raised where the ticks are taken
             error = failure
-        self._queue.end(error)
+        self._queue.end(error, self._end_position)
 
     def _play_all(self) -> None:
         """Plays the source, and again whenever it was lost and has come back."""
@@ -176,15 +189,13 @@ class FrameFeed:
 
         Args:
             source: Just opened.
-            now_seconds: Time at which its first frame comes; None for the time that it tells itself.
+            now_seconds: Time at which its first frame comes; None for the first source.
 
         Returns:
             How it failed, None if it ended, and the time as it goes on without it.
         """
-        clock = self._make_clock()
-        failure = None
-        shift_seconds: float | None = None
-        arrived_at = last_seconds = 0.0
+        clock, failure = self._clock, None
+        arrived_at: float | None = None  # when the last frame came
         policy = self._policy or ("drop_oldest" if source.is_live else "block")
         frames = iter(source)
         while not self._stopped.is_set():
@@ -195,21 +206,39 @@ class FrameFeed:
                 break
             if frame is None:
                 break
-            if shift_seconds is None:
+            if arrived_at is None:
                 self._queue.count(num_reconnects=int(self._reconnector.frame_came(source.name)))
-                shift_seconds = now_seconds() - frame.pts_seconds if now_seconds else 0.0
-            arrived_at, last_seconds = time.monotonic(), frame.pts_seconds + shift_seconds
+                clock.next_source(is_foreign=source.is_live, resumes_at=now_seconds() if now_seconds else None)
+                self._end_position = None
+            arrived_at = time.monotonic()
             num_late = clock.num_late
-            ticks = list(clock.push(last_seconds, frame))
+            ticks = list(clock.push(frame.pts_seconds, frame))
             self._queue.count(num_frames=1, num_late=clock.num_late - num_late)
             for tick in ticks:
                 self._queue.put(tick, policy)
-        if shift_seconds is None:
+        if arrived_at is None or self._stopped.is_set():
             return failure, now_seconds
-        end_seconds = source.end_seconds + shift_seconds
-        for tick in clock.finish(end_seconds):
+        for tick in clock.finish(source.end_seconds):
             self._queue.put(tick, policy)
-        return failure, lambda: max(end_seconds, last_seconds + time.monotonic() - arrived_at)
+        return failure, self._after_end(arrived_at)
+
+    def _after_end(self, arrived_at: float) -> Callable[[], float]:
+        """Keeps where the clock stands at the end of a source; returns its time as it goes on without one.
+
+        Args:
+            arrived_at: When the last frame came, on the monotonic clock.
+        """
+        position = self._clock.position
+        assert position is not None and position.end_seconds is not None, "a frame came, and the clock was finished"
+        with contextlib.suppress(VideoError):  # the last frame is damaged, but nobody has to see it
+            self._end_position = position.map(LiveFrame.rgb)  # now, since the source is about to be closed
+        shown_seconds, end_seconds = position.pts_seconds, position.end_seconds
+        return lambda: max(end_seconds, shown_seconds + time.monotonic() - arrived_at)
+
+
+def _as_live(frame_HWC: Tensor) -> LiveFrame:
+    """A picture that was taken from an earlier feed."""
+    return LiveFrame(math.nan, lambda: frame_HWC)
 
 
 def _check(

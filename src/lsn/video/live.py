@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from urllib.request import url2pathname
 
 from lsn.errors import ConfigError
 from lsn.video.capture import CaptureSource
+from lsn.video.clock import check_above_zero
 from lsn.video.container import source_name
 from lsn.video.network import Address, camera_address, is_camera, is_url, url_address
 from lsn.video.opening import open_video
@@ -24,6 +24,9 @@ __all__ = ["LiveFrame", "LiveSource", "Source", "open_live"]
 Source = str | Path | bytes | int | VideoReader | LiveSource | Iterable[Any]
 """What frames can come from, see `open_live`."""
 
+TIMEOUT_SECONDS = 10.0
+"""Longest silence of a camera or an address, by default."""
+
 _FOLDER_FPS = 30.0
 
 
@@ -33,7 +36,7 @@ def open_live(
     fps: float | None = None,
     reader: Literal["pyav", "torchcodec"] = "pyav",
     num_threads: int = 1,
-    timeout_seconds: float = 10.0,
+    timeout_seconds: float = TIMEOUT_SECONDS,
     ffmpeg_options: Mapping[str, str] | None = None,
 ) -> LiveSource:
     """Opens anything that gives frames in order.
@@ -58,8 +61,7 @@ def open_live(
         VideoError: the source cannot be opened; names it and says what to do.
         ConfigError: an argument that is wrong, or does not go with the source.
     """
-    if not 0 < timeout_seconds < math.inf:
-        raise ConfigError(f"timeout_seconds is {timeout_seconds}; it must be a finite number above 0")
+    check_above_zero(timeout_seconds=timeout_seconds)
     if num_threads < 1:
         raise ConfigError(f"{num_threads} decoding threads; it must be at least 1")
     if isinstance(source, str) and source.lower().startswith("file://"):

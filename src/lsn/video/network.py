@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 import av
 from av.container import InputContainer
@@ -20,6 +21,8 @@ from lsn.video.container import reason_of
 _NETWORK_OPTIONS = {"fpsprobesize": "0"}
 # UDP, which FFmpeg tries first by itself, loses packets where TCP waits.
 _RTSP_OPTIONS = {"rtsp_flags": "prefer_tcp"}
+# Names of parameters, and of their last part (access_token, X-Amz-Signature).
+_SECRET_NAME = re.compile(r"pass|pwd|token|secret|auth|credential|signature|session|key$|^(loginpas|pw|sig|sid|jwt)$")
 # What avfoundation asks for by itself (29.97) is refused by many cameras.
 _MACOS_CAMERA_FPS = 30.0
 
@@ -31,7 +34,7 @@ class Address:
     url: str
     """What FFmpeg opens."""
     name: str
-    """What messages call it, without the password."""
+    """What messages call it: `redacted`."""
     options: Mapping[str, str]
     """For FFmpeg."""
     device_format: str | None = None
@@ -51,7 +54,30 @@ def is_camera(source: str) -> bool:
 def url_address(url: str) -> Address:
     """The address of a network stream."""
     options = _NETWORK_OPTIONS | (_RTSP_OPTIONS if url.lower().startswith("rtsp") else {})
-    return Address(url, re.sub(r"(?<=://)([^/:@]*):[^/]*@", r"\1:***@", url), options)
+    return Address(url, redacted(url), options)
+
+
+def redacted(address: str) -> str:
+    """An address as it may be shown and logged: passwords, keys and tokens are replaced by ***.
+
+    A password that is not percent-encoded as it should be may hold any character, so it is taken to end at the last @,
+    wherever that is. The name of the user stays.
+    """
+    scheme, separator, rest = address.partition("://")
+    if not separator:
+        return address
+    user = ""
+    if with_password := re.match(r"([^/?#:\[]*):.*@", rest, re.DOTALL):
+        user, rest = f"{with_password[1]}:***@", rest[with_password.end() :]
+    return f"{scheme}://{user}" + "&".join(map(_redacted_parameter, rest.split("&")))
+
+
+def _redacted_parameter(text: str) -> str:
+    """What stands between two & of an address, without the value of a parameter that is secret."""
+    for match in re.finditer(r"(?:^|[/?;#_])([^/?;#_=]*)=", text):
+        if _SECRET_NAME.search(unquote(match[1]).lower()):
+            return text[: match.end()] + "***"
+    return text
 
 
 def camera_address(source: str, *, fps: float | None = None) -> Address:
@@ -133,7 +159,8 @@ def why(address: Address, error: av.FFmpegError, timeout_seconds: float) -> str:
 
 def _nothing_came(timeout_seconds: float) -> str:
     return (
-        f"nothing came for {timeout_seconds:g} s; check the address and the network, or give a longer timeout_seconds"
+        f"nothing came for {timeout_seconds:g} s; check the address and the network, or allow a longer silence "
+        "(--timeout of lsn stream, timeout_seconds in Python)"
     )
 
 

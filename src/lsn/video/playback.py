@@ -18,7 +18,7 @@ from lsn.video.source import LiveFrame, LiveSource
 
 
 class ReaderSource(LiveSource):
-    """The frames of a video with the times that its file tells. It owns the reader.
+    """The frames of a video with the times that its file tells, each of its own size. It owns the reader.
 
     A frame is decoded when its picture is asked for, so a damaged one that nobody looks at does no harm.
 
@@ -53,7 +53,7 @@ class ReaderSource(LiveSource):
         with self._lock:
             if self._is_closed:
                 raise VideoError(f"{self.name}: closed; take the picture of frame {index} before that")
-            return self._reader.frames_at([index]).frames_THWC[0]
+            return self._reader.frame_at(index)
 
 
 class IteratorSource(LiveSource):

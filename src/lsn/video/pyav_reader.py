@@ -63,6 +63,7 @@ class PyAVReader(VideoReader):
         self.orientation = orientation_of(first, self._decoder.name)
         """How stored frames are turned to be upright."""
         self._size = (first.width, first.height)
+        self._short_side = short_side
         self._rgb_size = _shrunk(self._size, short_side)
         self._converter = RGBConverter(first, size=self._rgb_size)
         time_base = self._index.time_base
@@ -94,16 +95,14 @@ class PyAVReader(VideoReader):
         for index in indices:
             # Said again each time, since another request may have come between.
             self._wanted, self._last_wanted = wanted, indices[-1]
-            frame = self._decode(index)
-            if (frame.width, frame.height) != self._size:
-                raise VideoError(
-                    f"{self.info.name}: frame {index} is {frame.width}x{frame.height}, the first one "
-                    f"{self._size[0]}x{self._size[1]}; re-encode it to one size"
-                )
-            yield torch.from_numpy(self.orientation.apply(self._to_rgb(frame)).copy())
+            yield torch.from_numpy(self.orientation.apply(self._to_rgb(self._decode(index))).copy())
 
     def _to_rgb(self, frame: av.VideoFrame) -> np.ndarray:
+        size = (frame.width, frame.height)
         try:
+            if size != self._size:  # the video changes it here
+                self._converter = RGBConverter(frame, size=_shrunk(size, self._short_side))
+                self._size = size
             return self._converter(frame)
         except av.FFmpegError as error:
             raise VideoError(

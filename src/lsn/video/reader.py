@@ -62,7 +62,7 @@ class VideoReader(ABC):
 
     @abstractmethod
     def _frames(self, indices: Sequence[int]) -> Iterator[Tensor]:
-        """Yields the uint8 HWC frames of strictly increasing, valid indices."""
+        """Yields the uint8 HWC frames of strictly increasing, valid indices, each of the size that it has."""
 
     @property
     def num_frames(self) -> int:
@@ -78,7 +78,7 @@ class VideoReader(ABC):
         """Reads frames by index, in any order; duplicates are decoded once.
 
         Raises:
-            VideoError: an index is outside the video, or a frame cannot be decoded.
+            VideoError: an index is outside the video, or a frame cannot be decoded, or differs in size from the first.
         """
         wanted = tuple(int(index) for index in indices)
         if not wanted:
@@ -88,7 +88,7 @@ class VideoReader(ABC):
                 raise VideoError(f"{self.info.name}: no frame {index}; it has frames 0 to {self.num_frames - 1}")
         unique = sorted(set(wanted))
         frames_THWC = torch.empty((len(unique), self.info.height, self.info.width, 3), dtype=torch.uint8)
-        for row, frame_HWC in zip(frames_THWC, self._frames(unique), strict=True):
+        for row, frame_HWC in zip(frames_THWC, self._frames_of_one_size(unique), strict=True):
             row.copy_(frame_HWC)
         if unique != list(wanted):
             rows = {index: row for row, index in enumerate(unique)}
@@ -97,7 +97,26 @@ class VideoReader(ABC):
 
     def __iter__(self) -> Iterator[tuple[float, Tensor]]:
         """Yields every frame in order as (time in seconds, uint8 HWC tensor)."""
-        return zip(self.pts_seconds.tolist(), self._frames(range(self.num_frames)), strict=True)
+        return zip(self.pts_seconds.tolist(), self._frames_of_one_size(range(self.num_frames)), strict=True)
+
+    def frame_at(self, index: int) -> Tensor:
+        """Reads one frame, uint8 HWC; it may be of another size than the others.
+
+        Raises:
+            VideoError: it cannot be decoded.
+        """
+        return next(self._frames([index]))
+
+    def _frames_of_one_size(self, indices: Sequence[int]) -> Iterator[Tensor]:
+        info = self.info
+        for index, frame_HWC in zip(indices, self._frames(indices), strict=True):
+            height, width, _ = frame_HWC.shape
+            if (height, width) != (info.height, info.width):
+                raise VideoError(
+                    f"{info.name}: frame {index} is {width}x{height}, the first one {info.width}x{info.height}; "
+                    "re-encode it to one size"
+                )
+            yield frame_HWC
 
     def close(self) -> None:  # noqa: B027 - most readers hold nothing open
         """Releases the file; the reader cannot be used afterwards."""

@@ -10,7 +10,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from lsn.video.clock import Tick
+from lsn.video.clock import ClockPosition, Tick
 from lsn.video.source import LiveFrame
 
 Policy = Literal["block", "drop_oldest", "drop_newest"]
@@ -46,6 +46,8 @@ class TickQueue:
         """Written by the thread that makes ticks, always as a whole, so that reading it needs no lock."""
         self.decode_ms = 0.0
         """Processor time that the maker spent on the tick that was taken last."""
+        self.end_position: ClockPosition[Tensor] | None = None
+        """Where the clock stood when its source ended, once `is_finished`; None if it was left before its end."""
         self._capacity = capacity
         self._on_ready = on_ready
         self._changed = threading.Condition()  # guards what follows
@@ -70,7 +72,8 @@ class TickQueue:
             self._owes_start |= tick.starts_anew
             self.count(num_ticks=1, num_dropped=1)
             return
-        seen = Tick(tick.seconds, tick.frame.rgb(), tick.pts_seconds, tick.starts_anew or self._owes_start)
+        starts_anew = tick.starts_anew or self._owes_start
+        seen = Tick(tick.seconds, tick.frame.rgb(), tick.pts_seconds, starts_anew, tick.start_seconds, tick.number)
         self._owes_start = False
         with self._changed:
             if policy == "block":
@@ -108,10 +111,16 @@ class TickQueue:
         with self._changed:
             return self._has_ended and not self._waiting and self._error is None
 
-    def end(self, error: Exception | None) -> None:
-        """Nothing more will be put in; the error is raised after the last tick."""
+    def end(self, error: Exception | None, position: ClockPosition[Tensor] | None = None) -> None:
+        """Nothing more will be put in; the error is raised after the last tick.
+
+        Args:
+            error: why the maker failed.
+            position: where its clock stands, if the source came to its end.
+        """
         with self._changed:
             self._has_ended = True
+            self.end_position = position
             self._error = None if self._is_closed else error
             self._changed.notify_all()
         self._on_ready.set()

@@ -94,6 +94,10 @@ class EventDetector:
         """Ends what is going on; returns the events."""
         return self._end(np.ones(len(self.labels), dtype=bool), seconds)
 
+    def under_way(self, seconds: float) -> list[Event]:
+        """What is going on, as it would be reported if it ended now; it goes on."""
+        return self._events(np.ones(len(self.labels), dtype=bool), seconds)
+
     def tensors(self) -> dict[str, Tensor]:
         """All that it knows of what is going on."""
         return {"tracks": torch.from_numpy(np.stack([self._start, self._sum, self._count, self._peak]))}
@@ -108,14 +112,18 @@ class EventDetector:
         self._start, self._sum, self._count, self._peak = tracks.numpy().copy()
 
     def _end(self, ends: np.ndarray, seconds: float) -> list[Event]:
+        events = self._events(ends, seconds)
+        self._start[ends] = np.nan
+        self._sum[ends] = self._count[ends] = self._peak[ends] = 0
+        return events
+
+    def _events(self, ends: np.ndarray, seconds: float) -> list[Event]:
         events = []
         for index in np.flatnonzero(ends & ~np.isnan(self._start)).tolist():
             start, peak = float(self._start[index]), float(self._peak[index])
             if peak >= self.rules.enter and seconds - start >= self.rules.min_seconds:
                 confidence = float(self._sum[index] / self._count[index])
                 events.append(Event(self.labels[index], start, seconds, confidence, peak))
-            self._start[index] = np.nan
-            self._sum[index] = self._count[index] = self._peak[index] = 0
         return events
 
 

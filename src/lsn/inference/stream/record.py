@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 from PIL import Image
 
+from lsn.errors import VideoError
 from lsn.inference.annotate import enlargement
 from lsn.inference.overlay import Panel
 from lsn.inference.stream.session import StreamAnswer
@@ -16,7 +17,9 @@ from lsn.video import VideoWriter
 
 
 class StreamRecorder:
-    """Writes the answers of one stream into an .mp4 file, which appears when the block ends without an error.
+    """Writes the answers of one stream into an .mp4 file, which appears when the block ends.
+
+    What was seen up to an error in the block is kept too, unless it is the file that could not be written.
 
     One picture an answer, at the rate of the answers; silences are left out, and the time is written on the pictures.
     Frames of another size than the first are brought to its size.
@@ -32,6 +35,7 @@ class StreamRecorder:
         self._size = (0, 0)
         self._writer: VideoWriter | None = None
         self._panel: Panel | None = None
+        self._failure: VideoError | None = None
 
     def write(self, answer: StreamAnswer) -> None:
         """Adds an answer.
@@ -48,7 +52,11 @@ class StreamRecorder:
         if picture.size != self._size:
             picture = picture.resize(self._size, Image.Resampling.BICUBIC)
         self._panel.draw(picture, answer.probabilities, f"{answer.seconds:.1f} s")
-        self._writer.write(np.asarray(picture))
+        try:
+            self._writer.write(np.asarray(picture))
+        except VideoError as error:
+            self._failure = error
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -56,5 +64,9 @@ class StreamRecorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._writer is not None:
-            self._writer.__exit__(kind, error, traceback)
+        if self._writer is None:
+            return
+        if self._failure is None:
+            self._writer.__exit__(None, None, None)
+        else:
+            self._writer.__exit__(VideoError, self._failure, self._failure.__traceback__)

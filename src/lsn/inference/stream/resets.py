@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
 import av
 import numpy as np
+import torch
 from torch import Tensor
 
-from lsn.errors import ConfigError
-from lsn.video.clock import Tick
+from lsn.errors import ConfigError, WeightsError
+from lsn.models.state_file import kept_tensor
+from lsn.video.clock import Tick, check_above_zero
 
 
 @dataclass(frozen=True)
@@ -26,9 +29,7 @@ class ResetRules:
     """So many seconds have passed; None is never."""
 
     def __post_init__(self) -> None:
-        for name, value in (("silence_seconds", self.silence_seconds), ("every_seconds", self.every_seconds)):
-            if value is not None and not 0 < value < math.inf:
-                raise ConfigError(f"{name} is {value}; it must be a finite number above 0")
+        check_above_zero(silence_seconds=self.silence_seconds, every_seconds=self.every_seconds)
         if self.scene_cut is not None and not 0 < self.scene_cut < 1:
             raise ConfigError(f"scene_cut is {self.scene_cut}; it must be between 0 and 1")
 
@@ -43,6 +44,27 @@ class ResetWatch:
         self.last_seconds = 0.0
         """Time of the last tick."""
         self._cuts = None if rules.scene_cut is None else SceneCuts(rules.scene_cut)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that it knows."""
+        start = self.start_seconds
+        times = torch.tensor([start or 0.0, self.last_seconds, start is not None], dtype=torch.float64)
+        frames = () if self._cuts is None else self._cuts.frames
+        return {"times": times, **{f"frame{number}": frame.clone() for number, frame in enumerate(frames)}}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes over what `tensors` gave.
+
+        Raises:
+            WeightsError: these are not such tensors.
+        """
+        start, last, has_start = kept_tensor(tensors, "times", dtype=torch.float64, shape=[3]).tolist()
+        if not (math.isfinite(start) and math.isfinite(last)):
+            raise WeightsError("a damaged state of a stream (its times are not finite)")
+        self.start_seconds, self.last_seconds = (start if has_start else None), last
+        if self._cuts is not None:
+            for name in sorted(tensors.keys() - {"times"}):
+                self._cuts.is_cut(kept_tensor(tensors, name, dtype=torch.uint8, shape=[None, None, 3]))
 
     def reason(self, tick: Tick[Tensor]) -> str | None:
         """Why the stream starts anew with this tick; None if it goes on. Must be told every tick."""
@@ -67,11 +89,14 @@ class SceneCuts:
 
     def __init__(self, threshold: float) -> None:
         self._threshold = threshold
+        self.frames: tuple[Tensor, ...] = ()
+        """The last two frames: another one that is given them finds the same cuts from then on."""
         self._size: tuple[int, ...] = ()
         self._num_frames = 0
 
     def is_cut(self, frame_HWC: Tensor) -> bool:
         """Whether a uint8 RGB frame begins another scene; the first one, and the first of another size, does not."""
+        self.frames = (*self.frames[-1:], frame_HWC)
         image = np.ascontiguousarray(frame_HWC.numpy())
         is_first = self._size != image.shape
         if is_first:

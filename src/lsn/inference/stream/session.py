@@ -21,10 +21,12 @@ from lsn.inference.stream.consensus import make_consensus
 from lsn.inference.stream.events import Event, EventDetector
 from lsn.inference.stream.resets import ResetWatch
 from lsn.models.state_file import kept_tensor, load_state, save_state
-from lsn.video.clock import FrameClock, Tick
+from lsn.video.clock import ClockPosition, FrameClock, Tick
 
 if TYPE_CHECKING:
     from lsn.inference.stream.predictor import StreamingPredictor
+
+_BY_HAND = "manual"  # reason of a reset by a call
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +36,7 @@ class StreamAnswer:
     stream: str
     """Name of the stream."""
     seconds: float
-    """Time of the tick, on the clock of the source."""
+    """Time of the tick, on the clock of the stream: that of its first source, which later ones are joined to."""
     pts_seconds: float
     """When the frame that is on screen then came there."""
     labels: tuple[str, ...]
@@ -87,6 +89,8 @@ class StreamAnswer:
 class Stream:
     """A place in a `StreamingPredictor`, which opens it; give it frames with `push`.
 
+    It has one clock, which stands at the last answered tick and at the frames pushed since then. A stream that was
+    restored, or whose source was finished, joins the times of the next source to those before; see `FrameClock`.
     What it keeps does not grow, however long it runs.
     """
 
@@ -104,8 +108,13 @@ class Stream:
 
     @property
     def seconds(self) -> float:
-        """Time of the last tick, on the clock of the source."""
+        """Time of the last tick, on the clock of the stream."""
         return self._watch.last_seconds
+
+    @property
+    def position(self) -> ClockPosition[Tensor] | None:
+        """Where the clock stands; None before the first frame."""
+        return self._clock.position
 
     def push(self, seconds: float, frame_HWC: Tensor | np.ndarray) -> list[StreamAnswer]:
         """Takes the next frame and its time; returns the answers at the ticks up to it, often none or one.
@@ -121,17 +130,28 @@ class Stream:
         return [self._answer(tick) for tick in self._clock.push(seconds, frame_HWC)]
 
     def finish(self, end_seconds: float) -> tuple[list[StreamAnswer], list[Event]]:
-        """Says when the last frame went off screen; returns the last answers, and the events that end there."""
+        """Says when the last frame went off screen; returns the last answers, and the events that end there.
+
+        The stream can be saved and continued with another source; see `end_events`.
+        """
         answers = [self._answer(tick) for tick in self._clock.finish(end_seconds)]
-        return answers, self.end_events(end_seconds)
+        at = self._clock.position
+        return answers, self.end_events(end_seconds if at is None or at.end_seconds is None else at.end_seconds)
 
     def end_events(self, seconds: float) -> list[Event]:
-        """Ends the events that are going on."""
-        return self._detector.finish(seconds)
+        """The events that are going on, as they are if the stream ends here.
+
+        If it is continued they go on too, and each is reported again, whole, when it ends.
+        """
+        return self._detector.under_way(seconds)
+
+    def end_source(self, position: ClockPosition[Tensor]) -> None:
+        """Takes over where the clock of a source stood when the source ended."""
+        self._clock.resume(position)
 
     def reset(self) -> None:
         """Forgets all frames: memory and consensus start anew with the next one."""
-        self._watch.start_seconds, self._reset_reason = None, "manual"
+        self._watch.start_seconds, self._reset_reason = None, _BY_HAND
 
     def close(self) -> None:
         """Gives the place back; the stream cannot be used afterwards."""
@@ -160,6 +180,7 @@ class Stream:
     ) -> StreamAnswer:
         """Makes the answer of a tick from the model's scores and from what `begin` returned."""
         self._num_frames += 1
+        self._clock.follow(tick)
         probabilities_K = self._consensus.update(logits_K, tick.seconds).softmax(dim=0).float().numpy()
         return StreamAnswer(
             stream=self.name,
@@ -200,27 +221,35 @@ class Stream:
             )
         try:
             self._predictor.pool.put(self.number, state)
-            self._take_over(kept)
+            self._take_over(kept if "watch" not in kept else _of_version_2(kept))
         except LSNError as error:
             raise WeightsError(f"{path}: {error}; use another state, or start the stream without one") from error
 
     def _take_over(self, kept: Mapping[str, Tensor]) -> None:
-        """Restores from what `_tensors` gave, without the settings."""
+        """Stands where the stream of these `_tensors` stood."""
         self._consensus.restore(_below(kept, "consensus."), num_classes=len(self._predictor.labels))
         self._detector.restore(_below(kept, "events."))
-        watch, clock = (kept_tensor(kept, name, dtype=torch.float64, shape=[4]) for name in ("watch", "clock"))
-        frame = self._predictor.checked(kept["frame"], "the frame on screen") if "frame" in kept else None
-        start, last, num_frames, has_start = watch.tolist()
-        clock_start, next_tick, pts_seconds, num_late = numbers = clock.tolist()
-        seconds = [start, last, clock_start, *([] if frame is None else [pts_seconds])]
-        counts = [num_frames, next_tick, num_late]
+        self._watch.restore(_below(kept, "watch."))
+        num_frames, is_reset = kept_tensor(kept, "stream", dtype=torch.int64, shape=[2]).tolist()
+        if num_frames < 0:
+            raise WeightsError(f"a damaged state of a stream ({num_frames} frames)")
+        self._num_frames, self._reset_reason = num_frames, _BY_HAND if is_reset else None
+        if "frame" in kept or "clock" in kept:  # neither is kept before the first frame
+            self._clock.resume(self._position_in(kept))
+
+    def _position_in(self, kept: Mapping[str, Tensor]) -> ClockPosition[Tensor]:
+        """Where the clock of a saved stream stood.
+
+        Raises:
+            WeightsError: no clock stands there.
+        """
+        frame_HWC = kept_tensor(kept, "frame", dtype=torch.uint8, shape=[None, None, 3])
+        start, number, pts, end = kept_tensor(kept, "clock", dtype=torch.float64, shape=[4]).tolist()
         # A clock whose next tick is long past would make all ticks since then.
-        is_behind = frame is not None and clock_start + next_tick / self._predictor.fps < pts_seconds - 1
-        if is_behind or not all(map(math.isfinite, [*seconds, *counts])) or min(counts) < 0:
+        is_sound = all(map(math.isfinite, (start, number, pts))) and not math.isinf(end) and number >= 0
+        if not (is_sound and frame_HWC.numel()) or start + number / self._predictor.fps < pts - 1:
             raise WeightsError("a damaged state of a stream (its clock stands where none can)")
-        self._watch.start_seconds, self._watch.last_seconds = (start if has_start else None), last
-        self._num_frames = int(num_frames)
-        self._clock.resume(numbers, frame)
+        return ClockPosition(start, int(number), frame_HWC, pts, None if math.isnan(end) else end)
 
     def _answer(self, tick: Tick[Tensor]) -> StreamAnswer:
         answer = self._predictor.answer({self: tick})[self]
@@ -229,18 +258,16 @@ class Stream:
         return answer
 
     def _tensors(self) -> dict[str, Tensor]:
-        start = self._watch.start_seconds
-        numbers, frame = self._clock.position()
         kept = {
             **{f"consensus.{name}": tensor for name, tensor in self._consensus.tensors().items()},
             **{f"events.{name}": tensor for name, tensor in self._detector.tensors().items()},
-            "watch": torch.tensor(
-                [start or 0.0, self._watch.last_seconds, self._num_frames, start is not None], dtype=torch.float64
-            ),
-            "clock": torch.tensor(numbers, dtype=torch.float64),
+            **{f"watch.{name}": tensor for name, tensor in self._watch.tensors().items()},
+            "stream": torch.tensor([self._num_frames, self._reset_reason is not None]),
         }
-        if frame is not None:
-            kept["frame"] = frame
+        if (at := self._clock.position) is not None:
+            end = math.nan if at.end_seconds is None else at.end_seconds
+            kept["clock"] = torch.tensor([at.start_seconds, at.next_number, at.pts_seconds, end], dtype=torch.float64)
+            kept["frame"] = at.frame
         return {f"{self._settings}/{name}": tensor for name, tensor in kept.items()}
 
     @property
@@ -254,3 +281,18 @@ class Stream:
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _of_version_2(kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What a state of format version 2 kept of its stream, as it is kept now."""
+    watch, clock = (kept_tensor(kept, name, dtype=torch.float64, shape=[4]) for name in ("watch", "clock"))
+    start, last, num_frames, has_start = watch.tolist()
+    if not math.isfinite(num_frames):
+        raise WeightsError(f"a damaged state of a stream ({num_frames} frames)")
+    now = {
+        "watch.times": torch.tensor([start, last, has_start], dtype=torch.float64),
+        "stream": torch.tensor([int(num_frames), 0]),
+    }
+    if "frame" in kept:
+        now["clock"] = torch.cat([clock[:3], torch.tensor([math.nan], dtype=torch.float64)])  # no end was kept
+    return {name: tensor for name, tensor in kept.items() if name not in ("watch", "clock")} | now

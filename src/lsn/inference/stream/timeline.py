@@ -53,7 +53,7 @@ def make_timeline(
     start_seconds, total_seconds = float(reader.pts_seconds[0]), reader.info.duration_seconds
     answers: list[tuple[float, np.ndarray]] = []
     events: list[Event] = []
-    with Watch(predictor, {str(video): reader}, policy="block") as watch:
+    with Watch(predictor, {str(video): reader}, policy="block", on_error="raise") as watch:
         for told in watch:
             events += told.events
             if isinstance(told, StreamAnswer):
