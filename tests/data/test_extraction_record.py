@@ -181,7 +181,7 @@ def test_a_video_that_took_the_place_of_its_folder_has_no_folder_of_frames(video
     write_video(tmp_path / "one.mp4", clip_of(1), fps=10)
     (tmp_path / "one.mp4").rename(videos)
     (tmp_path / "more.csv").write_text("path,label\nvideos,y\n")
-    with pytest.raises(DataError, match="is not in .*videos, whose videos' frames are in this folder"):
+    with pytest.raises(DataError, match=r"is not in .*videos, whose videos' frames are in this folder"):
         extract_manifests([read_manifest(tmp_path / "more.csv")], tmp_path / "out")
 
 
