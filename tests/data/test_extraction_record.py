@@ -80,7 +80,6 @@ def test_videos_of_any_name_have_folders_of_their_own_and_nothing_else_is_touche
         shutil.copy(tmp_path / "one.mp4", tmp_path / "videos" / name)
     write_csv(tmp_path / "videos/x.csv", [("path", "label"), *((name, "y") for name in names)])
     manifests = [read_manifest(tmp_path / "videos/x.csv")]
-    write_video(tmp_path / "first/a.mp4", clip_of(1), fps=10)
 
     done = extract_manifests(manifests, tmp_path / "out")
     again = extract_manifests(manifests, tmp_path / "out")
@@ -174,6 +173,16 @@ def test_a_record_that_we_did_not_write_is_refused_and_nothing_is_touched(videos
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_video_that_took_the_place_of_its_folder_has_no_folder_of_frames(videos, tmp_path):
+    extract(videos, tmp_path / "out")
+    shutil.rmtree(videos)
+    write_video(tmp_path / "one.mp4", clip_of(1), fps=10)
+    (tmp_path / "one.mp4").rename(videos)
+    (tmp_path / "more.csv").write_text("path,label\nvideos,y\n")
+    with pytest.raises(DataError, match=r"is not in .*videos, whose videos' frames are in this folder"):
+        extract_manifests([read_manifest(tmp_path / "more.csv")], tmp_path / "out")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, "1" * 5000, "\xff"])

@@ -159,7 +159,7 @@ def test_an_interrupted_call_leaves_nothing_and_can_be_repeated(tmp_path):
         ({"kind": "long", "num_frames": 43}, "num_frames is 43; it must be at least 44"),
         ({"fps": 0}, "fps is 0"),
         ({"seed": -1}, "seed is -1"),
-        ({"num_workers": -1}, "num_workers is -1"),
+        ({"num_workers": -1}, "the number of workers is -1"),
     ],
 )
 def test_bad_parameters(tmp_path, changes, message):

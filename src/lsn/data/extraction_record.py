@@ -57,7 +57,7 @@ class ExtractionRecord:
         Raises:
             DataError: it is not below it.
         """
-        if not Path(path).is_relative_to(self.top):
+        if Path(self.top) not in Path(path).parents:
             raise DataError(
                 f"{path}: is not in {self.top}, whose videos' frames are in this folder; choose another with --out"
             )
