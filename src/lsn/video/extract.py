@@ -49,7 +49,7 @@ def extract_frames(
         The number of frames.
 
     Raises:
-        VideoError: a frame cannot be decoded, or the folder cannot be written.
+        VideoError: a frame cannot be decoded or differs in size, or the folder cannot be written.
     """
     folder = Path(folder)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
@@ -57,7 +57,7 @@ def extract_frames(
         for leftover in folder.parent.glob(f".{glob.escape(folder.name)}.*.partial"):  # of a call that was killed
             shutil.rmtree(leftover)
         partial.mkdir(parents=True)
-        for number, (_, frame_HWC) in enumerate(reader, start=1):
+        for number, frame_HWC in enumerate(reader.of_one_size(range(reader.num_frames)), start=1):
             Image.fromarray(frame_HWC.numpy()).save(partial / pattern.format(number), quality=quality)
         written = len(numbered_files(partial, pattern))
         if written != reader.num_frames:

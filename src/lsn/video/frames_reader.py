@@ -35,8 +35,7 @@ class FramesReader(VideoReader):
         fps: Frames a second, which images do not tell.
 
     Raises:
-        VideoError: no folder, no images, several kinds of them, missing numbers, or an image that is broken
-            or of another size than the first.
+        VideoError: no folder, no images, several kinds of them, missing numbers, or an image that is broken.
         ConfigError: the pattern has no place for a number.
     """
 
@@ -57,15 +56,10 @@ class FramesReader(VideoReader):
         )
 
     def _frames(self, indices: Sequence[int]) -> Iterator[Tensor]:
-        for index in indices:
-            frame_HWC = self._read(index)
-            height, width, _ = frame_HWC.shape
-            if (width, height) != (self.info.width, self.info.height):
-                raise VideoError(
-                    f"{self._files[index]}: {width}x{height}, but the first frame of the folder is "
-                    f"{self.info.width}x{self.info.height}; extract the frames again in one size"
-                )
-            yield frame_HWC
+        return map(self._read, indices)
+
+    def _frame_name(self, index: int) -> str:
+        return self._files[index].name
 
     def _size(self) -> tuple[int, int]:
         """Width and height of the first image, which its header tells."""

@@ -6,13 +6,12 @@ import logging
 from collections.abc import Collection, Iterator, Sequence
 
 import av
-import numpy as np
 import torch
 from torch import Tensor
 
 from lsn.errors import VideoError
 from lsn.video.container import Source, reason_of
-from lsn.video.convert import RGBConverter, orientation_of
+from lsn.video.convert import RGBConverter
 from lsn.video.decoder import Decoder
 from lsn.video.reader import VideoInfo, VideoReader
 
@@ -56,15 +55,13 @@ class PyAVReader(VideoReader):
                 self._rewind()
             # Only H.264 marks frames that no other frame needs so that they can be told for certain.
             self._can_skip = self._decoder.stream.codec_context.name == "h264"
-            first = self._decode(0)
+            self._to_rgb = RGBConverter(self._decoder.name, short_side=short_side)
+            self._to_rgb.prepare(self._decode(0))
         except VideoError:
             self.close()
             raise
-        self.orientation = orientation_of(first, self._decoder.name)
+        self.orientation = self._to_rgb.orientation
         """How stored frames are turned to be upright."""
-        self._size = (first.width, first.height)
-        self._rgb_size = _shrunk(self._size, short_side)
-        self._converter = RGBConverter(first, size=self._rgb_size)
         time_base = self._index.time_base
         ticks = torch.tensor(self._index.pts, dtype=torch.float64)
         self.pts_seconds = ticks * time_base.numerator / time_base.denominator
@@ -76,8 +73,8 @@ class PyAVReader(VideoReader):
 
     def _make_info(self) -> VideoInfo:
         index = self._index
+        width, height = self._to_rgb.size
         duration = (index.pts[-1] + index.last_duration - index.pts[0]) * index.time_base
-        width, height = reversed(self._rgb_size) if self.orientation.transposed else self._rgb_size
         return VideoInfo(
             name=self._decoder.name,
             num_frames=index.num_frames,
@@ -94,22 +91,7 @@ class PyAVReader(VideoReader):
         for index in indices:
             # Said again each time, since another request may have come between.
             self._wanted, self._last_wanted = wanted, indices[-1]
-            frame = self._decode(index)
-            if (frame.width, frame.height) != self._size:
-                raise VideoError(
-                    f"{self.info.name}: frame {index} is {frame.width}x{frame.height}, the first one "
-                    f"{self._size[0]}x{self._size[1]}; re-encode it to one size"
-                )
-            yield torch.from_numpy(self.orientation.apply(self._to_rgb(frame)).copy())
-
-    def _to_rgb(self, frame: av.VideoFrame) -> np.ndarray:
-        try:
-            return self._converter(frame)
-        except av.FFmpegError as error:
-            raise VideoError(
-                f"{self._decoder.name}: frames of the format {frame.format.name} do not convert to RGB: "
-                f"{reason_of(error)}; convert it to H.264"
-            ) from None
+            yield self._to_rgb(self._decode(index))
 
     def _decode(self, index: int) -> av.VideoFrame:
         """Decodes on to a frame, from the current one or from a keyframe."""
@@ -187,12 +169,3 @@ class PyAVReader(VideoReader):
         self._skipped.clear()
         self._frame, self._position = None, -1
         self._decoder.rewind(self._index.first_key)
-
-
-def _shrunk(size: tuple[int, int], short_side: int | None) -> tuple[int, int]:
-    """The size with that short side and the same shape; the size itself if it is smaller already."""
-    short = min(size)
-    if short_side is None or short <= short_side:
-        return size
-    width, height = (round(side * short_side / short) for side in size)
-    return width, height

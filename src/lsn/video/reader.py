@@ -5,6 +5,7 @@ Shapes: T frames, H height, W width, C = 3 channels (red, green, blue), values 0
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -62,7 +63,11 @@ class VideoReader(ABC):
 
     @abstractmethod
     def _frames(self, indices: Sequence[int]) -> Iterator[Tensor]:
-        """Yields the uint8 HWC frames of strictly increasing, valid indices."""
+        """Yields the uint8 HWC frames of strictly increasing, valid indices, each in its own size."""
+
+    def _frame_name(self, index: int) -> str:
+        """What messages call a frame."""
+        return f"frame {index}"
 
     @property
     def num_frames(self) -> int:
@@ -78,7 +83,7 @@ class VideoReader(ABC):
         """Reads frames by index, in any order; duplicates are decoded once.
 
         Raises:
-            VideoError: an index is outside the video, or a frame cannot be decoded.
+            VideoError: an index is outside the video, a frame cannot be decoded, or they differ in size.
         """
         wanted = tuple(int(index) for index in indices)
         if not wanted:
@@ -87,16 +92,34 @@ class VideoReader(ABC):
             if not 0 <= index < self.num_frames:
                 raise VideoError(f"{self.info.name}: no frame {index}; it has frames 0 to {self.num_frames - 1}")
         unique = sorted(set(wanted))
-        frames_THWC = torch.empty((len(unique), self.info.height, self.info.width, 3), dtype=torch.uint8)
-        for row, frame_HWC in zip(frames_THWC, self._frames(unique), strict=True):
+        frames = self.of_one_size(unique)
+        first_HWC = next(frames)
+        frames_THWC = first_HWC.new_empty((len(unique), *first_HWC.shape))
+        for row, frame_HWC in zip(frames_THWC, itertools.chain([first_HWC], frames), strict=True):
             row.copy_(frame_HWC)
         if unique != list(wanted):
             rows = {index: row for row, index in enumerate(unique)}
             frames_THWC = frames_THWC[[rows[index] for index in wanted]]
         return FrameBatch(frames_THWC, wanted, self.pts_seconds[list(wanted)])
 
+    def of_one_size(self, indices: Sequence[int]) -> Iterator[Tensor]:
+        """Yields the uint8 HWC frames of strictly increasing, valid indices, which must share the size of the first.
+
+        Raises:
+            VideoError: a frame differs in size, or cannot be decoded.
+        """
+        first_shape = None
+        for index, frame_HWC in zip(indices, self._frames(indices), strict=True):
+            first_shape = first_shape or frame_HWC.shape
+            if frame_HWC.shape != first_shape:
+                raise VideoError(
+                    f"{self.info.name}: {self._frame_name(index)} is {_size(frame_HWC.shape)}, the first one "
+                    f"{_size(first_shape)}; re-encode it to one size"
+                )
+            yield frame_HWC
+
     def __iter__(self) -> Iterator[tuple[float, Tensor]]:
-        """Yields every frame in order as (time in seconds, uint8 HWC tensor)."""
+        """Yields every frame in order as (time in seconds, uint8 HWC tensor), each in its own size."""
         return zip(self.pts_seconds.tolist(), self._frames(range(self.num_frames)), strict=True)
 
     def close(self) -> None:  # noqa: B027 - most readers hold nothing open
@@ -109,6 +132,11 @@ class VideoReader(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _size(shape_HWC: Sequence[int]) -> str:
+    height, width, _ = shape_HWC
+    return f"{width}x{height}"
 
 
 def window(reader: VideoReader, *, first: int, last: int) -> VideoReader:
@@ -191,6 +219,9 @@ class _WindowReader(VideoReader):
             start, stop = self._first + indices.start, self._first + indices.stop
             return self._reader._frames(range(start, stop, indices.step))
         return self._reader._frames([self._first + index for index in indices])
+
+    def _frame_name(self, index: int) -> str:
+        return self._reader._frame_name(self._first + index)
 
     def close(self) -> None:
         self._reader.close()
