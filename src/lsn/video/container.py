@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 from av.container import InputContainer
@@ -45,12 +46,9 @@ def check_source(source: Source) -> None:
         raise VideoError(f"{name}: an empty file (0 bytes); fetch or write it again")
 
 
-def first_bytes(source: Source, size: int) -> bytes:
-    """The start of a source."""
-    if isinstance(source, bytes):
-        return source[:size]
-    with Path(source).open("rb") as file:
-        return file.read(size)
+def open_bytes(source: Source) -> BinaryIO:
+    """The bytes of a source, to be closed."""
+    return io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb")
 
 
 def reason_of(error: av.FFmpegError) -> str:
@@ -90,7 +88,9 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
 
 
 def _reason(source: Source, error: av.FFmpegError) -> str:
-    if first_bytes(source, 8)[4:] == b"ftyp":
+    with open_bytes(source) as file:
+        is_mp4 = file.read(8)[4:] == b"ftyp"
+    if is_mp4:
         return "an incomplete MP4: the index that its writer adds last is missing or broken; fetch or write it again"
     if isinstance(error, av.InvalidDataError):
         return "not a video file that FFmpeg knows; check what is in it, or fetch it again"
