@@ -12,7 +12,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from lsn.errors import VideoError
-from lsn.video.limits import CONTAINERS, MAX_PIXELS_VARIABLE, check_pixels, max_pixels
+from lsn.video.limits import CONTAINERS, MAX_PIXELS_VARIABLE, check_pixels, decoder_options, max_pixels
 
 Source = str | Path | bytes
 
@@ -74,7 +74,7 @@ def open_container(source: Source) -> InputContainer:
             file,
             mode="r",
             container_options={"format_whitelist": CONTAINERS, "protocol_whitelist": protocols},
-            options={"max_pixels": str(max_pixels())},  # for the decoders that look for the format of the frames
+            options=decoder_options(),  # for the decoders that look for the format of the frames
             metadata_errors="ignore",
         )
     except av.FFmpegError as error:
@@ -82,7 +82,7 @@ def open_container(source: Source) -> InputContainer:
 
 
 def video_stream(container: InputContainer, name: str) -> VideoStream:
-    """The stream that a player would show. Its decoder refuses frames of more than `max_pixels`.
+    """The stream that a player would show. Its decoder refuses frames far above `max_pixels`.
 
     Raises:
         VideoError: the file has no moving pictures, they are in a codec that FFmpeg cannot decode, or too large.
@@ -94,7 +94,7 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
     if not isinstance(stream, VideoStream) or stream.codec_context is None:
         raise VideoError(f"{name}: its video is in a codec that this FFmpeg cannot decode; convert it to H.264")
     check_pixels(stream.codec_context.width, stream.codec_context.height, name)
-    stream.codec_context.options = {"max_pixels": str(max_pixels())}
+    stream.codec_context.options = decoder_options()
     return stream
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from lsn.errors import VideoError
 from lsn.video.container import reason_of
+from lsn.video.limits import check_pixels
 
 logger = logging.getLogger(__name__)
 
@@ -107,11 +108,12 @@ class RGBConverter:
         """Sets `size` and `orientation` to those of a frame.
 
         Raises:
-            VideoError: FFmpeg does not convert the format to RGB.
+            VideoError: FFmpeg does not convert the format to RGB, or the frame has more pixels than is allowed.
         """
         look = (frame.width, frame.height, frame.format.name, frame.color_range, frame.colorspace)
         if look == self._look:
             return
+        check_pixels(frame.width, frame.height, self._name)
         size = _shrunk((frame.width, frame.height), self._short_side)
         try:
             self._graph = _graph_for(frame, size)

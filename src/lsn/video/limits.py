@@ -48,6 +48,14 @@ def max_pixels() -> int:
     return int(text)
 
 
+def decoder_options() -> dict[str, str]:
+    """Options that keep FFmpeg's decoders from allocating frames far above `max_pixels`.
+
+    The limit is twice that, and a million at least, since decoders count the borders that they add.
+    """
+    return {"max_pixels": str(min(2**31 - 1, max(2 * max_pixels(), 1_000_000)))}
+
+
 def check_pixels(width: int, height: int, name: str) -> None:
     """Refuses frames of a size that would take more memory than a video is worth.
 
