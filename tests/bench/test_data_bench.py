@@ -50,7 +50,7 @@ def test_the_part_that_is_slow_is_named(config, monkeypatch, part):
     elif part == "decode":
         monkeypatch.setattr("lsn.data.dataset.open_clip", slowed(open_clip))
     else:
-        monkeypatch.setattr(TrainTransform, "__call__", slowed(TrainTransform.__call__))
+        monkeypatch.setattr(TrainTransform, "augment", slowed(TrainTransform.augment))
     if part != "model":
         monkeypatch.setattr(module, "training_step", lambda *args, **options: lambda: None)
     figures = measure_data(config, num_clips=3, seconds=0.01)

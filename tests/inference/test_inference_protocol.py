@@ -6,10 +6,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import lsn.video.reader as reader_module
 from lsn.config import EvaluationConfig, InputConfig, from_mapping, to_mapping
 from lsn.errors import ConfigError
 from lsn.inference.protocol import EvaluationProtocol
 from lsn.video import array_reader, window
+from lsn.video.transforms import TestTransform
 
 PROTOCOL = EvaluationProtocol(
     num_frames=4,
@@ -79,6 +81,24 @@ def test_three_crops_are_left_centre_and_right():
     frames = torch.arange(16, dtype=torch.uint8).view(1, 1, 16, 1).expand(4, 8, 16, 3).contiguous()
     views, _ = replace(PROTOCOL, num_crops=3)(array_reader(frames, fps=10), 0, random.Random(0))
     assert views[:, 0, 0, 0, 0].tolist() == [0, 4, 8]
+
+
+@pytest.mark.parametrize("stack_bytes", [1, 3 * 40 * 70 * 3, 1 << 30])
+@pytest.mark.parametrize("size", [(40, 70), (70, 40), (33, 33), (9, 200)])
+@pytest.mark.parametrize(("num_clips", "num_crops", "num_frames"), [(1, 1, 30), (3, 3, 30), (2, 3, 2)])
+def test_views_are_those_of_the_stacked_frames(monkeypatch, stack_bytes, size, num_clips, num_crops, num_frames):
+    monkeypatch.setattr(reader_module, "STACK_BYTES", stack_bytes)
+    generator = torch.Generator().manual_seed(0)
+    frames = torch.randint(0, 256, (num_frames, *size, 3), dtype=torch.uint8, generator=generator)
+    protocol = replace(PROTOCOL, size=24, short_side=30, num_clips=num_clips, num_crops=num_crops, sampling="dense")
+    reader = array_reader(frames, fps=10)
+    batch = reader.frames_at(protocol.indices(reader))
+    transform = TestTransform(size=24, short_side=30, num_crops=num_crops)
+    clips = batch.frames_THWC.permute(0, 3, 1, 2).split(protocol.num_frames)
+    views = protocol.read(reader)
+    assert torch.equal(views.views_VTCHW, torch.cat([transform(clip_TCHW) for clip_TCHW in clips]))
+    assert torch.equal(views.pts_seconds, batch.pts_seconds)
+    assert views.transform_seconds > 0
 
 
 def test_nothing_is_random():

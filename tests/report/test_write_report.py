@@ -20,7 +20,7 @@ from lsn.inference.result import load_evaluation
 from lsn.models.weights import load_weights, save_weights
 from lsn.report import write_report
 from lsn.report.cases import pick, tell, thumbnails
-from lsn.video import write_video
+from lsn.video import array_reader, write_video
 
 LABELS = ["left & right", "up", "<b>bold</b>"]
 NUM_FRAMES = 20
@@ -175,7 +175,8 @@ def test_stories_are_the_surest_mistakes_and_right_ones_of_different_classes() -
 
 @pytest.mark.parametrize("num_frames", [1, 4, 16, 17, 48, 100])
 def test_thumbnails_are_spread_over_the_clip(num_frames: int) -> None:
-    shown, files = thumbnails(torch.zeros(num_frames, 3, 30, 40, dtype=torch.uint8))
+    video = array_reader(torch.zeros(num_frames, 30, 40, 3, dtype=torch.uint8), fps=10)
+    shown, files = thumbnails(video, range(num_frames))
     assert len(shown) == len(files) == min(num_frames, 16)
     assert shown == sorted(set(shown)) and shown[0] >= 0 and shown[-1] < num_frames
     assert shown[0] + shown[-1] == pytest.approx(num_frames - 1, abs=1.1)  # as far from the start as from the end

@@ -4,6 +4,7 @@ import random
 import pytest
 import torch
 
+import lsn.video.reader as reader_module
 from lsn.training.views import TrainingViews
 from lsn.video import array_reader
 from lsn.video.transforms import TrainTransform
@@ -78,3 +79,26 @@ def test_a_mirrored_clip_has_the_mirrored_label(video):
         bright_on_the_left = bool(clip[..., :2].float().mean() > clip[..., -2:].float().mean())
         seen.add((bright_on_the_left, LABELS[label]))
     assert seen == {(True, "left"), (False, "right")}
+
+
+@pytest.mark.parametrize("stack_bytes", [1, 2 * 37 * 50 * 3, 1 << 30])
+@pytest.mark.parametrize("sampling", ["segments", "dense", "timed"])
+def test_clips_are_those_of_the_stacked_frames(monkeypatch, stack_bytes, sampling):
+    """Bit for bit, and with the same draws: indices, then the crop, then flip and augmentation."""
+    monkeypatch.setattr(reader_module, "STACK_BYTES", stack_bytes)
+    generator = torch.Generator().manual_seed(0)
+    for num_frames in (3, 25):
+        reader = array_reader(
+            torch.randint(0, 256, (num_frames, 37, 50, 3), dtype=torch.uint8, generator=generator), fps=10
+        )
+        transform = TrainTransform(
+            size=16, scales=(1.0, 0.8, 0.6), labels=LABELS, color_jitter=0.4, rand_augment_layers=2
+        )
+        views = TrainingViews(num_frames=4, sampling=sampling, frame_stride=3, transform=transform, fps_jitter=1.5)
+        for seed in range(8):
+            rng = random.Random(seed)
+            frames_TCHW = reader.frames_at(views._indices(reader, rng)).frames_THWC.permute(0, 3, 1, 2)
+            expected, expected_label = transform(frames_TCHW, 1, rng)
+            clip, label = views(reader, 1, random.Random(seed))
+            assert torch.equal(clip[0], expected)
+            assert label == expected_label

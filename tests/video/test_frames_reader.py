@@ -153,4 +153,6 @@ def test_an_image_with_the_wrong_ending_is_read_as_what_it_is(tmp_path):
 def test_images_of_two_sizes(tmp_path):
     folder = fill(tmp_path / "frames", range(3))
     fill(folder, [3], size=(30, 24))
-    assert "img_00003.jpg: 30x24, but the first frame of the folder is 32x24" in refusal(folder)
+    assert "img_00003.jpg is 30x24, the first one 32x24" in refusal(folder)
+    with open_video(folder) as reader:
+        assert [tuple(frame.shape) for _, frame in reader] == [(24, 32, 3)] * 3 + [(24, 30, 3)]

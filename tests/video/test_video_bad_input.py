@@ -13,9 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from video_files import plain_decode
 
 from lsn.errors import ConfigError, VideoError
-from lsn.video import open_video
+from lsn.video import open_video, window
+from lsn.video.extract import extract_frames, open_for_extraction
 
 
 def read_all(source) -> int:
@@ -120,11 +122,34 @@ def test_an_mp4_whose_index_was_cut_off(make_video, tmp_path):
     assert "incomplete MP4" in message_of(path)
 
 
-def test_frames_that_change_their_size(make_video, tmp_path):
+@pytest.fixture
+def two_sizes(make_video, tmp_path):
+    """Ten frames of 64x48, then ten of 96x48."""
     path = tmp_path / "two_sizes.h264"
     parts = [make_video(f"{width}.h264", size=(width, 48), num_frames=10) for width in (64, 96)]
     path.write_bytes(b"".join(part.read_bytes() for part in parts))
-    assert "frame 10 is 96x48, the first one 64x48" in message_of(path)
+    return path
+
+
+def test_frames_that_change_their_size_do_not_stack(two_sizes, tmp_path):
+    assert "frame 10 is 96x48, the first one 64x48" in message_of(two_sizes)
+    part = window(open_video(two_sizes), first=8, last=12)
+    with part, pytest.raises(VideoError, match="frame 10 is 96x48, the first one 64x48"):
+        part.frames_at(range(4))
+    reader = open_for_extraction(two_sizes, short_side=40)
+    with reader, pytest.raises(VideoError, match="frame 10 is 80x40, the first one 53x40"):
+        extract_frames(reader, tmp_path / "frames")
+    assert not (tmp_path / "frames").exists()
+
+
+def test_frames_that_change_their_size_are_read_one_by_one(two_sizes):
+    expected = plain_decode(two_sizes)
+    with open_video(two_sizes) as reader:
+        assert (reader.info.width, reader.info.height) == (64, 48)
+        for (_, frame), (_, image) in zip(reader, expected, strict=True):
+            np.testing.assert_array_equal(frame, image)
+        for index in (15, 3, 10, 9):
+            np.testing.assert_array_equal(reader.frames_at([index]).frames_THWC[0], expected[index][1])
 
 
 def test_a_frame_that_is_lost_inside_is_not_passed_over(make_video, tmp_path):

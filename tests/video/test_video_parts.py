@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from video_files import picture
 
+import lsn.video.reader as reader_module
 from lsn.errors import VideoError
 from lsn.video import VideoReader, array_reader, open_video, window
 
@@ -53,6 +54,32 @@ def test_other_arrays_are_refused(frames):
 def test_arrays_need_a_rate(fps):
     with pytest.raises(VideoError, match="must be a finite number above 0"):
         array_reader(FRAMES, fps)
+
+
+@given(indices=st.lists(st.integers(0, 29), min_size=1, max_size=40), frames_a_stack=st.integers(1, 12))
+def test_transforming_on_the_way_is_transforming_the_stack(indices, frames_a_stack):
+    seen = []
+
+    def transform(frames_THWC):
+        assert len(frames_THWC) <= frames_a_stack
+        seen.extend(frames_THWC[:, 1, 3].tolist())
+        return frames_THWC.sum(dim=3)[:, :5]
+
+    with array_reader(FRAMES, 10) as reader, pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(reader_module, "STACK_BYTES", frames_a_stack * FRAMES[0].nbytes + 1)
+        rows = reader.transformed_at(indices, transform)
+        stacked = reader.frames_at(indices).frames_THWC
+    assert torch.equal(rows, stacked.sum(dim=3)[:, :5])
+    assert seen == FRAMES[sorted(set(indices)), 1, 3].tolist()  # each frame once
+
+
+def test_frames_are_copies_of_the_array():
+    array = FRAMES.copy()
+    with array_reader(array, 10) as reader:
+        reader.frames_at([3]).frames_THWC.zero_()
+        reader.transformed_at([4], lambda frames: frames).zero_()
+        next(iter(reader))[1].zero_()
+    np.testing.assert_array_equal(array, FRAMES)
 
 
 @given(first=st.integers(0, 29), length=st.integers(1, 30), index=st.integers(0, 29))

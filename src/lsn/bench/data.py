@@ -22,6 +22,7 @@ from lsn.machine import tune_allocator, usable_cores
 from lsn.training.setup import clip_dataset
 from lsn.training.start import start_model
 from lsn.training.views import TrainingViews
+from lsn.video.transforms import TrainTransform
 
 Work = Literal["disk", "decode", "transform"]
 
@@ -136,15 +137,15 @@ def _ms_a_clip(dataset: ClipDataset) -> dict[Work, float]:
     """One clip after the other in this process, with one thread, as a worker has."""
     timed = copy.copy(dataset)
     assert isinstance(dataset.make_views, TrainingViews)
-    transform = _Timed(dataset.make_views.transform)
-    timed.make_views = replace(dataset.make_views, transform=transform)  # type: ignore[arg-type]
-    read, disk = _Timed(timed.__getitem__), _Timed(_read_bytes)
+    read, disk, transform = _Stopwatch(), _Stopwatch(), _Stopwatch()
+    timed_transform = _TimedTransform(dataset.make_views.transform, transform)
+    timed.make_views = replace(dataset.make_views, transform=timed_transform)  # type: ignore[arg-type]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         for index, clip in enumerate(dataset.manifest.clips):
-            disk(Path(clip.path))
-            error = read(index).error
+            disk(_read_bytes)(Path(clip.path))
+            error = read(timed.__getitem__)(index).error
             if error is not None and dataset.on_unreadable == "raise":
                 raise error
     finally:
@@ -157,18 +158,31 @@ def _ms_a_clip(dataset: ClipDataset) -> dict[Work, float]:
     return {work: 1000 * total / len(dataset) for work, total in seconds.items()}
 
 
-class _Timed:
-    """A function and the seconds that its calls took in all."""
+class _Stopwatch:
+    """The seconds that calls of functions took in all."""
 
-    def __init__(self, run: Callable[..., Any]) -> None:
-        self.run, self.seconds = run, 0.0
+    def __init__(self) -> None:
+        self.seconds = 0.0
 
-    def __call__(self, *args: Any) -> Any:
-        start = time.perf_counter()
-        try:
-            return self.run(*args)
-        finally:
-            self.seconds += time.perf_counter() - start
+    def __call__(self, run: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, measured."""
+
+        def timed(*args: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return run(*args)
+            finally:
+                self.seconds += time.perf_counter() - start
+
+        return timed
+
+
+class _TimedTransform:
+    """The parts of a `TrainTransform`, measured."""
+
+    def __init__(self, transform: TrainTransform, stopwatch: _Stopwatch) -> None:
+        self.one_crop = lambda rng: stopwatch(transform.one_crop(rng))
+        self.augment = stopwatch(transform.augment)
 
 
 def _read_bytes(path: Path) -> None:

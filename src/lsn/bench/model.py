@@ -194,15 +194,15 @@ def _reading(protocol: EvaluationProtocol, videos: Sequence[str]) -> Callable[[]
 
     def run() -> None:
         with open_source(next(turns)) as reader:
-            protocol.read(reader)
+            reader.frames_at(protocol.indices(reader))
 
     return run
 
 
 def _transforming(protocol: EvaluationProtocol, video: str) -> Callable[[], object]:
     with open_source(video) as reader:
-        frames = protocol.read(reader)
-    return lambda: protocol.transform(frames)
+        frames_THWC = reader.frames_at(protocol.indices(reader)).frames_THWC
+    return lambda: protocol.crops(frames_THWC)
 
 
 @contextmanager

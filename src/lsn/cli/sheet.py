@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
 
@@ -46,7 +48,7 @@ def _row(label: str, clip: Clip) -> Image.Image:
     try:
         with open_clip(clip) as video:
             indices = segment_indices_test(video.num_frames, FRAMES)
-            frames = [_thumbnail(frame_HWC) for frame_HWC in video.frames_at(indices).frames_THWC]
+            frames = [Image.fromarray(small.numpy()) for small in video.transformed_at(indices, _thumbnails)]
         text = f"{label}   {Path(clip.path).name}"
     except VideoError as error:
         frames, text = [], f"{label}   {error}"
@@ -62,5 +64,7 @@ def _row(label: str, clip: Clip) -> Image.Image:
     return row
 
 
-def _thumbnail(frame_HWC: Tensor) -> Image.Image:
-    return ImageOps.contain(Image.fromarray(frame_HWC.numpy()), (_MOST_WIDTH, _MOST_HEIGHT))
+def _thumbnails(frames_THWC: Tensor) -> Tensor:
+    box = _MOST_WIDTH, _MOST_HEIGHT
+    small = [ImageOps.contain(Image.fromarray(frame_HWC.numpy()), box) for frame_HWC in frames_THWC]
+    return torch.from_numpy(np.stack([np.asarray(image) for image in small]))

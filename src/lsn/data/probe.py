@@ -57,7 +57,7 @@ def _probe_clip(clip: Clip, *, decode: bool, reader: Literal["pyav", "torchcodec
         with open_clip(clip, reader=reader) as video:
             info = video.info
             if decode:
-                num_decoded = sum(1 for _ in video)
+                num_decoded = sum(1 for _ in video.of_one_size(range(video.num_frames)))
                 if num_decoded != video.num_frames:
                     raise VideoError(f"{clip.path}: {num_decoded} of {video.num_frames} frames can be decoded")
     except VideoError as error:

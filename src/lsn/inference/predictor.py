@@ -139,18 +139,16 @@ class Predictor:
         start = time.perf_counter()
         with open_source(video, fps=fps, reader=self.reader) as reader:
             name = reader.info.name
-            batch = self.protocol.read(reader)
-        decoded = time.perf_counter()
-        views_VTCHW = self.protocol.transform(batch)
-        transformed = time.perf_counter()
+            views = self.protocol.read(reader)
+        read = time.perf_counter()
         with eval_mode(self.model):
             logits_VTK = forward_views(
-                self.model.forward_frames, views_VTCHW, device=self.device, batch_size=self.protocol.batch_size
+                self.model.forward_frames, views.views_VTCHW, device=self.device, batch_size=self.protocol.batch_size
             )
         answered = time.perf_counter()  # the scores are on the CPU, so the device has finished
         if not logits_VTK.isfinite().all():
             raise ModelError(f"{name}: the model's scores are not finite; its weights are damaged")
-        pts_seconds, order = batch.pts_seconds.sort(stable=True)
+        pts_seconds, order = views.pts_seconds.sort(stable=True)
         return Prediction(
             video=name,
             labels=self.labels,
@@ -158,9 +156,9 @@ class Predictor:
             frame_log_evidence_TK=self._frame_answers(logits_VTK)[order].numpy(),
             frame_pts_seconds=pts_seconds.numpy(),
             timings_ms={
-                "decode": 1000 * (decoded - start),
-                "transform": 1000 * (transformed - decoded),
-                "model": 1000 * (answered - transformed),
+                "decode": 1000 * (read - start - views.transform_seconds),
+                "transform": 1000 * views.transform_seconds,
+                "model": 1000 * (answered - read),
             },
             answer_frames=self.model.answer_frames,
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import random
+import time
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,12 +16,25 @@ from torch import Tensor
 from lsn.config import EvaluationConfig, InputConfig
 from lsn.errors import ConfigError
 from lsn.models import Recognizer
-from lsn.video import FrameBatch, VideoReader
+from lsn.video import VideoReader
 from lsn.video.sampling import dense_indices_test, segment_indices_test, timed_indices_test
 from lsn.video.transforms import TestTransform
 
 MAX_VIEW_BYTES = 1 << 30
 """Most memory for the views of one video: those of every worker's next batches wait at the same time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Views:
+    """What is seen of one video."""
+
+    views_VTCHW: Tensor
+    """uint8."""
+    pts_seconds: Tensor
+    """float64, (clips x T,): when the frames of the clips are shown, one clip after the other, on the clock of the
+    file."""
+    transform_seconds: float
+    """Time that it took to make the views of the decoded frames."""
 
 
 @dataclass(frozen=True)
@@ -84,21 +98,35 @@ class EvaluationProtocol:
 
     def __call__(self, reader: VideoReader, label: int, rng: random.Random) -> tuple[Tensor, int]:
         """The views of a video and its label, as `lsn.data.ClipDataset` asks for them; nothing is random."""
-        return self.transform(self.read(reader)), label
+        return self.read(reader).views_VTCHW, label
 
-    def read(self, reader: VideoReader) -> FrameBatch:
-        """Decodes the frames of all clips, one clip after the other."""
-        return reader.frames_at(self._all_indices(reader))
+    def read(self, reader: VideoReader) -> Views:
+        """Decodes the frames of all clips and makes the views of them on the way."""
+        indices, transform_seconds = self.indices(reader), 0.0
+
+        def timed_crops(frames_THWC: Tensor) -> Tensor:
+            nonlocal transform_seconds
+            start = time.perf_counter()
+            crops = self.crops(frames_THWC)
+            transform_seconds += time.perf_counter() - start
+            return crops
+
+        crops = reader.transformed_at(indices, timed_crops)
+        views_VTCHW = crops.unflatten(0, (self.num_clips, self.num_frames)).transpose(1, 2).flatten(0, 1)
+        return Views(views_VTCHW, reader.pts_seconds[indices], transform_seconds)
+
+    def crops(self, frames_THWC: Tensor) -> Tensor:
+        """The uint8 crops (T, num_crops, 3, size, size) of decoded frames."""
+        transform = TestTransform(size=self.size, short_side=self.short_side, num_crops=self.num_crops)
+        return transform(frames_THWC.permute(0, 3, 1, 2)).transpose(0, 1)
+
+    def indices(self, reader: VideoReader) -> list[int]:
+        """The frames of all clips, one clip after the other."""
+        return [index for clip in range(self.num_clips) for index in self._indices(reader, clip)]
 
     def seconds(self, reader: VideoReader) -> Tensor:
         """When the frames that `read` gives are shown, float64, from the first frame of the video on."""
-        return reader.pts_seconds[self._all_indices(reader)] - reader.pts_seconds[0]
-
-    def transform(self, batch: FrameBatch) -> Tensor:
-        """uint8 views (V, T, 3, size, size) of the frames that `read` gave."""
-        transform = TestTransform(size=self.size, short_side=self.short_side, num_crops=self.num_crops)
-        crops = transform(batch.frames_THWC.permute(0, 3, 1, 2))
-        return crops.unflatten(1, (self.num_clips, self.num_frames)).transpose(0, 1).flatten(0, 1)
+        return reader.pts_seconds[self.indices(reader)] - reader.pts_seconds[0]
 
     def combine(self, logits_NVK: Tensor) -> Tensor:
         """The answer of each of N videos from the logits of its views, as log-probabilities NK.
@@ -117,9 +145,6 @@ class EvaluationProtocol:
         mean = "" if self.num_views == 1 else f", mean of {self.average}"
         shape = f"{self.num_frames}x{self.num_clips}x{self.num_crops} frames x clips x crops"
         return f"{shape}, {self.size} px of {self.short_side}, {sampling}{mean}"
-
-    def _all_indices(self, reader: VideoReader) -> list[int]:
-        return [index for clip in range(self.num_clips) for index in self._indices(reader, clip)]
 
     def _indices(self, reader: VideoReader, clip: int) -> list[int]:
         total, frames = reader.num_frames, self.num_frames

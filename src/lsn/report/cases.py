@@ -19,6 +19,7 @@ from lsn.inference.result import PredictionRow
 from lsn.models.weights import LoadedModel
 from lsn.report.charts import Axes, Series, polyline
 from lsn.report.html import Content, Markup, join, note, tag, whole_percent
+from lsn.video import VideoReader
 from lsn.video.transforms import resize_short_side
 
 NUM_MISTAKES = 6
@@ -54,12 +55,14 @@ def pick(rows: Sequence[PredictionRow]) -> tuple[list[PredictionRow], list[Predi
     return mistakes[:NUM_MISTAKES], list(right.values())[:NUM_RIGHT]
 
 
-def thumbnails(frames_TCHW: torch.Tensor) -> tuple[list[int], list[bytes]]:
-    """Small JPEG files of at most MOST_THUMBNAILS frames spread over the clip, and which frames they are."""
-    num_frames = len(frames_TCHW)
-    number = min(num_frames, MOST_THUMBNAILS)
-    shown = [(2 * i + 1) * num_frames // (2 * number) for i in range(number)]
-    small = resize_short_side(frames_TCHW[shown], THUMBNAIL_SHORT_SIDE)
+def thumbnails(video: VideoReader, indices: Sequence[int]) -> tuple[list[int], list[bytes]]:
+    """Small JPEG files of at most MOST_THUMBNAILS of a clip's frames, spread over it, and which of them they are."""
+    number = min(len(indices), MOST_THUMBNAILS)
+    shown = [(2 * i + 1) * len(indices) // (2 * number) for i in range(number)]
+    small = video.transformed_at(
+        [indices[place] for place in shown],
+        lambda frames_THWC: resize_short_side(frames_THWC.permute(0, 3, 1, 2), THUMBNAIL_SHORT_SIDE),
+    )
     return shown, [_jpeg(frame_CHW) for frame_CHW in small]
 
 
@@ -103,11 +106,11 @@ def tell(row: PredictionRow, loaded: LoadedModel) -> Story:
     """
     protocol = EvaluationProtocol.of(loaded.model, loaded.input, EvaluationConfig())
     with open_clip(row.clip) as video:
-        batch = protocol.read(video)
+        views = protocol.read(video)
+        shown, files = thumbnails(video, protocol.indices(video))
     with torch.inference_mode():
-        (logits_TK,) = loaded.model.forward_frames(protocol.transform(batch))
-    shown, files = thumbnails(batch.frames_THWC.permute(0, 3, 1, 2))
-    return Story(row, loaded.labels, shown, files, batch.pts_seconds.tolist(), logits_TK.softmax(-1))
+        (logits_TK,) = loaded.model.forward_frames(views.views_VTCHW)
+    return Story(row, loaded.labels, shown, files, views.pts_seconds.tolist(), logits_TK.softmax(-1))
 
 
 def story_card(story: Story) -> Markup:

@@ -32,8 +32,11 @@ class TrainingViews:
 
     def __call__(self, reader: VideoReader, label: int, rng: random.Random) -> tuple[torch.Tensor, int]:
         """Returns one uint8 view (1, T, 3, size, size) and its label, which a mirrored clip may change."""
-        frames_TCHW = reader.frames_at(self._indices(reader, rng)).frames_THWC.permute(0, 3, 1, 2)
-        clip_TCHW, label = self.transform(frames_TCHW, label, rng)
+        crop = self.transform.one_crop(rng)
+        clip_TCHW = reader.transformed_at(
+            self._indices(reader, rng), lambda frames_THWC: crop(frames_THWC.permute(0, 3, 1, 2))
+        )
+        clip_TCHW, label = self.transform.augment(clip_TCHW, label, rng)
         return clip_TCHW.unsqueeze(0), label
 
     def _indices(self, reader: VideoReader, rng: random.Random) -> list[int]:

@@ -9,12 +9,10 @@ from collections.abc import Iterator
 from functools import partial
 
 import av
-import torch
-from torch import Tensor
 
 from lsn.errors import VideoError
 from lsn.video.container import reason_of, video_stream
-from lsn.video.convert import Orientation, RGBConverter, orientation_of
+from lsn.video.convert import RGBConverter
 from lsn.video.network import Address, open_address, why
 from lsn.video.packets import demux
 from lsn.video.source import LiveFrame, LiveSource
@@ -64,9 +62,7 @@ class CaptureSource(LiveSource):
         self._num_frames = 0
         self._decoded_at = time.monotonic()
         self._has_warned = False
-        self._look: tuple[object, ...] | None = None  # what the converter was made for
-        self._converter: RGBConverter | None = None
-        self._orientation = Orientation()
+        self._to_rgb = RGBConverter(self.name, remedy="send H.264")
 
     def __iter__(self) -> Iterator[LiveFrame]:
         packets = demux(self._container, self._stream)
@@ -118,20 +114,6 @@ class CaptureSource(LiveSource):
         if frames:
             self._decoded_at = time.monotonic()
         return frames
-
-    def _to_rgb(self, frame: av.VideoFrame) -> Tensor:
-        look = (frame.width, frame.height, frame.format.name, frame.color_range, frame.colorspace)
-        try:
-            if self._converter is None or look != self._look:
-                self._converter, self._look = RGBConverter(frame), look
-                self._orientation = orientation_of(frame, self.name)
-            image_HWC = self._converter(frame)
-        except av.FFmpegError as error:
-            raise VideoError(
-                f"{self.name}: frames of the format {frame.format.name} do not convert to RGB: "
-                f"{reason_of(error)}; send H.264"
-            ) from None
-        return torch.from_numpy(self._orientation.apply(image_HWC).copy())
 
 
 class _Times:

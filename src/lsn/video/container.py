@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 from av.container import InputContainer
@@ -11,6 +12,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from lsn.errors import VideoError
+from lsn.video.limits import CONTAINERS, MAX_PIXELS_VARIABLE, check_pixels, decoder_options, max_pixels
 
 Source = str | Path | bytes
 
@@ -45,40 +47,45 @@ def check_source(source: Source) -> None:
         raise VideoError(f"{name}: an empty file (0 bytes); fetch or write it again")
 
 
-def first_bytes(source: Source, size: int) -> bytes:
-    """The start of a source."""
-    if isinstance(source, bytes):
-        return source[:size]
-    with Path(source).open("rb") as file:
-        return file.read(size)
+def open_bytes(source: Source) -> BinaryIO:
+    """The bytes of a source, to be closed."""
+    return io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb")
 
 
 def reason_of(error: av.FFmpegError) -> str:
     """What FFmpeg says was wrong, without the file that it was wrong with."""
+    if isinstance(error, av.ArgumentError):  # so a decoder refuses a size that the container does not tell
+        return f"a frame has more than {max_pixels():,} pixels ({MAX_PIXELS_VARIABLE}), or {error.strerror}"
     return error.strerror or type(error).__name__
 
 
 def open_container(source: Source) -> InputContainer:
     """Opens a video that `check_source` has passed.
 
-    Metadata in a broken encoding is dropped, since nothing here reads it.
+    Metadata in a broken encoding is dropped, since nothing here reads it. No other file is opened, whatever it says.
 
     Raises:
-        VideoError: FFmpeg does not know what it is.
+        VideoError: FFmpeg does not know what it is, or it is no container of video.
     """
     # The prefix keeps FFmpeg from taking a colon in a file name for a protocol.
-    file = io.BytesIO(source) if isinstance(source, bytes) else f"file:{source}"
+    file, protocols = (io.BytesIO(source), "") if isinstance(source, bytes) else (f"file:{source}", "file")
     try:
-        return av.open(file, mode="r", metadata_errors="ignore")
+        return av.open(
+            file,
+            mode="r",
+            container_options={"format_whitelist": CONTAINERS, "protocol_whitelist": protocols},
+            options=decoder_options(),  # for the decoders that look for the format of the frames
+            metadata_errors="ignore",
+        )
     except av.FFmpegError as error:
         raise VideoError(f"{source_name(source)}: {_reason(source, error)}") from None
 
 
 def video_stream(container: InputContainer, name: str) -> VideoStream:
-    """The stream that a player would show.
+    """The stream that a player would show. Its decoder refuses frames far above `max_pixels`.
 
     Raises:
-        VideoError: the file has no moving pictures, or they are in a codec that FFmpeg cannot decode.
+        VideoError: the file has no moving pictures, they are in a codec that FFmpeg cannot decode, or too large.
     """
     stream = container.streams.best("video")
     if stream is None or stream.disposition & Disposition.attached_pic:  # a cover picture is no video
@@ -86,12 +93,21 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
         raise VideoError(f"{name}: holds no video, only {' and '.join(kinds) or 'nothing'}")
     if not isinstance(stream, VideoStream) or stream.codec_context is None:
         raise VideoError(f"{name}: its video is in a codec that this FFmpeg cannot decode; convert it to H.264")
+    check_pixels(stream.codec_context.width, stream.codec_context.height, name)
+    stream.codec_context.options = decoder_options()
     return stream
 
 
 def _reason(source: Source, error: av.FFmpegError) -> str:
-    if first_bytes(source, 8)[4:] == b"ftyp":
+    with open_bytes(source) as file:
+        is_mp4 = file.read(8)[4:] == b"ftyp"
+    if is_mp4:
         return "an incomplete MP4: the index that its writer adds last is missing or broken; fetch or write it again"
+    if isinstance(error, av.ArgumentError):  # the list of containers does not have it
+        return (
+            "no video but a playlist, an image, sound or text, whatever it is called; give the video itself, or a "
+            "folder of numbered images"
+        )
     if isinstance(error, av.InvalidDataError):
         return "not a video file that FFmpeg knows; check what is in it, or fetch it again"
     return f"FFmpeg cannot open it: {reason_of(error)}; fetch it again, or convert it to H.264"

@@ -14,7 +14,13 @@ from typing import Any
 
 import av
 import numpy as np
+import torch
 from av.sidedata.sidedata import Type as SideDataType
+from torch import Tensor
+
+from lsn.errors import VideoError
+from lsn.video.container import reason_of
+from lsn.video.limits import check_pixels
 
 logger = logging.getLogger(__name__)
 
@@ -65,25 +71,79 @@ def orientation_of(frame: av.VideoFrame, name: str) -> Orientation:
 
 
 class RGBConverter:
-    """Converts the frames of one video to RGB.
+    """Converts the frames of one video to upright RGB, whatever their size and format; both may change on the way.
 
     Args:
-        frame: One of them; all share its size and format.
-        size: Width and height to shrink to in the same pass; by default those of the frame.
+        name: What messages call the video.
+        short_side: Shrinks larger frames to this short side in the same pass.
+        remedy: Ends the message about a format that does not convert.
     """
 
-    def __init__(self, frame: av.VideoFrame, *, size: tuple[int, int] | None = None) -> None:
-        width, height = size or (frame.width, frame.height)
-        self._graph = av.filter.Graph()
-        self._graph.threads = 1  # loaders run one reader a process already
-        source = self._graph.add_buffer(
-            width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
-        )
-        scale = self._graph.add("scale", f"w={width}:h={height}:flags=bicubic")
-        rgb = self._graph.add("format", "pix_fmts=rgb24")
-        self._graph.link_nodes(source, scale, rgb, self._graph.add("buffersink")).configure()
+    def __init__(self, name: str, *, short_side: int | None = None, remedy: str = "convert it to H.264") -> None:
+        self.orientation = Orientation()
+        """How stored frames are turned."""
+        self.size = (0, 0)
+        """Width and height of what comes out."""
+        self._name = name
+        self._short_side = short_side
+        self._remedy = remedy
+        self._look: tuple[object, ...] | None = None  # what the graph was made for
+        self._graph: Any = None
 
-    def __call__(self, frame: av.VideoFrame) -> np.ndarray:
-        """uint8 (height, width, 3), not turned yet, which may share memory with FFmpeg's frame."""
-        self._graph.push(frame)
-        return self._graph.pull().to_ndarray()
+    def __call__(self, frame: av.VideoFrame) -> Tensor:
+        """A new uint8 tensor HWC.
+
+        Raises:
+            VideoError: FFmpeg does not convert the format to RGB.
+        """
+        self.prepare(frame)
+        try:
+            self._graph.push(frame)
+            image_HWC = self._graph.pull().to_ndarray()
+        except av.FFmpegError as error:
+            raise self._cannot(frame, error) from None
+        return torch.from_numpy(self.orientation.apply(image_HWC).copy())
+
+    def prepare(self, frame: av.VideoFrame) -> None:
+        """Sets `size` and `orientation` to those of a frame.
+
+        Raises:
+            VideoError: FFmpeg does not convert the format to RGB, or the frame has more pixels than is allowed.
+        """
+        look = (frame.width, frame.height, frame.format.name, frame.color_range, frame.colorspace)
+        if look == self._look:
+            return
+        check_pixels(frame.width, frame.height, self._name)
+        size = _shrunk((frame.width, frame.height), self._short_side)
+        try:
+            self._graph = _graph_for(frame, size)
+        except av.FFmpegError as error:
+            raise self._cannot(frame, error) from None
+        self._look, self.orientation = look, orientation_of(frame, self._name)
+        self.size = size[::-1] if self.orientation.transposed else size
+
+    def _cannot(self, frame: av.VideoFrame, error: av.FFmpegError) -> VideoError:
+        return VideoError(
+            f"{self._name}: frames of the format {frame.format.name} do not convert to RGB: "
+            f"{reason_of(error)}; {self._remedy}"
+        )
+
+
+def _graph_for(frame: av.VideoFrame, size: tuple[int, int]) -> av.filter.Graph:
+    width, height = size
+    graph = av.filter.Graph()
+    graph.threads = 1  # loaders run one reader a process already
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base)
+    scale = graph.add("scale", f"w={width}:h={height}:flags=bicubic")
+    rgb = graph.add("format", "pix_fmts=rgb24")
+    graph.link_nodes(source, scale, rgb, graph.add("buffersink")).configure()
+    return graph
+
+
+def _shrunk(size: tuple[int, int], short_side: int | None) -> tuple[int, int]:
+    """The size with that short side and the same shape; the size itself if it is smaller already."""
+    short = min(size)
+    if short_side is None or short <= short_side:
+        return size
+    width, height = (round(side * short_side / short) for side in size)
+    return width, height

@@ -51,11 +51,11 @@ def extract_frames(
         The number of frames.
 
     Raises:
-        VideoError: a frame cannot be decoded, or the folder cannot be written.
+        VideoError: a frame cannot be decoded or differs in size, or the folder cannot be written.
     """
     try:
         with new_folder(folder) as partial:
-            for number, (_, frame_HWC) in enumerate(reader, start=1):
+            for number, frame_HWC in enumerate(reader.of_one_size(range(reader.num_frames)), start=1):
                 Image.fromarray(frame_HWC.numpy()).save(partial / pattern.format(number), quality=quality)
             written = len(numbered_files(partial, pattern))
             if written != reader.num_frames:

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from lsn.errors import ConfigError, VideoError
+from lsn.video.limits import check_pixels
 from lsn.video.reader import VideoInfo, VideoReader, check_fps
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
@@ -35,8 +36,7 @@ class FramesReader(VideoReader):
         fps: Frames a second, which images do not tell.
 
     Raises:
-        VideoError: no folder, no images, several kinds of them, missing numbers, or an image that is broken
-            or of another size than the first.
+        VideoError: no folder, no images, several kinds of them, missing numbers, or an image that is broken.
         ConfigError: the pattern has no place for a number.
     """
 
@@ -57,19 +57,15 @@ class FramesReader(VideoReader):
         )
 
     def _frames(self, indices: Sequence[int]) -> Iterator[Tensor]:
-        for index in indices:
-            frame_HWC = self._read(index)
-            height, width, _ = frame_HWC.shape
-            if (width, height) != (self.info.width, self.info.height):
-                raise VideoError(
-                    f"{self._files[index]}: {width}x{height}, but the first frame of the folder is "
-                    f"{self.info.width}x{self.info.height}; extract the frames again in one size"
-                )
-            yield frame_HWC
+        return map(self._read, indices)
+
+    def _frame_name(self, index: int) -> str:
+        return self._files[index].name
 
     def _size(self) -> tuple[int, int]:
         """Width and height of the first image, which its header tells."""
         with _naming_broken(self._files[0]), Image.open(self._files[0]) as image:
+            check_pixels(*image.size, str(self._files[0]))
             return image.size
 
     def _read(self, index: int) -> Tensor:
@@ -77,8 +73,11 @@ class FramesReader(VideoReader):
         with _naming_broken(path):
             data = path.read_bytes()
             if data.startswith(_JPEG):
+                height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+                check_pixels(width, height, str(path))
                 return torch.from_numpy(simplejpeg.decode_jpeg(data))  # in half of Pillow's time
             with Image.open(io.BytesIO(data)) as image:
+                check_pixels(*image.size, str(path))
                 return torch.from_numpy(np.array(image.convert("RGB")))
 
 
@@ -88,6 +87,8 @@ def _naming_broken(path: Path) -> Iterator[None]:
         yield
     except (OSError, SyntaxError, ValueError) as error:  # Pillow raises all three for broken files
         raise VideoError(f"{path}: a broken image ({error}); extract the frames again") from None
+    except Image.DecompressionBombError as error:
+        raise VideoError(f"{path}: too large for Pillow ({error}); extract the frames in a smaller size") from None
 
 
 def numbered_files(folder: Path, frame_pattern: str | None) -> list[Path]:

@@ -82,6 +82,8 @@ def index_of_packets(packets: list[Packet], stream: VideoStream) -> FrameIndex |
         and all(pts >= times[0] for pts, packet in zip(times, packets, strict=True) if packet.is_shown)
         # AVI stores no presentation times: FFmpeg derives them, and with B-frames gets them wrong.
         and (kind != AVI or all(packet.pts == packet.dts for packet in packets))
+        # A codec that reorders frames whose times are in the order of decoding: a remux that lost the true ones.
+        and (times != sorted(times) or not stream.codec_context.has_b_frames)
         and (codec != "mpeg4" or all(packet.size >= _SMALLEST_MPEG4_PACKET for packet in packets))
     )
     shown = sorted(pts for pts, packet in zip(times, packets, strict=True) if packet.is_shown) if proven else []

@@ -1,23 +1,29 @@
-"""The coded frames of a file, read without decoding them, and whether all that were promised are there."""
+"""The coded frames of a file, read without decoding them, and whether all that were promised are there.
+
+When a file that is shorter than promised counts as truncated: see `lsn.video.ending`.
+"""
 
 from __future__ import annotations
 
-import struct
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from lsn.errors import VideoError
-from lsn.video.container import Source, first_bytes, reason_of, source_name
+from lsn.video.container import Source, reason_of, source_name
+from lsn.video.ending import is_cut_avi, is_cut_flv, is_cut_matroska
 
 MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
 MATROSKA = "matroska,webm"
 AVI = "avi"
 FLV = "flv"
+
+# Headers of streamed AVI files have counts from 0x3FFFFFFF on instead of the true one; so many frames last a year.
+_MOST_AVI_FRAMES = 0x3FFFFFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ def read_packets(source: Source, container: InputContainer, stream: VideoStream)
     if not packets:
         raise VideoError(f"{name}: holds no frames; it is empty or truncated")
     present = len(packets) - packets[-1].is_cut
-    promised = _promised_frames(source, container, stream, packets)
+    promised = max(len(packets), _promised_frames(source, container, stream, packets))
     if present < promised:
         about = "about " if container.format.name in (MATROSKA, FLV) else ""
         raise VideoError(
@@ -83,48 +89,31 @@ def _packet(packet: av.Packet) -> Packet:
 
 
 def _promised_frames(source: Source, container: InputContainer, stream: VideoStream, packets: list[Packet]) -> int:
-    """Frames that the header stands for; the number of packets where it promises nothing."""
+    """Frames that the header stands for; 0 where it promises nothing."""
     kind = container.format.name
     if kind == MP4:  # the table of samples, with edit lists applied
-        return max(len(packets), sum(entry.size > 0 for entry in stream.index_entries))
-    if kind == AVI and _is_cut_riff(source, container.size):  # in AVI decoding times count frames
-        missing = stream.frames - 1 - max(packet.dts or 0 for packet in packets)
-        return len(packets) + max(0, missing)
-    if kind in (MATROSKA, FLV):
-        return _frames_by_duration(container, stream, packets)
-    return len(packets)
+        return sum(entry.size > 0 for entry in stream.index_entries)
+    if kind == AVI and stream.frames < _MOST_AVI_FRAMES and is_cut_avi(source):  # decoding times count frames in AVI
+        return len(packets) + stream.frames - 1 - max(packet.dts or 0 for packet in packets)
+    if (kind == MATROSKA and is_cut_matroska(source)) or (kind == FLV and is_cut_flv(source)):
+        return _frames_by_duration(container, stream, len(packets) - packets[-1].is_cut)
+    return 0
 
 
-def _is_cut_riff(source: Source, size: int) -> bool:
-    (riff_size,) = struct.unpack("<4xI", first_bytes(source, 8))
-    return 8 + riff_size > size
-
-
-def _frames_by_duration(container: InputContainer, stream: VideoStream, packets: list[Packet]) -> int:
-    """About how many frames the written duration stands for, if it reaches well past the last one.
-
-    Less than two of the longest gaps between frames is no reason to miss any: writers round.
-    """
-    times = sorted(packet.pts for packet in packets if packet.pts is not None)
-    promised_seconds = _written_duration_seconds(container, stream)
-    if promised_seconds is None or len(times) < 2 or stream.time_base is None:
-        return len(packets)
-    longest_gap = max(later - earlier for earlier, later in pairwise(times))
-    missing_ticks = promised_seconds / float(stream.time_base) - (times[-1] + packets[-1].duration)
-    if missing_ticks <= 2 * longest_gap:
-        return len(packets)
-    rate = stream.average_rate or (len(times) - 1) / ((times[-1] - times[0]) * stream.time_base)
-    return max(len(packets) + 1, round(promised_seconds * float(rate)))
+def _frames_by_duration(container: InputContainer, stream: VideoStream, present: int) -> int:
+    """About how many frames the written duration of a cut file stands for, at least one more than are there."""
+    seconds, rate = _written_duration_seconds(container, stream), stream.average_rate
+    return max(present + 1, round(seconds * float(rate)) if seconds and rate else 0)
 
 
 def _written_duration_seconds(container: InputContainer, stream: VideoStream) -> float | None:
-    """The duration of the video alone; that of the file if it holds nothing else."""
+    """The duration of the video alone if it is written, else that of the file."""
     tag = stream.metadata.get("DURATION", "")
     try:
         hours, minutes, seconds = tag.split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+        tagged_seconds = float(hours) * 3600 + float(minutes) * 60 + float(seconds)
+        if math.isfinite(tagged_seconds):
+            return tagged_seconds
     except ValueError:
         pass
-    if len(container.streams) > 1 or container.duration is None:
-        return None
-    return container.duration / av.time_base
+    return None if container.duration is None else container.duration / av.time_base

@@ -53,7 +53,7 @@ class ReaderSource(LiveSource):
         with self._lock:
             if self._is_closed:
                 raise VideoError(f"{self.name}: closed; take the picture of frame {index} before that")
-            return self._reader.frame_at(index)
+            return self._reader.frames_at([index]).frames_THWC[0]
 
 
 class IteratorSource(LiveSource):

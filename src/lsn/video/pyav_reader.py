@@ -6,13 +6,12 @@ import logging
 from collections.abc import Collection, Iterator, Sequence
 
 import av
-import numpy as np
 import torch
 from torch import Tensor
 
 from lsn.errors import VideoError
 from lsn.video.container import Source, reason_of
-from lsn.video.convert import RGBConverter, orientation_of
+from lsn.video.convert import RGBConverter
 from lsn.video.decoder import Decoder
 from lsn.video.reader import VideoInfo, VideoReader
 
@@ -56,16 +55,13 @@ class PyAVReader(VideoReader):
                 self._rewind()
             # Only H.264 marks frames that no other frame needs so that they can be told for certain.
             self._can_skip = self._decoder.stream.codec_context.name == "h264"
-            first = self._decode(0)
+            self._to_rgb = RGBConverter(self._decoder.name, short_side=short_side)
+            self._to_rgb.prepare(self._decode(0))
         except VideoError:
             self.close()
             raise
-        self.orientation = orientation_of(first, self._decoder.name)
+        self.orientation = self._to_rgb.orientation
         """How stored frames are turned to be upright."""
-        self._size = (first.width, first.height)
-        self._short_side = short_side
-        self._rgb_size = _shrunk(self._size, short_side)
-        self._converter = RGBConverter(first, size=self._rgb_size)
         time_base = self._index.time_base
         ticks = torch.tensor(self._index.pts, dtype=torch.float64)
         self.pts_seconds = ticks * time_base.numerator / time_base.denominator
@@ -77,8 +73,8 @@ class PyAVReader(VideoReader):
 
     def _make_info(self) -> VideoInfo:
         index = self._index
+        width, height = self._to_rgb.size
         duration = (index.pts[-1] + index.last_duration - index.pts[0]) * index.time_base
-        width, height = reversed(self._rgb_size) if self.orientation.transposed else self._rgb_size
         return VideoInfo(
             name=self._decoder.name,
             num_frames=index.num_frames,
@@ -95,20 +91,7 @@ class PyAVReader(VideoReader):
         for index in indices:
             # Said again each time, since another request may have come between.
             self._wanted, self._last_wanted = wanted, indices[-1]
-            yield torch.from_numpy(self.orientation.apply(self._to_rgb(self._decode(index))).copy())
-
-    def _to_rgb(self, frame: av.VideoFrame) -> np.ndarray:
-        size = (frame.width, frame.height)
-        try:
-            if size != self._size:  # the video changes it here
-                self._converter = RGBConverter(frame, size=_shrunk(size, self._short_side))
-                self._size = size
-            return self._converter(frame)
-        except av.FFmpegError as error:
-            raise VideoError(
-                f"{self._decoder.name}: frames of the format {frame.format.name} do not convert to RGB: "
-                f"{reason_of(error)}; convert it to H.264"
-            ) from None
+            yield self._to_rgb(self._decode(index))
 
     def _decode(self, index: int) -> av.VideoFrame:
         """Decodes on to a frame, from the current one or from a keyframe."""
@@ -186,12 +169,3 @@ class PyAVReader(VideoReader):
         self._skipped.clear()
         self._frame, self._position = None, -1
         self._decoder.rewind(self._index.first_key)
-
-
-def _shrunk(size: tuple[int, int], short_side: int | None) -> tuple[int, int]:
-    """The size with that short side and the same shape; the size itself if it is smaller already."""
-    short = min(size)
-    if short_side is None or short <= short_side:
-        return size
-    width, height = (round(side * short_side / short) for side in size)
-    return width, height

@@ -5,8 +5,9 @@ Shapes: T frames, H height, W width, C = 3 channels (red, green, blue), values 0
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
@@ -16,6 +17,9 @@ import torch
 from torch import Tensor
 
 from lsn.errors import VideoError
+
+STACK_BYTES = 64 << 20
+"""Frames that are transformed together: transforms are faster on several small ones at a time."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,11 @@ class VideoReader(ABC):
 
     @abstractmethod
     def _frames(self, indices: Sequence[int]) -> Iterator[Tensor]:
-        """Yields the uint8 HWC frames of strictly increasing, valid indices, each of the size that it has."""
+        """Yields the uint8 HWC frames of strictly increasing, valid indices, each in its own size and memory."""
+
+    def _frame_name(self, index: int) -> str:
+        """What messages call a frame."""
+        return f"frame {index}"
 
     @property
     def num_frames(self) -> int:
@@ -78,45 +86,74 @@ class VideoReader(ABC):
         """Reads frames by index, in any order; duplicates are decoded once.
 
         Raises:
-            VideoError: an index is outside the video, or a frame cannot be decoded, or differs in size from the first.
+            VideoError: an index is outside the video, a frame cannot be decoded, or they differ in size.
         """
+        wanted = self._checked(indices)
+        (frames_THWC,) = self._stacks(sorted(set(wanted)))
+        return FrameBatch(_in_order(frames_THWC, wanted), wanted, self.pts_seconds[list(wanted)])
+
+    def transformed_at(self, indices: Iterable[int], transform: Callable[[Tensor], Tensor]) -> Tensor:
+        """Reads frames by index and transforms them on the way, so that only a few are held in their full size.
+
+        Args:
+            indices: In any order; duplicates are decoded and transformed once.
+            transform: Takes uint8 RGB frames THWC, at most `STACK_BYTES` of them unless one is larger, and gives a
+                tensor of as many rows, each of which depends on its own frame alone.
+
+        Returns:
+            The rows in the order of the indices.
+
+        Raises:
+            VideoError: as of `frames_at`.
+        """
+        wanted = self._checked(indices)
+        parts = [transform(frames_THWC) for frames_THWC in self._stacks(sorted(set(wanted)), max_bytes=STACK_BYTES)]
+        return _in_order(parts[0] if len(parts) == 1 else torch.cat(parts), wanted)
+
+    def _checked(self, indices: Iterable[int]) -> tuple[int, ...]:
         wanted = tuple(int(index) for index in indices)
         if not wanted:
             raise VideoError(f"{self.info.name}: no frames asked for; give at least one index")
         for index in wanted:
             if not 0 <= index < self.num_frames:
                 raise VideoError(f"{self.info.name}: no frame {index}; it has frames 0 to {self.num_frames - 1}")
-        unique = sorted(set(wanted))
-        frames_THWC = torch.empty((len(unique), self.info.height, self.info.width, 3), dtype=torch.uint8)
-        for row, frame_HWC in zip(frames_THWC, self._frames_of_one_size(unique), strict=True):
-            row.copy_(frame_HWC)
-        if unique != list(wanted):
-            rows = {index: row for row, index in enumerate(unique)}
-            frames_THWC = frames_THWC[[rows[index] for index in wanted]]
-        return FrameBatch(frames_THWC, wanted, self.pts_seconds[list(wanted)])
+        return wanted
 
-    def __iter__(self) -> Iterator[tuple[float, Tensor]]:
-        """Yields every frame in order as (time in seconds, uint8 HWC tensor)."""
-        return zip(self.pts_seconds.tolist(), self._frames_of_one_size(range(self.num_frames)), strict=True)
+    def _stacks(self, indices: Sequence[int], *, max_bytes: int | None = None) -> Iterator[Tensor]:
+        """The frames of strictly increasing, valid indices in stacks THWC of at most so many bytes, or one frame."""
+        frames = self.of_one_size(indices)
+        num_left = len(indices)
+        while num_left:
+            first_HWC = next(frames)
+            length = num_left if max_bytes is None else min(num_left, max(1, max_bytes // first_HWC.nbytes))
+            num_left -= length
+            if length == 1:  # needs no second copy, which matters where one frame is large
+                yield first_HWC[None]
+                continue
+            stack_THWC = first_HWC.new_empty((length, *first_HWC.shape))
+            for row, frame_HWC in zip(stack_THWC, itertools.chain([first_HWC], frames), strict=False):
+                row.copy_(frame_HWC)
+            yield stack_THWC
 
-    def frame_at(self, index: int) -> Tensor:
-        """Reads one frame, uint8 HWC; it may be of another size than the others.
+    def of_one_size(self, indices: Sequence[int]) -> Iterator[Tensor]:
+        """Yields the uint8 HWC frames of strictly increasing, valid indices, which must share the size of the first.
 
         Raises:
-            VideoError: it cannot be decoded.
+            VideoError: a frame differs in size, or cannot be decoded.
         """
-        return next(self._frames([index]))
-
-    def _frames_of_one_size(self, indices: Sequence[int]) -> Iterator[Tensor]:
-        info = self.info
+        first_shape = None
         for index, frame_HWC in zip(indices, self._frames(indices), strict=True):
-            height, width, _ = frame_HWC.shape
-            if (height, width) != (info.height, info.width):
+            first_shape = first_shape or frame_HWC.shape
+            if frame_HWC.shape != first_shape:
                 raise VideoError(
-                    f"{info.name}: frame {index} is {width}x{height}, the first one {info.width}x{info.height}; "
-                    "re-encode it to one size"
+                    f"{self.info.name}: {self._frame_name(index)} is {_size(frame_HWC.shape)}, the first one "
+                    f"{_size(first_shape)}; re-encode it to one size"
                 )
             yield frame_HWC
+
+    def __iter__(self) -> Iterator[tuple[float, Tensor]]:
+        """Yields every frame in order as (time in seconds, uint8 HWC tensor), each in its own size."""
+        return zip(self.pts_seconds.tolist(), self._frames(range(self.num_frames)), strict=True)
 
     def close(self) -> None:  # noqa: B027 - most readers hold nothing open
         """Releases the file; the reader cannot be used afterwards."""
@@ -128,6 +165,20 @@ class VideoReader(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _in_order(rows: Tensor, wanted: Sequence[int]) -> Tensor:
+    """Rows that stand for the wanted frames in increasing order and without duplicates, in the order wanted."""
+    unique = sorted(set(wanted))
+    if unique == list(wanted):
+        return rows
+    row_of = {index: row for row, index in enumerate(unique)}
+    return rows[[row_of[index] for index in wanted]]
+
+
+def _size(shape_HWC: Sequence[int]) -> str:
+    height, width, _ = shape_HWC
+    return f"{width}x{height}"
 
 
 def window(reader: VideoReader, *, first: int, last: int) -> VideoReader:
@@ -211,6 +262,9 @@ class _WindowReader(VideoReader):
             return self._reader._frames(range(start, stop, indices.step))
         return self._reader._frames([self._first + index for index in indices])
 
+    def _frame_name(self, index: int) -> str:
+        return self._reader._frame_name(self._first + index)
+
     def close(self) -> None:
         self._reader.close()
 
@@ -231,4 +285,4 @@ class _ArrayReader(VideoReader):
         )
 
     def _frames(self, indices: Sequence[int]) -> Iterator[Tensor]:
-        return (self._frames_THWC[index] for index in indices)
+        return (self._frames_THWC[index].clone() for index in indices)

@@ -6,7 +6,7 @@ Shapes: T frames, C = 3 channels (RGB), H x W pixels, V views.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -115,9 +115,32 @@ class TrainTransform:
         Raises:
             VideoError: the frames are not uint8 (T, 3, H, W).
         """
-        _check_frames(frames_TCHW)
-        box = multi_scale_box(*frames_TCHW.shape[-2:], scales=self.scales, rng=rng)
-        clip_TCHW = F.resized_crop(frames_TCHW, *box, size=[self.size, self.size], antialias=True)
+        return self.augment(self.one_crop(rng)(frames_TCHW), label, rng)
+
+    def one_crop(self, rng: random.Random) -> Callable[[torch.Tensor], torch.Tensor]:
+        """The first part of a clip's transform, which may be given the frames bit by bit.
+
+        It draws its region when it sees the first frames, and cuts the same from all later ones.
+
+        Args:
+            rng: source of all randomness.
+
+        Returns:
+            A function of uint8 frames (T, 3, H, W) that gives (T, 3, size, size), and raises VideoError if they are
+            something else.
+        """
+        box: Box | None = None
+
+        def crop(frames_TCHW: torch.Tensor) -> torch.Tensor:
+            nonlocal box
+            _check_frames(frames_TCHW)
+            box = box or multi_scale_box(*frames_TCHW.shape[-2:], scales=self.scales, rng=rng)
+            return F.resized_crop(frames_TCHW, *box, size=[self.size, self.size], antialias=True)
+
+        return crop
+
+    def augment(self, clip_TCHW: torch.Tensor, label: int, rng: random.Random) -> tuple[torch.Tensor, int]:
+        """The second part, from the whole cropped clip: flip, RandAugment and colours."""
         mirror = self.mirrors[label]
         if mirror is not None and rng.random() < 0.5:
             clip_TCHW, label = F.horizontal_flip(clip_TCHW), mirror
