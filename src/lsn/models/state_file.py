@@ -109,8 +109,8 @@ def kept_tensor(tensors: Mapping[str, Tensor], name: str, *, dtype: torch.dtype,
 def weights_fingerprint(model: Recognizer) -> str:
     """A hash of the model's name and of every weight.
 
-    It is computed again only if a weight lies elsewhere in memory or PyTorch has counted a change of it; changes through
-    `tensor.data` are not counted.
+    It is computed again only if a weight lies elsewhere in memory or PyTorch has counted a change of it; changes
+    through `tensor.data` are not counted.
     """
     tensors = [*model.parameters(), *model.buffers()]
     if any(tensor.is_inference() for tensor in tensors):  # nobody counts the changes of these
