@@ -120,7 +120,9 @@ def test_weights_with_a_flipped_bit(lsn, copied, clip):
 @pytest.mark.parametrize("device", ["meta", "cpu:99", "xla", " "])
 def test_a_device_that_cannot_compute(lsn, weights, clip, videos, device):
     for command in (("predict", weights, clip), ("evaluate", weights, videos.val), ("stream", weights, clip)):
-        assert f"device '{device}' cannot be used" in lsn(*command, "--device", device).one_error_line()
+        answer = lsn(*command, "--device", device)
+        assert (answer.code, answer.err.count("\n")) == (2, 1)
+        assert f"device '{device}' cannot be used" in answer.err
 
 
 @pytest.mark.parametrize(

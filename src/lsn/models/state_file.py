@@ -36,8 +36,13 @@ def save_state(
         state: of any number of streams.
         model: whose state it is; only the same weights can continue it.
         extra: other tensors to keep with it, by name.
+
+    Raises:
+        WeightsError: it is larger than `load_state` reads.
     """
     tensors = state.tensors() | {f"{_EXTRA}{name}": tensor for name, tensor in (extra or {}).items()}
+    if (num_bytes := sum(tensor.nbytes for tensor in tensors.values())) > MAX_STATE_BYTES // 2:
+        raise WeightsError(f"{path}: a state of {num_bytes:,} bytes is too large for a file; save fewer streams in it")
     about = {
         "format": _FORMAT,
         "format_version": _VERSION,
@@ -102,7 +107,11 @@ def kept_tensor(tensors: Mapping[str, Tensor], name: str, *, dtype: torch.dtype,
 
 
 def weights_fingerprint(model: Recognizer) -> str:
-    """A hash of the model's name and of every weight, computed again only if a weight may have changed."""
+    """A hash of the model's name and of every weight.
+
+    It is computed again only if a weight lies elsewhere in memory or PyTorch has counted a change of it; changes
+    through `tensor.data` are not counted.
+    """
     tensors = [*model.parameters(), *model.buffers()]
     if any(tensor.is_inference() for tensor in tensors):  # nobody counts the changes of these
         return _fingerprint(model)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -56,11 +55,6 @@ class TensorKind:
         """The kind of a tensor."""
         return cls(tensor.dtype, tuple(tensor.shape))
 
-    @property
-    def num_bytes(self) -> int:
-        """Memory of the numbers."""
-        return math.prod(self.shape) * (self.dtype.itemsize if self.dtype else 1)
-
     def __str__(self) -> str:
         return f"{'x'.join(map(str, self.shape)) or 'one'} {str(self.dtype).removeprefix('torch.')}"
 
@@ -102,7 +96,7 @@ def open_tensors(path: str | Path, what: str, *, max_bytes: int | None = None) -
 
     Args:
         path: the file.
-        what: what the file is for, in errors ("weights", "state of a stream").
+        what: what the file is for, in errors ("weights", "the state of a stream").
         max_bytes: the most that a file of this kind can have; None for no limit.
 
     Raises:
@@ -170,9 +164,7 @@ def _check_file(path: Path, what: str, max_bytes: int | None) -> None:
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror}); expected {what}") from None
     if max_bytes is not None and num_bytes > max_bytes:
-        raise WeightsError(
-            f"{path}: {num_bytes:,} bytes, but a {what} has at most {max_bytes:,}; is it the right file?"
-        )
+        raise WeightsError(f"{path}: {num_bytes:,} bytes, but {what} has at most {max_bytes:,}; is it the right file?")
     if num_bytes < 8 or header_bytes > min(MAX_HEADER_BYTES, num_bytes):
         raise WeightsError(f"{path}: not {what}: no safetensors file, or cut off; copy or fetch the file again")
 
