@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -68,18 +69,17 @@ def check_total(num_cases: int, *, folder: Path, make: Make) -> None:
         make(number, below)
         cases.add(_content(below))
         shutil.rmtree(below)
-    assert len(cases) > 0.97 * num_cases, f"only {len(cases)} of {num_cases} cases differ"
+    assert len(cases) > 0.95 * num_cases, f"only {len(cases)} of {num_cases} cases differ"
 
 
-def _content(folder: Path) -> tuple[tuple[str, str, bytes], ...]:
-    """All that is below a folder: names, kinds and content."""
-    found = []
+def _content(folder: Path) -> str:
+    """A hash of all that is below a folder: names, kinds and content."""
+    digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
-        name = str(path.relative_to(folder))
+        about = path.lstat()
+        digest.update(f"{path.relative_to(folder)} {about.st_mode} {about.st_size} ".encode(errors="surrogateescape"))
         if path.is_symlink():
-            found.append((name, "link", bytes(path.readlink())))
-        elif path.is_file() and path.stat().st_size < _LARGE:
-            found.append((name, "file", path.read_bytes()))
-        else:
-            found.append((name, f"{path.stat().st_mode:o} {path.stat().st_size >= _LARGE}", b""))
-    return tuple(found)
+            digest.update(bytes(path.readlink()))
+        elif path.is_file() and about.st_size < _LARGE:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
