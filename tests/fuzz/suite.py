@@ -33,7 +33,7 @@ def check(
     make: Make,
     bounded: Bounded,
     function: Callable[..., object],
-    judge: Callable[[Outcome], str | None] = lambda outcome: None,
+    judge: Callable[[int, Outcome], str | None] = lambda number, outcome: None,
 ) -> None:
     """Runs cases; fails with a list of those that did not end well, whose inputs are kept.
 
@@ -43,7 +43,7 @@ def check(
         make: makes an input.
         bounded: runs the function on it.
         function: takes the input's path.
-        judge: what is wrong with an outcome that is "ok" or "refused"; None if nothing is.
+        judge: what is wrong with the outcome of a case that is "ok" or "refused"; None if nothing is.
     """
     failures = []
     for number in numbers:
@@ -51,7 +51,7 @@ def check(
         below.mkdir()
         path, description = make(number, below)
         outcome = bounded.run(function, path)
-        wrong = judge(outcome) if outcome.kind in ("ok", "refused") else outcome.kind
+        wrong = judge(number, outcome) if outcome.kind in ("ok", "refused") else outcome.kind
         if wrong is None:
             shutil.rmtree(below)
         else:

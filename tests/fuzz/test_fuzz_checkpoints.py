@@ -38,7 +38,7 @@ def test_there_are_200_different_cases(original, tmp_path):
 def test_checkpoints(numbers, original, bounded, tmp_path):
     folder, weights = original
 
-    def judge(outcome: Outcome) -> str | None:
+    def judge(_: int, outcome: Outcome) -> str | None:
         return "resumes to other weights" if outcome.kind == "ok" and outcome.value != weights else None
 
     function = partial(checkpoint_cases.resume, original=folder)
