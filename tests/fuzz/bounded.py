@@ -44,7 +44,10 @@ class Bounded:
     """
 
     def __init__(self, *modules: str) -> None:
-        self.server = WarmServer("bounded", "lsn.training", "lsn.inference.stream.watch", "lsn.cli", *modules)
+        self.server = WarmServer(
+            "bounded", "lsn.training", "lsn.report", "lsn.inference.stream.record", "lsn.cli", *modules
+        )
+        self.server.prepare(_import_the_rest)
         self._folder = Path(tempfile.mkdtemp())
 
     def run(
@@ -91,6 +94,16 @@ class Bounded:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _import_the_rest() -> None:
+    """Does what makes PyTorch import its parts for work without numbers."""
+    from lsn.models import create_model
+    from lsn.models.cost import model_cost
+
+    model = create_model("lsn_test_resnet", num_classes=2, num_frames=2).eval()
+    model.init_state(1, 32, 32)
+    model_cost(model, height=32, width=32)
 
 
 def _call(function: Callable[..., Any], arguments: tuple[Any, ...], growth_bytes: int, result: Path) -> None:

@@ -129,7 +129,11 @@ def _put_code(path: Path, ran: str, number: int) -> str:
             torch.save(saved | {"position": {"epoch": code, "step": number}}, path)
             return "a position that is code"
         case _:
-            torch.save(saved | {"states": saved["states"] | {"model": [code] * number}}, path, _use_new_zipfile_serialization=False)
+            torch.save(
+                saved | {"states": saved["states"] | {"model": [code] * number}},
+                path,
+                _use_new_zipfile_serialization=False,
+            )
             return "weights that are code, in the old format"
 
 

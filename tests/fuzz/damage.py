@@ -82,7 +82,9 @@ def _noise(data: bytes, random: Random, _: bytes) -> bytes:
 
 
 def _truncation(data: bytes, random: Random, _: bytes) -> bytes:
-    return data[: random.choice((random.randrange(len(data)), random.randrange(64), len(data) - 1 - random.randrange(64)))]
+    return data[
+        : random.choice((random.randrange(len(data)), random.randrange(64), len(data) - 1 - random.randrange(64)))
+    ]
 
 
 def _missing_start(data: bytes, random: Random, _: bytes) -> bytes:

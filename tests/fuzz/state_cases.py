@@ -14,7 +14,23 @@ from damage import ODDITIES, damaged, flipped, put_oddity
 NUM_CASES = 100
 _KINDS = ["flip"] * 30 + ["flip in the header"] * 25 + ["damage"] * 12 + ["forged"] * 26 + list(ODDITIES)
 _FPS, _LABELS = 8.0, ("left", "right", "up")
-_ODD_TEXTS = ("", "0", "-1", "1", "31", "33", "1000000", "4000000000", "nan", "x", "²", "1e3", "a" * 5000, "\ud800", "2")
+_ODD_TEXTS = (
+    "",
+    "0",
+    "-1",
+    "1",
+    "31",
+    "33",
+    "1000000",
+    "4000000000",
+    "nan",
+    "x",
+    "²",
+    "1e3",
+    "a" * 5000,
+    "\ud800",
+    "2",
+)
 
 
 def write_original(folder: Path) -> None:
@@ -94,7 +110,10 @@ def _forged(header: dict[str, Any], random: Random) -> tuple[dict[str, Any], str
             what = f"{name} has another name"
         case _:
             other = random.choice([other for other in header if other not in ("__metadata__", name)])
-            tensor["data_offsets"], header[other]["data_offsets"] = header[other]["data_offsets"], tensor["data_offsets"]
+            tensor["data_offsets"], header[other]["data_offsets"] = (
+                header[other]["data_offsets"],
+                tensor["data_offsets"],
+            )
             what = f"{name} and {other} have each other's numbers"
     return header, what
 
@@ -107,10 +126,10 @@ def predictor(weights: Path) -> Any:
     return StreamingPredictor(weights, device="cpu", events=EventRules(enter=0.02, leave=0.01, min_seconds=0))
 
 
-def go_on(state: Path, weights: Path) -> list[dict[str, Any]]:
-    """The answers to the frames that follow on those of the state."""
-    with_state = predictor(weights).open(state=state)
-    return _push(with_state, range(6, 10)) + [with_state.seconds]
+def go_on(state: Path, weights: Path) -> list[Any]:
+    """The answers to the frames that follow on those of the state, and the time that the stream has come to."""
+    stream = predictor(weights).open(state=state)
+    return [*_push(stream, range(6, 10)), stream.seconds]
 
 
 def _push(stream: Any, numbers: range) -> list[Any]:

@@ -29,8 +29,9 @@ ODD_VALUES: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 2, 0.5, -0.0, 3.0, 1e-320, 1e5, 1e308, 10**5, 10**9, 2**31, 2**63, 2**64, -(2**63),
     10**30, "", " ", "0", "-1", "true", "null", "nan", "1e9", "a" * 5000, "naïve ✓ 日本語", "\u202e\u0000\x1b[31m",
     "../../../etc/passwd", "/dev/zero", "=1+1", [], [[]], [None], [1, "a", None], [0] * 1000,
-    Raw('"\\ud800"'), Raw("1" * 400), Raw("1" * 5000), Raw("1e400"), Raw("NaN"), Raw("-Infinity"), Raw("[" * 200 + "]" * 200),
-    Raw("[" * 100_000 + "]" * 100_000), Raw('{"a":' * 5000 + "1" + "}" * 5000), Raw("{}"), Raw('{"": null}'),
+    Raw('"\\ud800"'), Raw("1" * 400), Raw("1" * 5000), Raw("1e400"), Raw("NaN"), Raw("-Infinity"),
+    Raw("[" * 200 + "]" * 200), Raw("[" * 100_000 + "]" * 100_000), Raw('{"a":' * 5000 + "1" + "}" * 5000), Raw("{}"),
+    Raw('{"": null}'),
 )  # fmt: skip
 """What takes the place of a value."""
 
@@ -53,7 +54,9 @@ def as_json(node: Any) -> str:
     return json.dumps(node)
 
 
-def mutated(value: Any, random: Random, *, odd_values: Sequence[Any] = ODD_VALUES, odd_keys: Sequence[str] = ()) -> tuple[str, str]:
+def mutated(
+    value: Any, random: Random, *, odd_values: Sequence[Any] = ODD_VALUES, odd_keys: Sequence[str] = ()
+) -> tuple[str, str]:
     """Plain data, changed in one to three ways, as JSON; and what was changed.
 
     Args:

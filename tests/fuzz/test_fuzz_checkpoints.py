@@ -43,5 +43,10 @@ def test_checkpoints(numbers, original, bounded, tmp_path):
 
     function = partial(checkpoint_cases.resume, original=folder)
     check(
-        numbers, folder=tmp_path, make=partial(make_case, original=folder), bounded=bounded, function=function, judge=judge
+        numbers,
+        folder=tmp_path,
+        make=partial(make_case, original=folder),
+        bounded=bounded,
+        function=function,
+        judge=judge,
     )

@@ -36,9 +36,7 @@ def test_there_are_200_different_cases(original, tmp_path):
 
 @pytest.mark.parametrize("numbers", parts(NUM_CASES), ids=part_name)
 def test_weights_folders(numbers, original, bounded, tmp_path):
-    check(
-        numbers, folder=tmp_path, make=partial(make_case, original=original), bounded=bounded, function=load_and_run
-    )
+    check(numbers, folder=tmp_path, make=partial(make_case, original=original), bounded=bounded, function=load_and_run)
 
 
 def _ask() -> list[str]:

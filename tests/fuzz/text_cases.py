@@ -19,26 +19,30 @@ _KINDS = (
     + ["labels.json"] * 13 + ["labels.txt"] * 12
 )  # fmt: skip
 
+# Aliases of aliases: 10 ** 9 texts.
+_ALIAS_BOMB = "".join(
+    f"{'[' if level == 0 else ', '}&b{level} [{', '.join([f'*b{level - 1}' if level else 'x'] * 10)}]"
+    for level in range(9)
+)
+_ALIAS_BOMB += ", *b8]"
+
 _YAML_VALUES = (
     *ODD_VALUES, Raw("2020-01-01"), Raw("2020-01-01 10:00:00"), Raw("1:30"), Raw("0o17"), Raw("~"), Raw(".nan"),
     Raw(".inf"), Raw("1_000"), Raw("yes"), Raw("!!binary aGk="), Raw("!!set {a, b}"), Raw("&a [*a]"), Raw("*nothing"),
     Raw('!!python/object/apply:os.mkdir ["ran"]'), Raw("!!python/name:os.system"), Raw("{1: 2}"), Raw("!x y"),
-    Raw("[&b [x, x, x, x, x, x, x, x, x], &c [*b, *b, *b, *b, *b, *b, *b, *b, *b], &d [*c, *c, *c, *c, *c, *c, *c, *c, *c], "
-        "&e [*d, *d, *d, *d, *d, *d, *d, *d, *d], &f [*e, *e, *e, *e, *e, *e, *e, *e, *e], "
-        "&g [*f, *f, *f, *f, *f, *f, *f, *f, *f], &h [*g, *g, *g, *g, *g, *g, *g, *g, *g], "
-        "[*h, *h, *h, *h, *h, *h, *h, *h, *h]]"),
+    Raw(_ALIAS_BOMB),
 )  # fmt: skip
 _YAML_LINES = (
-    "model: {name: lsn_resnet50}", "training:\n  epochs: 3", "data: *anchor", "? [1, 2]\n: 3", "<<: {model: 1}", "%YAML 9.9",
-    "--- second document", "...", "\t- tab", "key without colon", "'unfinished", "model:", "a: " * 500, "- item",
-    "model: !!python/object:os.system {}", "\x00", "\u2028", "\x85", "#" * 5000, "[" * 3000, "{" * 3000, "x: &a\n  y: *a", "=: 1",
-    "null: 1", "1: 2", "true: false", "2020-01-01: x", "!!binary aGk=: 1", "\ufeffx: 1",
+    "model: {name: lsn_resnet50}", "training:\n  epochs: 3", "data: *anchor", "? [1, 2]\n: 3", "<<: {model: 1}",
+    "%YAML 9.9", "--- second document", "...", "\t- tab", "key without colon", "'unfinished", "model:", "a: " * 500,
+    "- item", "model: !!python/object:os.system {}", "\x00", "\u2028", "\x85", "#" * 5000, "[" * 3000, "{" * 3000,
+    "x: &a\n  y: *a", "=: 1", "null: 1", "1: 2", "true: false", "2020-01-01: x", "!!binary aGk=: 1", "\ufeffx: 1",
 )  # fmt: skip
 _OVERRIDES = (
-    "training.seed=12345678901234567890123456", "training.epochs=2020-01-01", "=", "a", "a=b", "training=3", "training.epochs=",
-    "training.epochs.x=1", ".=1", "..=1", "training..epochs=1", "training.epochs=[", "training.epochs={a: 1}", "data.train=\x00",
-    "data.train=\ud800", "model.memory_stages=[1, x]", "optim.step_epochs=[1e400]", "training.epochs=" + "9" * 5000,
-    "model.name=" + "[" * 3000, "input.size=&a [*a]",
+    "training.seed=12345678901234567890123456", "training.epochs=2020-01-01", "=", "a", "a=b", "training=3",
+    "training.epochs=", "training.epochs.x=1", ".=1", "..=1", "training..epochs=1", "training.epochs=[",
+    "training.epochs={a: 1}", "data.train=\x00", "data.train=\ud800", "model.memory_stages=[1, x]",
+    "optim.step_epochs=[1e400]", "training.epochs=" + "9" * 5000, "model.name=" + "[" * 3000, "input.size=&a [*a]",
 )  # fmt: skip
 _ROW = {
     "path": "red/1.mp4", "label": "red", "start_seconds": 0.5, "end_seconds": 1.5, "num_frames": 12, "group": "anna",
@@ -50,7 +54,9 @@ def make_case(number: int, folder: Path) -> tuple[Path, str]:
     """A file with something wrong; the same for a number each time. Its ending says what it is to be read as."""
     random, kind = Random(f"texts/{number}"), _KINDS[number]
     if kind in ODDITIES:
-        path = folder / ("recipe.yaml", "clips.csv", "clips.jsonl", "labels.txt", "labels.json", "clips.txt")[number % 6]
+        path = (
+            folder / ("recipe.yaml", "clips.csv", "clips.jsonl", "labels.txt", "labels.json", "clips.txt")[number % 6]
+        )
         put_oddity(kind, path)
         return path, f"{path.name} is a {kind}"
     if kind.startswith("recipe"):
@@ -106,7 +112,9 @@ def _table(kind: str, random: Random) -> tuple[str | bytes, str]:
         cells = lines[number].split(separator)
         odd = random.choice(ODD_VALUES)
         odd = odd.text if isinstance(odd, Raw) else str(odd)
-        odd = random.choice((odd, odd, f'"{odd}', f'"{odd}\n"', "=HYPERLINK(1)", "nan", "-0", "1e999", "٣", "²", "../" * 40 + "x"))
+        odd = random.choice(
+            (odd, odd, f'"{odd}', f'"{odd}\n"', "=HYPERLINK(1)", "nan", "-0", "1e999", "٣", "²", "../" * 40 + "x")
+        )
         cells[random.randrange(len(cells))] = odd
         lines[number] = separator.join(cells)
         what.append(f"line {number + 1} has {odd[:30]!r}")
@@ -118,7 +126,11 @@ def _labels(suffix: str, random: Random) -> tuple[str | bytes, str]:
         if random.random() < 0.5:
             return damaged("\n".join(_LABELS * 3).encode(), random, other=b"\xff\xfe\x00" * 30)
         odd = random.choice(ODD_VALUES)
-        lines = [*_LABELS, odd.text if isinstance(odd, Raw) else str(odd), random.choice(("red", " red", "", "\u2028", "x\x00y"))]
+        lines = [
+            *_LABELS,
+            odd.text if isinstance(odd, Raw) else str(odd),
+            random.choice(("red", " red", "", "\u2028", "x\x00y")),
+        ]
         random.shuffle(lines)
         return "\n".join(lines), f"{lines}"
     plain = random.choice((list(_LABELS), {label: str(number) for number, label in enumerate(_LABELS)}))

@@ -136,9 +136,7 @@ def _serve(connection: Connection) -> int:
             connection.send((True, answer))
 
 
-def _child(
-    function: Callable[..., int | None], arguments: Sequence[Any], stdout: str, stderr: str, folder: str
-) -> int:
+def _child(function: Callable[..., int | None], arguments: Sequence[Any], stdout: str, stderr: str, folder: str) -> int:
     os.setsid()
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_DFL)

@@ -36,7 +36,15 @@ def write_original(folder: Path) -> None:
     from lsn.models.weights import FrameRates, save_weights
 
     torch.manual_seed(0)
-    options = {"memory_stages": (2, 3), "dropout": 0.5, "order": 2, "steps": 2, "rank": 4, "kernel_size": 3, "reduction": 4}
+    options = {
+        "memory_stages": (2, 3),
+        "dropout": 0.5,
+        "order": 2,
+        "steps": 2,
+        "rank": 4,
+        "kernel_size": 3,
+        "reduction": 4,
+    }
     model = create_model("lsn_test_resnet", num_classes=len(LABELS), num_frames=2, **options)
     save_weights(
         folder,
