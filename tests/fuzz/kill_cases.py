@@ -1,0 +1,99 @@
+"""Commands that are stopped in the middle, what they work on, and what they leave behind."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+LABELS = ("left", "right", "up")
+FPS, NUM_ANSWERS = 8, 120
+NUM_VIDEOS, NUM_FRAMES = 12, 40
+STEPS_AN_EPOCH, EPOCHS = 3, 2
+
+TRAIN = ("train", "recipe.yaml", "--out", "run")
+STREAM = (
+    *("stream", "weights", "long.mp4", "--json", "--record", "seen.mp4", "--save-state", "state.safetensors"),
+    *("--events", "events.jsonl", "--enter", "0.4", "--leave", "0.35", "--min-seconds", "0", "--device", "cpu"),
+)
+EXTRACT = ("data", "extract-frames", "clips.csv", "--out", "out", "--workers", "2")
+
+
+def lsn(arguments: tuple[str, ...]) -> int:
+    """Runs a command in this process."""
+    from lsn.cli import main
+
+    return main(arguments)
+
+
+def write_inputs(folder: Path) -> None:
+    """What the commands above read, and a run of the first that was not stopped."""
+    import torch
+
+    from lsn.config import InputConfig
+    from lsn.models import create_model
+    from lsn.models.weights import FrameRates, save_weights
+
+    torch.manual_seed(0)
+    model = create_model("lsn_test_resnet", num_classes=len(LABELS), num_frames=2)
+    with torch.no_grad():
+        for name, parameter in model.memory.named_parameters():
+            if parameter.ndim == 1 and name.endswith("weight"):
+                parameter.fill_(0.5)
+        model.get_classifier().weight.mul_(30)
+    rates, input = FrameRates(FPS, FPS, FPS), InputConfig(size=32, short_side=32)
+    save_weights(folder / "weights", model, labels=LABELS, input=input, metrics={}, frame_rates=rates)
+    _video(folder / "long.mp4", NUM_ANSWERS)
+    for split, num_videos, num_frames in (("train", 6, 3), ("val", 2, 3), ("clips", NUM_VIDEOS, NUM_FRAMES)):
+        (folder / split).mkdir()
+        rows = ["path,label"]
+        for number in range(num_videos):
+            _video(folder / split / f"{number}.mp4", num_frames)
+            rows.append(f"{split}/{number}.mp4,{'ab'[number % 2]}")
+        (folder / f"{split}.csv").write_text("\n".join(rows) + "\n")
+    recipe = {
+        "model": {"name": "lsn_test_resnet", "num_frames": 2, "memory_stages": [3]},
+        "data": {"train": "train.csv", "val": "val.csv", "num_workers": 0},
+        "input": {"size": 32, "short_side": 32},
+        "optim": {"learning_rate": 0.01, "warmup_epochs": 0.0},
+        "training": {"epochs": EPOCHS, "batch_size": 2, "device": "cpu", "checkpoint_every": 1},
+    }
+    (folder / "recipe.yaml").write_text(json.dumps(recipe))
+
+
+def _video(path: Path, num_frames: int) -> None:
+    import torch
+
+    from lsn.video import write_video
+
+    generator = torch.Generator().manual_seed(len(path.name) + num_frames)
+    coarse = torch.randint(0, 256, (num_frames, 3, 4, 4), generator=generator, dtype=torch.uint8)
+    frames = torch.nn.functional.interpolate(coarse, size=(40, 40), mode="nearest")
+    write_video(path, frames.permute(0, 2, 3, 1).contiguous(), fps=FPS)
+
+
+def checkpoint_step(run: Path) -> int:
+    """How many steps of a run its checkpoint holds."""
+    import torch
+
+    return torch.load(run / "checkpoint.pt", weights_only=True)["position"]["step"]
+
+
+def go_on(folder: Path, after_seconds: float) -> list[dict[str, Any]]:
+    """The answers of a stream that is restored from its saved state, to two frames more."""
+    import torch
+
+    from lsn.inference.stream import EventRules, StreamingPredictor
+
+    events = EventRules(enter=0.4, leave=0.35, min_seconds=0)
+    predictor = StreamingPredictor(folder / "weights", device="cpu", events=events)
+    stream = predictor.open(state=folder / "state.safetensors")
+    frame = torch.zeros(40, 40, 3, dtype=torch.uint8)
+    pushed = [answer for t in (1, 2) for answer in stream.push(after_seconds + t / FPS, frame)]
+    return [answer.to_dict() for answer in pushed]
+
+
+def weights_hash(run: Path) -> str:
+    """A hash of the weights of a run."""
+    return hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest()

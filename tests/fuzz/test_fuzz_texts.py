@@ -1,0 +1,17 @@
+"""200 recipes, manifests and lists of labels that are wrong: a sound object, or an error of LSN."""
+
+import pytest
+from suite import check, check_total, part_name, parts
+from text_cases import NUM_CASES, make_case, read
+
+pytestmark = pytest.mark.slow
+
+
+def test_there_are_200_different_cases(tmp_path):
+    assert NUM_CASES == 200
+    check_total(NUM_CASES, folder=tmp_path, make=make_case)
+
+
+@pytest.mark.parametrize("numbers", parts(NUM_CASES), ids=part_name)
+def test_texts(numbers, bounded, tmp_path):
+    check(numbers, folder=tmp_path, make=make_case, bounded=bounded, function=read)
