@@ -79,6 +79,24 @@ def test_an_evaluation_does_not_replace_its_manifest(lsn, mine, videos):
     assert (mine / "predictions.csv").read_text() == text
 
 
+def test_a_training_does_not_replace_its_manifest(lsn, mine, videos, tiny_run):
+    text = videos.train.read_text()
+    (mine / "predictions.csv").write_text(text)
+    settings = (*tiny_run, f"data.train={mine / 'predictions.csv'}", f"data.root={videos.train.parent}")
+    line = lsn("train", "demo", *settings, "--out", mine).one_error_line()
+    assert "predictions.csv: would be written over" in line
+    assert (mine / "predictions.csv").read_text() == text
+
+
+@pytest.mark.parametrize("option", ["--record", "--save-state", "--events"])
+@pytest.mark.parametrize("name", ["clip.mp4", "soft.mp4", "hard.mp4", "run/model.safetensors"])
+def test_stream_does_not_write_over_what_it_reads(lsn, mine, option, name):
+    before = (mine / name).read_bytes()
+    line = lsn("stream", mine / "run", mine / "clip.mp4", "--fps", 8, option, mine / name).one_error_line()
+    assert "would be written over" in line
+    assert (mine / name).read_bytes() == before
+
+
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202egnp"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +14,7 @@ from lsn.cli.console import bar, error_line, output, percent
 from lsn.cli.views import Average, Crops, chosen_views, run_config, weights_files
 from lsn.errors import ConfigError, VideoError
 from lsn.files import check_outputs
+from lsn.parsing import to_json
 
 if TYPE_CHECKING:
     from lsn.inference.predictor import Prediction
@@ -86,10 +86,10 @@ def predict(
             logger.debug("where it failed", exc_info=True)
             error_line(str(error))
             if json_:
-                print(json.dumps({"video": video, "error": str(error)}, ensure_ascii=False))
+                print(to_json({"video": video, "error": str(error)}))
             continue
         if json_:
-            print(json.dumps(prediction.to_dict(), ensure_ascii=False), flush=True)
+            print(to_json(prediction.to_dict()), flush=True)
         else:
             print_prediction(prediction, video, top)
     if annotate is not None and not num_failed and not json_:

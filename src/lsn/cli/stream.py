@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,8 +13,10 @@ from lsn.cli.console import error_line, output
 from lsn.cli.live import LineView, LiveView, View, counts_text, event_text
 from lsn.cli.signals import first_signal_asks
 from lsn.cli.streaming import StreamOptions, event_line, named_sources, streaming_predictor
+from lsn.cli.views import weights_files
 from lsn.errors import ConfigError
 from lsn.files import check_outputs
+from lsn.parsing import to_json
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -81,7 +82,7 @@ def stream(
     for option, path in (("--record", record), ("--state", state), ("--save-state", save_state)):
         if path is not None and len(named) > 1:
             raise ConfigError(f"{option} is for one source; got {len(named)}")
-    check_outputs((record, events, save_state), named.values())
+    check_outputs((record, events, save_state), [*named.values(), *weights_files(weights)])
     check_outputs((record, events), (state,))  # a state may take the place of the one before
     options = options or StreamOptions()
     predictor, remarks = streaming_predictor(weights, options, capacity=len(named))
@@ -164,7 +165,7 @@ class _Teller:
         elif told.error is not None:
             error_line(str(told.error))
         if self._view is None:
-            print(json.dumps(told.to_dict(), ensure_ascii=False), flush=True)
+            print(to_json(told.to_dict()), flush=True)
             return
         for event in told.events:
             self._view.say(event_text(told.stream, event))

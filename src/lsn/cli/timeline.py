@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from lsn.cli.console import columns, output, percent
 from lsn.cli.progress import counting_progress
 from lsn.cli.streaming import StreamOptions, event_line, streaming_predictor
+from lsn.cli.views import weights_files
 from lsn.files import check_outputs, write_text
 
 EVENTS_NAME, PICTURE_NAME, VIDEO_NAME = "events.jsonl", "timeline.png", "annotated.mp4"
@@ -38,7 +39,7 @@ def timeline(
     """
     options = options or StreamOptions()
     folder = out or Path(f"{video.stem}-timeline")
-    check_outputs([folder / name for name in (EVENTS_NAME, PICTURE_NAME, VIDEO_NAME)], [video])
+    check_outputs([folder / name for name in (EVENTS_NAME, PICTURE_NAME, VIDEO_NAME)], [video, *weights_files(weights)])
     predictor, remarks = streaming_predictor(weights, options)
     from lsn.inference.annotate import write_track_video
     from lsn.inference.stream.timeline import make_timeline

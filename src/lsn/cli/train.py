@@ -12,6 +12,7 @@ from lsn.cli.progress import duration, training_progress
 from lsn.cli.signals import first_signal_asks
 from lsn.config import RunConfig, load_config
 from lsn.errors import TrainingStopped
+from lsn.files import check_outputs
 from lsn.recipes import find_recipe
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ def train_and_report(
     from lsn.report import write_report
     from lsn.training import train as run_training
 
+    given = [path for path in (config.data.train, config.data.val, config.data.labels) if path and Path(path).is_file()]
+    check_outputs([folder / "predictions.csv"], given)  # the rest of a run that is there is never overwritten
     request = _StopRequest()
     with first_signal_asks(request.ask) as raise_if_stopped:
         try:

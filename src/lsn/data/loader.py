@@ -70,9 +70,11 @@ class ClipLoader(DataLoader[Sample]):
         num_workers: int,
         pin_memory: bool,
     ) -> None:
+        batches = _cut(indices, batch_size)
+        num_workers = min(num_workers, len(batches))  # more would have nothing to do
         super().__init__(
             dataset,
-            batch_sampler=_cut(indices, batch_size),
+            batch_sampler=batches,
             num_workers=num_workers,
             pin_memory=pin_memory,
             collate_fn=collate,
