@@ -49,7 +49,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             partial.replace(path)
         except BaseException as error:
             partial.unlink(missing_ok=True)
-            if isinstance(error, OSError) and error.errno and error.filename is None:  # a full disk is reported without the file
+            if isinstance(error, OSError) and error.errno and error.filename is None:  # a full disk names no file
                 error.filename = str(path)
             raise
 
