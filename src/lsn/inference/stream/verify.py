@@ -112,18 +112,18 @@ def verify(
 def _clip(loaded: LoadedModel, video: str | Path | None, num_frames: int) -> Tensor:
     """Neighbouring frames as the model sees them, uint8 TCHW."""
     size, short_side = loaded.input.size, loaded.input.short_side
+    transform = TestTransform(size=size, short_side=short_side, num_crops=1)
     if video is None:
         generator = torch.Generator().manual_seed(SEED)
         coarse = torch.randint(0, 256, (num_frames, 3, 8, 8), generator=generator, dtype=torch.uint8).float()
-        frames_TCHW = torch.nn.functional.interpolate(coarse, size=(short_side, short_side), mode="bilinear").byte()
-    else:
-        with open_source(video) as reader:
-            if reader.num_frames < num_frames:
-                raise VideoError(
-                    f"{video}: {reader.num_frames} frames; {num_frames} are needed: take a longer video, or fewer"
-                )
-            frames_TCHW = reader.frames_at(range(num_frames)).frames_THWC.permute(0, 3, 1, 2)
-    return TestTransform(size=size, short_side=short_side, num_crops=1)(frames_TCHW)[0]
+        noise_TCHW = torch.nn.functional.interpolate(coarse, size=(short_side, short_side), mode="bilinear").byte()
+        return transform(noise_TCHW)[0]
+    with open_source(video) as reader:
+        if reader.num_frames < num_frames:
+            raise VideoError(
+                f"{video}: {reader.num_frames} frames; {num_frames} are needed: take a longer video, or fewer"
+            )
+        return reader.transformed_at(range(num_frames), lambda frames: transform(frames.permute(0, 3, 1, 2))[0])
 
 
 def _in_chunks(model: Recognizer, clip_TCHW: Tensor, sizes: list[int]) -> Tensor:
