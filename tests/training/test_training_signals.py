@@ -31,7 +31,8 @@ class Training:
     """`lsn train` of 3 epochs of 8 steps, in a session of its own which is killed in the end."""
 
     def __init__(self, recipe: Path, out: Path, *flags: str, start: list[str] | None = None) -> None:
-        self.out = out
+        self.metrics = out / "metrics.jsonl"
+        self.earlier = self.metrics.stat().st_ino if self.metrics.exists() else None
         self.process = subprocess.Popen(
             [sys.executable, *(start or ["-c", COMMAND]), "train", str(recipe), "--out", str(out), *flags],
             env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -51,10 +52,16 @@ class Training:
 
     def wait_for(self, number: int) -> None:
         """Waits until so many lines of metrics are written, or the end."""
-        path, deadline = self.out / "metrics.jsonl", time.monotonic() + 200
-        while self.process.poll() is None and not (path.exists() and len(path.read_text().splitlines()) >= number):
+        deadline = time.monotonic() + 200
+        while number > 0 and self.process.poll() is None and self.num_lines() < number:
             assert time.monotonic() < deadline
             time.sleep(0.005)
+
+    def num_lines(self) -> int:
+        """Lines of metrics; 0 as long as the file is that of an earlier part, which a resumed run replaces."""
+        if not self.metrics.exists() or self.metrics.stat().st_ino == self.earlier:
+            return 0
+        return len(self.metrics.read_text().splitlines())
 
     def end(self) -> tuple[int, str, str]:
         out, err = self.process.communicate(timeout=200)
@@ -137,13 +144,13 @@ def test_a_signal_at_any_moment_costs_nothing(experiment, tmp_path, signum):
             assert code == -signal.SIGKILL, where
             continue
         if code == -signum:  # before the command has begun
-            assert not begun
+            assert moment == 0
             continue
         assert (code, out) == (128 + signum, ""), where
         *_, before, last = ["", *err.splitlines()]
         assert last == "lsn: interrupted", where
         assert "Traceback" not in err, where
-        if (tmp_path / "run").exists():
+        if moment > 0:
             assert before == f"lsn: {tmp_path / 'run'}: the same command with --resume continues it", where
             done = [line["step"] for line in metrics_of(tmp_path / "run")]
             assert step_of(tmp_path / "run") >= max(done, default=0), where  # no step is lost
