@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 LABELS = ("left", "right", "up")
-FPS, NUM_ANSWERS = 8, 120
+FPS, NUM_ANSWERS = 8, 80
 NUM_VIDEOS, NUM_FRAMES = 12, 40
 STEPS_AN_EPOCH, EPOCHS = 3, 2
 
