@@ -202,6 +202,24 @@ def _is_inside(path: Path, folder: Path) -> bool:
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
+# Unlike pathlib's, these take any name, also one that is too long or has a NUL in it: nothing is called so.
+
+
+def exists(path: str | Path) -> bool:
+    """Whether there is a file, a folder or anything else of this name."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether there is a regular file of this name."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether there is a folder of this name."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 def read_bytes(path: str | Path, what: str, *, error: type[LSNError], max_bytes: int = MAX_TEXT_BYTES) -> bytes:
     """The content of a regular file, which must not be larger than a file of its kind can be.
 

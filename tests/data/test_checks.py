@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lsn.config import DataConfig
-from lsn.data import Clip, Manifest, check_manifest, check_manifests, check_splits, load_splits, raise_on_errors
+from lsn.data import (
+    Clip,
+    Manifest,
+    check_manifest,
+    check_manifests,
+    check_splits,
+    load_splits,
+    raise_on_errors,
+    read_manifest,
+)
 from lsn.errors import DataError
 
 
@@ -277,3 +286,10 @@ def test_train_without_a_usable_row_names_the_rows(tmp_path):
 def test_train_not_set():
     with pytest.raises(DataError, match=r"data\.train is not set"):
         load_splits(DataConfig(), seed=0)
+
+
+def test_a_name_that_is_too_long_for_any_file_is_missing(tmp_path):
+    path = tmp_path / "train.csv"
+    path.write_text(f"path,label\n{'a' * 300}.mp4,jump\n", encoding="utf-8")
+    (problem,) = check_manifest(read_manifest(path))
+    assert "1 of 1 files are missing" in problem.message

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from lsn.errors import ConfigError
+from lsn.errors import ConfigError, DataError
 from lsn.training.tracking import Tracker
 
 
@@ -34,6 +34,20 @@ def test_resuming_drops_what_lies_beyond_the_checkpoint(tmp_path):
 
     assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3, 4]
     assert lines(tmp_path)[-1]["again"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b"\xf0\n", b"{\n", b"{}\n", b"[]\n", b'{"kind": "val", "step": "2"}\n', b'{"kind": "unreadable", "step": 2}\n'],
+)
+def test_damaged_metrics_are_an_error_that_names_the_line_or_the_file(tmp_path, damage):
+    Tracker(tmp_path, step=0, validated=True, tensorboard=False).log("train", epoch=1, step=1)
+    with (tmp_path / "metrics.jsonl").open("ab") as file:
+        file.write(damage)
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    with pytest.raises(DataError, match=r"metrics\.jsonl line 2: not"):
+        Tracker(tmp_path, step=3, validated=True, tensorboard=False)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
 
 
 def test_a_validation_that_is_to_be_repeated_is_dropped(tmp_path):

@@ -1,5 +1,6 @@
 """Folders of images. torchvision is the other decoder."""
 
+import os
 import re
 import warnings
 
@@ -156,3 +157,21 @@ def test_images_of_two_sizes(tmp_path):
     assert "img_00003.jpg is 30x24, the first one 32x24" in refusal(folder)
     with open_video(folder) as reader:
         assert [tuple(frame.shape) for _, frame in reader] == [(24, 32, 3)] * 3 + [(24, 30, 3)]
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_frame_that_is_no_regular_file_is_not_waited_for(tmp_path, number):
+    for name in (1, 2):
+        Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / f"{name}.png")
+    (tmp_path / f"{number}.png").unlink()
+    os.mkfifo(tmp_path / f"{number}.png")
+    with pytest.raises(VideoError, match=rf"{number}\.png: is no regular file but a device or a pipe"):
+        open_video(tmp_path).frames_at([0, 1])
+
+
+def test_a_frame_of_many_gigabytes_is_not_read(tmp_path):
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "1.png")
+    with (tmp_path / "2.png").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(VideoError, match=r"2\.png: 1,099,511,627,776 bytes, but a frame has at most"):
+        open_video(tmp_path).frames_at([1])

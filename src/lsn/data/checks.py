@@ -12,6 +12,7 @@ from lsn.data.overlap import Windows
 from lsn.data.probe import probe
 from lsn.data.text import listing, suggestions
 from lsn.errors import shown
+from lsn.files import exists, is_folder
 from lsn.parsing import is_unicode
 
 
@@ -38,7 +39,7 @@ def check_manifest(manifest: Manifest, *, decode: bool = False) -> list[Problem]
     problems = label_problems(manifest) + _missing_files(manifest) + _duplicates(manifest)
     if decode:
         # A missing file is already reported, and counted once for all of them.
-        clips = tuple(clip for clip in manifest.clips if Path(clip.path).exists())
+        clips = tuple(clip for clip in manifest.clips if exists(clip.path))
         results = probe(Manifest(manifest.source, manifest.labels, clips), decode=True)
         problems += [Problem("error", found.error, manifest.where(found.clip)) for found in results if found.error]
     return problems
@@ -77,7 +78,7 @@ def _missing_files(manifest: Manifest) -> list[Problem]:
     def is_missing(clip: Clip) -> bool:
         # Listing each folder once spares a network file system one question a file.
         folder, name = os.path.split(clip.path)
-        return name not in names_in(folder) and not Path(clip.path).exists()
+        return name not in names_in(folder) and not exists(clip.path)
 
     missing = [clip for clip in manifest.clips if is_missing(clip)]
     if not missing:
@@ -93,7 +94,7 @@ def _missing_hint(clip: Clip) -> str:
         return "write the folders of the path with / instead of \\"
     if not is_unicode(clip.path):
         return "the manifest is not UTF-8, unless the name of the file is not; save it as UTF-8"
-    same_stem = [p for p in path.parent.glob("*") if p.stem == path.stem] if path.parent.is_dir() else []
+    same_stem = [p for p in path.parent.glob("*") if p.stem == path.stem] if is_folder(path.parent) else []
     if same_stem:
         return f"did you mean {sorted(same_stem)[0].name!r}?"
     return "relative paths start from the manifest's folder, or from data.root"

@@ -17,7 +17,7 @@ from lsn.data.extraction_record import ExtractionRecord, folder_of, read_record
 from lsn.data.windows import frame_range
 from lsn.data.workers import map_in_processes
 from lsn.errors import DataError, VideoError, shown
-from lsn.files import check_outputs, csv_rows, read_text, remove_leftovers, write_csv
+from lsn.files import check_outputs, csv_rows, is_folder, read_text, remove_leftovers, write_csv
 from lsn.video import VideoReader
 from lsn.video.extract import check_extraction, extract_frames, open_for_extraction
 from lsn.video.frames_reader import numbered_files
@@ -184,7 +184,7 @@ def _clips_by_video(manifests: Sequence[Manifest]) -> dict[str, dict[_Key, tuple
     clips_of: dict[str, dict[_Key, tuple[str, Clip]]] = {}
     for manifest in manifests:
         for clip in manifest.clips:
-            if Path(clip.path).is_dir():
+            if is_folder(clip.path):
                 raise DataError(f"{manifest.where(clip)}: {clip.path} is a folder of frames already; give video files")
             clips_of.setdefault(_absolute(clip), {}).setdefault(_key(clip), (manifest.where(clip), clip))
     return clips_of

@@ -12,6 +12,7 @@ from lsn.data.folders import VIDEO_SUFFIXES, parse_folder
 from lsn.data.formats import Parsed, parse_csv, parse_json_lines, parse_tsn_list
 from lsn.data.labels import check_labels, read_labels
 from lsn.errors import DataError
+from lsn.files import exists, is_folder
 
 Labels = Sequence[str] | str | Path
 
@@ -71,15 +72,15 @@ def _parse(path: Path, root: str, labels: tuple[str, ...] | None, group_column: 
         return parse_csv(path, root=root, group_column=group_column)
     if suffix == ".jsonl":
         return parse_json_lines(path, root=root, group_column=group_column)
-    if group_column and (path.is_dir() or suffix == ".txt"):
+    if group_column and (is_folder(path) or suffix == ".txt"):
         raise DataError(f"{path}: only .csv and .jsonl have columns, so group_column={group_column!r} cannot be used")
-    if path.is_dir():
+    if is_folder(path):
         return parse_folder(path)
     if suffix == ".txt":
         if labels is None:
             raise DataError(f"{path}: a TSN list has label numbers only; set data.labels to a file with their names")
         return parse_tsn_list(path, root=root, labels=labels)
-    if not path.exists():
+    if not exists(path):
         raise DataError(f"{path}: no such manifest or folder; relative paths start from {Path.cwd()}")
     what = "this is a video" if suffix in VIDEO_SUFFIXES else f"cannot tell the format from {suffix or 'no ending'!r}"
     raise DataError(f"{path}: {what}; a manifest is a .csv, a .jsonl, a .txt (TSN list) or a folder of class folders")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lsn.errors import VideoError
+from lsn.files import is_file
 from lsn.video import VideoReader, array_reader, open_video
 
 Video = str | Path | bytes | np.ndarray | Tensor
@@ -41,7 +42,7 @@ def open_source(
     if fps is None:
         # Small videos gain nothing from a second thread, large ones decode up to 1.2 times as fast.
         return open_video(video, reader=reader, num_threads=torch.get_num_threads())
-    if isinstance(video, bytes) or Path(video).is_file():
+    if isinstance(video, bytes) or is_file(video):
         what = "the bytes of a file" if isinstance(video, bytes) else str(video)
         raise VideoError(f"{what}: fps={fps} given, but video files know their own times; leave it out")
     return open_video(video, reader=reader, frames_fps=fps)

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from lsn.errors import WeightsError, shown
+from lsn.files import is_file
 from lsn.models.factory import create_model
 from lsn.models.recognizer import Recognizer
 from lsn.models.shift import residual_convs
@@ -118,7 +119,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
         WeightsError: the file is missing, broken, holds something else than tensors and plain data, or no tensors.
     """
     path = Path(path)
-    if not path.is_file():
+    if not is_file(path):
         raise WeightsError(f"{path}: no such checkpoint file; relative paths start from {Path.cwd()}")
     if path.suffix == ".safetensors":
         with open_tensors(path, "a checkpoint") as file:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from lsn.errors import WeightsError, shown
-from lsn.files import atomic_path
+from lsn.files import atomic_path, is_file
 
 MAX_HEADER_BYTES = 16 << 20
 """The header of a network of a thousand tensors has 0.1 MB."""
@@ -155,17 +154,17 @@ def _fits(kind: TensorKind, expected: TensorKind) -> bool:
 
 
 def _check_file(path: Path, what: str, max_bytes: int | None) -> None:
-    if not os.path.isfile(path):  # noqa: PTH113 - takes any name, also one that no file can have
+    if not is_file(path):
         raise WeightsError(f"{path}: no such file; expected {what} as .safetensors")
     try:
         num_bytes = path.stat().st_size
         with path.open("rb") as file:
-            header_bytes = int.from_bytes(file.read(8), "little")
+            header_bytes, start = int.from_bytes(file.read(8), "little"), file.read(1)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror}); expected {what}") from None
     if max_bytes is not None and num_bytes > max_bytes:
         raise WeightsError(f"{path}: {num_bytes:,} bytes, but {what} has at most {max_bytes:,}; is it the right file?")
-    if num_bytes < 8 or header_bytes > min(MAX_HEADER_BYTES, num_bytes):
+    if start != b"{" or header_bytes > min(MAX_HEADER_BYTES, num_bytes):
         raise WeightsError(f"{path}: not {what}: no safetensors file, or cut off; copy or fetch the file again")
 
 

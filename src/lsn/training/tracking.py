@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from lsn.errors import ConfigError
-from lsn.files import write_text
+from lsn.errors import ConfigError, DataError
+from lsn.files import read_text, write_text
 from lsn.inference.metrics import Metrics
+from lsn.parsing import parse_json
 
 METRICS_NAME = "metrics.jsonl"
 
@@ -66,6 +67,7 @@ class Tracker:
 
     Raises:
         ConfigError: TensorBoard is asked for and not installed.
+        DataError: the metrics of the run that is resumed are damaged.
     """
 
     def __init__(self, out: Path, *, step: int, validated: bool, tensorboard: bool) -> None:
@@ -105,8 +107,22 @@ class Tracker:
     def _read(self) -> list[dict[str, Any]]:
         if not self.path.exists():
             return []
-        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith("\n")]  # a killed run may leave half a line
+        # A killed run may leave half a line at the end.
+        whole, _, _ = read_text(self.path, "file of metrics", error=DataError).rpartition("\n")
+        return [self._parse(number, line) for number, line in enumerate(whole.splitlines(), start=1)]
+
+    def _parse(self, number: int, line: str) -> dict[str, Any]:
+        try:
+            found = parse_json(line)
+            is_ours = isinstance(found["step"], int) and isinstance(found["kind"], str)
+            if is_ours and (found["kind"] != "unreadable" or isinstance(found["path"], str)):
+                return found
+        except (ValueError, KeyError, TypeError):
+            pass
+        raise DataError(
+            f"{self.path} line {number}: not a line of metrics, so the file is damaged; restore it from a copy, or "
+            "remove the line"
+        )
 
 
 def require_tensorboard() -> type[Any]:

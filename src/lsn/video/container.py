@@ -12,6 +12,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from lsn.errors import VideoError
+from lsn.files import exists, is_file
 from lsn.video.limits import CONTAINERS, MAX_PIXELS_VARIABLE, check_pixels, decoder_options, max_pixels
 
 Source = str | Path | bytes
@@ -33,10 +34,10 @@ def check_source(source: Source) -> None:
         size = len(source)
     else:
         path = Path(source)
-        if not path.exists():
+        if not exists(path):
             way_out = "check the spelling" if path.is_absolute() else f"relative paths start from {Path.cwd()}"
             raise VideoError(f"{name}: no such file; {way_out}")
-        if not path.is_file():
+        if not is_file(path):
             raise VideoError(f"{name}: not a file; expected a video file or a folder of frames")
         try:
             with path.open("rb"):

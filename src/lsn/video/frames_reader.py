@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from lsn.errors import ConfigError, VideoError
+from lsn.files import read_bytes
 from lsn.video.limits import check_pixels
 from lsn.video.reader import VideoInfo, VideoReader, check_fps
 
@@ -23,6 +24,7 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 """Endings of the images that a folder of frames is read from, in lower case."""
 
 _JPEG = b"\xff\xd8\xff"  # how one starts
+_MAX_IMAGE_BYTES = 1 << 29  # more than the largest frames have without any compression
 _NAMED = 5  # missing frames that an error names
 
 
@@ -64,14 +66,15 @@ class FramesReader(VideoReader):
 
     def _size(self) -> tuple[int, int]:
         """Width and height of the first image, which its header tells."""
-        with _naming_broken(self._files[0]), Image.open(self._files[0]) as image:
-            check_pixels(*image.size, str(self._files[0]))
+        path = self._files[0]
+        with _naming_broken(path), Image.open(io.BytesIO(_image_bytes(path))) as image:
+            check_pixels(*image.size, str(path))
             return image.size
 
     def _read(self, index: int) -> Tensor:
         path = self._files[index]
         with _naming_broken(path):
-            data = path.read_bytes()
+            data = _image_bytes(path)
             if data.startswith(_JPEG):
                 height, width, _, _ = simplejpeg.decode_jpeg_header(data)
                 check_pixels(width, height, str(path))
@@ -79,6 +82,10 @@ class FramesReader(VideoReader):
             with Image.open(io.BytesIO(data)) as image:
                 check_pixels(*image.size, str(path))
                 return torch.from_numpy(np.array(image.convert("RGB")))
+
+
+def _image_bytes(path: Path) -> bytes:
+    return read_bytes(path, "frame", error=VideoError, max_bytes=_MAX_IMAGE_BYTES)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from lsn.errors import ConfigError
+from lsn.files import is_folder
 from lsn.video.capture import CaptureSource
 from lsn.video.clock import check_above_zero
 from lsn.video.container import source_name
@@ -76,7 +77,7 @@ def open_live(
         _refuse_fps(fps, source.name)
         return source
     if isinstance(source, str | Path | bytes):
-        if isinstance(source, bytes) or not Path(source).is_dir():
+        if isinstance(source, bytes) or not is_folder(source):
             _refuse_fps(fps, source_name(source))
         frames_fps = _FOLDER_FPS if fps is None else fps
         return ReaderSource(open_video(source, reader=reader, num_threads=num_threads, frames_fps=frames_fps))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 from lsn.errors import ConfigError, VideoError, did_you_mean
+from lsn.files import is_folder
 from lsn.video.container import Source, check_source, source_name
 from lsn.video.frames_reader import FramesReader
 from lsn.video.pyav_reader import PyAVReader
@@ -41,7 +41,7 @@ def open_video(
         raise ConfigError(f"unknown video reader {reader!r}; {did_you_mean(reader, _READERS)}")
     if num_threads < 1:
         raise ConfigError(f"{num_threads} decoding threads; it must be at least 1")
-    if not isinstance(source, bytes) and Path(source).is_dir():
+    if not isinstance(source, bytes) and is_folder(source):
         return FramesReader(source, frame_pattern=frame_pattern, fps=frames_fps)
     check_source(source)
     if frame_pattern is not None:
