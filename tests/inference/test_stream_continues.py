@@ -255,7 +255,7 @@ def test_a_state_without_what_it_should_hold_is_refused(predictor, tmp_path, mon
     monkeypatch.setattr(type(stream), "_tensors", lambda self: {f"{self._settings}/other": FRAMES[0]})
     stream.save(tmp_path / "other")
     stream.close()
-    with pytest.raises(WeightsError, match="other: not the state of a stream that this LSN reads"):
+    with pytest.raises(WeightsError, match="other: a damaged state of a stream"):
         predictor.open(state=tmp_path / "other")
     assert predictor.pool.num_streams == 0
 
