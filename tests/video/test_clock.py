@@ -188,3 +188,8 @@ def test_numbers_that_make_no_clock(wrong):
         FrameClock(wrong)
     with pytest.raises(ConfigError, match=r"longest_hold_seconds is .*finite number above 0"):
         FrameClock(25.0, longest_hold_seconds=wrong)
+
+
+def test_more_ticks_than_any_camera_has_frames_make_no_clock():
+    with pytest.raises(ConfigError, match=r"fps is 1000000000\.0; it must be at most 1000"):
+        FrameClock(1e9)

@@ -18,6 +18,8 @@ from lsn.recipes.tables import TABLES, Row, Table, find_table
 if TYPE_CHECKING:
     from lsn.report.table import TableRow
 
+MAX_SEEDS = 1000
+
 
 def reproduce(
     table: str | None = None,
@@ -51,8 +53,8 @@ def reproduce(
     if table is None:
         _list_tables()
         return
-    if seeds < 1:
-        raise ConfigError(f"--seeds is {seeds}; it must be at least 1")
+    if not 1 <= seeds <= MAX_SEEDS:
+        raise ConfigError(f"--seeds is {seeds}; it must be between 1 and {MAX_SEEDS}")
     chosen = find_table(table)
     overrides = [token for token in rows if "=" in token]
     for token in overrides:

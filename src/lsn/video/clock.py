@@ -17,6 +17,8 @@ from lsn.errors import ConfigError
 F = TypeVar("F")
 G = TypeVar("G")
 
+MAX_FPS = 1000.0
+"""Ticks a second; at more, even a short video would take hours."""
 SAME_TIME_SECONDS = 1e-6
 """Two decoders may give the time of a frame with other last digits."""
 
@@ -82,11 +84,13 @@ class FrameClock(Generic[F]):
         longest_hold_seconds: how long a frame may stay on screen.
 
     Raises:
-        ConfigError: a number is not finite and above 0.
+        ConfigError: a number is not finite and above 0, or there are too many ticks a second.
     """
 
     def __init__(self, fps: float, *, longest_hold_seconds: float = 1.0) -> None:
         check_above_zero(fps=fps, longest_hold_seconds=longest_hold_seconds)
+        if fps > MAX_FPS:
+            raise ConfigError(f"fps is {fps}; it must be at most {MAX_FPS:g}")
         self.fps = fps
         self.longest_hold_seconds = max(longest_hold_seconds, 2 / fps)
         self.num_late = 0
