@@ -108,8 +108,25 @@ def _forge(path: Path, random: Random) -> str:
         ))  # fmt: skip
         container[key] = odd
         what = "a tensor" if isinstance(odd, torch.Tensor) else repr(odd)
-    torch.save(saved, path)
+    _sign(saved, path)
     return f"forged{name}: {what}"
+
+
+def _sign(saved: Any, path: Path) -> None:
+    """Writes a checkpoint with the checksum that it should have, so that what it says is looked at."""
+    import torch
+
+    from lsn.training.checkpoint import _ChecksumWriter
+
+    with path.open("wb") as file:
+        writer = _ChecksumWriter(file)
+        torch.save(saved, writer)
+        writer.finish()
+
+
+def is_forged(number: int) -> bool:
+    """Whether a case is a checkpoint that somebody made so, which may lead to other weights than the original."""
+    return _KINDS[number] == "forged"
 
 
 def _put_code(path: Path, ran: str, number: int) -> str:

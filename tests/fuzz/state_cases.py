@@ -75,7 +75,25 @@ def make_case(number: int, folder: Path, original: Path) -> tuple[Path, str]:
         encoded = json.dumps(header).encode()
         data = struct.pack("<Q", len(encoded)) + encoded + data[size:]
     path.write_bytes(data)
+    if is_forged(number) and random.random() < 0.7:
+        _sign(path)
     return path, kind
+
+
+def _sign(path: Path) -> None:
+    """Gives a forged file the checksum that it should have, so that what it says is looked at; unless it is none."""
+    from safetensors import SafetensorError, safe_open
+    from safetensors.torch import load_file
+
+    from lsn.models.tensor_file import write_tensors
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = {key: text for key, text in file.metadata().items() if key != "lsn_sha256"}
+        tensors = load_file(path)
+    except SafetensorError:
+        return
+    write_tensors(path, tensors, about)
 
 
 def is_forged(number: int) -> bool:
