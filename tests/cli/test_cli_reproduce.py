@@ -126,7 +126,8 @@ def test_a_start_that_is_there_already_is_named_once_for_all_rows(tmp_path, data
     assert not (tmp_path / "runs/long/never_trained").exists()
 
 
-def test_a_run_that_was_stopped_before_its_recipe_was_written_goes_on(tmp_path, data, monkeypatch, capsys):
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_run_that_was_stopped_before_its_recipe_was_written_starts_again(tmp_path, data, monkeypatch, is_killed):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
@@ -134,10 +135,11 @@ def test_a_run_that_was_stopped_before_its_recipe_was_written_goes_on(tmp_path, 
     run = tmp_path / "runs/long/no_memory/seed0"
     with monkeypatch.context() as patch:
         patch.setattr("lsn.training.setup.Tracker", stop)
+        if is_killed:  # what is killed removes nothing
+            patch.setattr("lsn.training.setup.remove_start", lambda out: None)
         assert main(arguments) == 130
-    assert "the same command goes on with it" in capsys.readouterr().err
-    assert [path.name for path in run.iterdir()] == ["checkpoint.pt"]
-    assert main(arguments) == 0
+    assert run.exists() == is_killed
+    assert main([*arguments, "optim.learning_rate=0.05"]) == 0  # corrected, too
     assert (run / "report.html").is_file()
 
 
