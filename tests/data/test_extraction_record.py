@@ -143,7 +143,7 @@ def test_the_folder_of_all_frames_may_be_a_link(videos, tmp_path):
     [
         ({"videos": {"..": "..mp4"}}, "the folder of '..mp4' is '..'; expected '%2E'"),
         ({"videos": {"../..": "a/one.mp4"}}, "the folder of 'a/one.mp4' is '../..'"),
-        ({"videos": {"/etc": "a/one.mp4"}}, "is '/etc'"),
+        ({"videos": {"OUTSIDE": "a/one.mp4"}}, "the folder of 'a/one.mp4' is '/"),
         ({"videos": {"": "."}}, "'.' is no path below a folder"),
         ({"videos": {"../x": "../x.mp4"}}, "'../x.mp4' is no path below a folder"),
         ({"videos": {"x": "/x.mp4"}}, "'/x.mp4' is no path below a folder"),
@@ -161,8 +161,12 @@ def test_the_folder_of_all_frames_may_be_a_link(videos, tmp_path):
 )
 def test_a_record_that_we_did_not_write_is_refused_and_nothing_is_touched(videos, tmp_path, change, said):
     extract(videos, tmp_path / "out")
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/note.txt").write_text("mine")
     record = tmp_path / "out/extraction.json"
-    record.write_text(json.dumps(json.loads(record.read_text()) | change))
+    forged = json.dumps(json.loads(record.read_text()) | change)
+    # An absolute folder that is ours: a version that believes the record must not find anything else to remove.
+    record.write_text(forged.replace("OUTSIDE", str(tmp_path / "outside")))
     shutil.rmtree(tmp_path / "out/frames/a/one")
     before = sorted(tmp_path.rglob("*"))
 
