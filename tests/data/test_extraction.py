@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import re
 import shutil
 import signal
@@ -273,31 +272,6 @@ def test_no_manifest_is_written_over(videos, tmp_path):
     with pytest.raises(ConfigError, match="two outputs have this name"):
         extract_manifests([read_manifest(videos / "failures.csv")], tmp_path / "out")
     assert path.read_text() == text
-
-
-@pytest.mark.slow
-def test_after_kill_9_at_any_moment_the_same_call_finishes_the_work_and_leaves_nothing_else(tmp_path):
-    for number in range(40):
-        write_video(tmp_path / f"videos/x/{number:02d}.mp4", clip_of(number, num_frames=30), fps=10)
-    command = [sys.executable, "-m", "lsn", "data", "extract-frames", str(tmp_path / "videos"), "--workers", "2"]
-    rng, out = random.Random(0), tmp_path / "out"
-    for _ in range(10):
-        with subprocess.Popen(
-            [*command, "--out", str(out)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-        ) as run:
-            while run.poll() is None and not out.exists():
-                time.sleep(0.002)
-            time.sleep(rng.uniform(0, 0.5))
-            run.kill()
-        done = subprocess.run([*command, "--out", str(out)], capture_output=True, text=True, timeout=120)
-
-        assert done.returncode == 0, done.stderr
-        assert re.search(r"\b1200 frames", done.stdout)
-        assert len(read_manifest(out / "videos.csv")) == 40
-        assert sorted(path.name for path in out.iterdir()) == ["extraction.json", "frames", "videos.csv"]
-        assert sorted(path.name for path in (out / "frames").iterdir()) == [f"{number:02d}" for number in range(40)]
-        assert {len(list(folder.iterdir())) for folder in (out / "frames").iterdir()} == {30}
-        shutil.rmtree(out)
 
 
 def _die(_job: int) -> None:

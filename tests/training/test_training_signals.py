@@ -1,4 +1,4 @@
-"""`lsn train` in a real process, and signals at any moment: what is promised is there, and nothing else."""
+"""`lsn train` in a real process under real signals: what is promised is there, and nothing else."""
 
 import json
 import os
@@ -9,7 +9,6 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from random import Random
 
 import pytest
 import torch
@@ -121,44 +120,6 @@ def assert_same_run(out, expected):
 
 def step_of(out):
     return torch.load(out / "checkpoint.pt", weights_only=True)["position"]["step"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
-def test_a_signal_at_any_moment_costs_nothing(experiment, tmp_path, signum):
-    folder, _ = experiment
-    rng = Random(int(signum))
-    moments = [0, *sorted(rng.sample(range(1, STEPS + 3), 8))]
-    for number, moment in enumerate(moments):
-        begun = (tmp_path / "run/checkpoint.pt").exists()
-        with Training(folder / "recipe.yaml", tmp_path / "run", *["--resume"] * begun) as training:
-            training.wait_for(moment)
-            time.sleep(rng.uniform(0, 0.2))
-            os.killpg(training.process.pid, signum)  # the workers too
-            code, out, err = training.end()
-        if code == 0:
-            assert number > 0
-            break
-        where = f"{signum!r} at {moment}:\n{err}"
-        if signum == signal.SIGKILL:
-            assert code == -signal.SIGKILL, where
-            continue
-        if code == -signum:  # before the command has begun
-            assert moment == 0
-            continue
-        assert (code, out) == (128 + signum, ""), where
-        *_, before, last = ["", *err.splitlines()]
-        assert last == "lsn: interrupted", where
-        assert "Traceback" not in err, where
-        if moment > 0:
-            assert before == f"lsn: {tmp_path / 'run'}: the same command with --resume continues it", where
-            done = [line["step"] for line in metrics_of(tmp_path / "run")]
-            assert step_of(tmp_path / "run") >= max(done, default=0), where  # no step is lost
-            assert not [path.name for path in (tmp_path / "run").iterdir() if "partial" in path.name], where
-    begun = (tmp_path / "run/checkpoint.pt").exists()
-    with Training(folder / "recipe.yaml", tmp_path / "run", *["--resume"] * begun) as training:
-        assert training.end()[0] == 0
-    assert_same_run(tmp_path / "run", folder / "whole")
 
 
 def test_sigterm_ends_a_run_after_its_step_and_it_resumes(experiment, tmp_path):
