@@ -15,6 +15,7 @@ from lsn.training.checkpoint import (
     Best,
     Position,
     Tally,
+    _ChecksumWriter,
     load_checkpoint,
     save_checkpoint,
 )
@@ -247,3 +248,33 @@ def test_without_room_for_a_checkpoint_the_one_before_stays(tmp_path, room):
     ), done.stderr
     assert load(tmp_path)["position"] == POSITION
     assert [path.name for path in tmp_path.iterdir()] == [CHECKPOINT_NAME]
+
+
+def test_an_interruption_in_the_middle_of_writing_is_one_and_the_checkpoint_before_stays(tmp_path, monkeypatch):
+    """A signal handler raises wherever Python is, also in what torch's writer calls."""
+    save(tmp_path)
+    write = _ChecksumWriter.write
+    num_writes = 0
+
+    def counting(self, data):
+        nonlocal num_writes
+        num_writes += 1
+        return write(self, data)
+
+    monkeypatch.setattr(_ChecksumWriter, "write", counting)
+    save(tmp_path)
+    for interrupted in range(1, num_writes + 1):
+        num_writes = 0
+
+        def interrupting(self, data, at=interrupted):
+            nonlocal num_writes
+            num_writes += 1
+            if num_writes == at:
+                raise KeyboardInterrupt("a signal")
+            return write(self, data)
+
+        monkeypatch.setattr(_ChecksumWriter, "write", interrupting)
+        with pytest.raises(KeyboardInterrupt, match="a signal"):
+            save(tmp_path)
+        assert load(tmp_path)["position"] == POSITION
+        assert [path.name for path in tmp_path.iterdir()] == [CHECKPOINT_NAME]

@@ -132,6 +132,10 @@ def save_checkpoint(
             writer = _ChecksumWriter(file)
             torch.save(saved, cast(IO[bytes], writer))
             writer.finish()
+    except RuntimeError as error:  # torch's writer complains of the half that an interruption leaves, and hides it
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise error.__context__ from None
+        raise
     except OSError as error:
         raise TrainingError(
             f"{path}: the checkpoint could not be written: {error.strerror or error}; make room, or mend the file "
