@@ -11,11 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lsn.data import Manifest, read_labels, read_manifest
+from lsn.data import read_manifest
 from lsn.errors import DataError
 from lsn.files import write_csv
-
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 # Cells as a spreadsheet could mistake them, or as the mark against that could be mistaken.
 cells = st.text(st.sampled_from("'=+-@ab\t\r\n,\""))
@@ -375,82 +373,3 @@ class TestOtherFormats:
 
 def strip_line(clip):
     return (clip.path, clip.label, clip.window, clip.group, clip.frame_pattern, clip.num_frames)
-
-
-class TestLabels:
-    @pytest.mark.parametrize(
-        ("name", "text"),
-        [
-            ("labels.txt", "b\na\nc d\n"),
-            ("labels.txt", "\ufeffb\r\na\r\nc d\r\n\r\n"),
-            ("labels.json", '["b", "a", "c d"]'),
-            ("labels.json", '{"a": 1, "b": 0, "c d": 2}'),
-            ("labels.json", '{"a": "1", "b": "0", "c d": "2"}'),
-        ],
-    )
-    def test_forms(self, tmp_path, name, text):
-        assert read_labels(write(tmp_path / name, text)) == ("b", "a", "c d")
-
-    @pytest.mark.parametrize(
-        ("name", "text", "expected"),
-        [
-            ("labels.txt", "", "no labels"),
-            ("labels.txt", "a\n\nb\n", "line 2: blank line"),
-            ("labels.txt", "a\nb\na\n", "label 'a' has two numbers, 0 and 2"),
-            ("labels.json", '{"a": 1, "b": 2}', "label numbers run from 1 to 2; they must start at 0"),
-            ("labels.json", '{"a": 0, "b": 2}', "2 labels need the numbers 0 to 1, found 2"),
-            ("labels.json", '{"a": 0, "b": "0"}', "labels 'a' and 'b' have the same number 0"),
-            ("labels.json", '{"a": 0, "b": "%s"}' % ("9" * 5000), "label 'b' has the number '999"),
-            ("labels.json", '{"a": 0, "b": 1%s}' % ("9" * 400), "label 'b' has the number 1999"),
-            ("labels.json", '{"a": 0, "b": 1%s}' % ("9" * 5000), "not JSON: a number of thousands of digits"),
-            ("labels.json", "[" * 100_000, "not JSON: nested too deeply"),
-            ("labels.json", '["a", "b\\ud800"]', "label 1 is 'b\\ud800'"),
-            ("labels.json", '{"a": "x"}', "label 'a' has the number 'x'"),
-            ("labels.json", '{"a": true}', "label 'a' has the number True"),
-            ("labels.json", "{}", "no labels"),
-            ("labels.json", '["a",\n', "line 2: not JSON"),
-            ("labels.json", '[["Back", "15som"]]', "expected a list of names"),
-        ],
-    )
-    def test_wrong(self, tmp_path, name, text, expected):
-        path = write(tmp_path / name, text)
-        with pytest.raises(DataError) as caught:
-            read_labels(path)
-        assert str(caught.value).startswith(str(path))
-        assert expected in str(caught.value)
-
-    def test_missing(self, tmp_path):
-        with pytest.raises(DataError, match="no such labels file"):
-            read_manifest(write(tmp_path / "m.csv", "path,label\nx,a\n"), labels=tmp_path / "labels.txt")
-
-    def test_label_index_of_an_unknown_label(self):
-        with pytest.raises(DataError, match="did you mean 'Wave'"):
-            Manifest("m.csv", ("Wave",), ()).label_index("wave")
-
-
-@pytest.mark.skipif(not SHARED.exists(), reason="the shared data sets are not here")
-class TestRealLists:
-    def test_gestures(self):
-        train = read_manifest(SHARED / "egogestar/train.csv", group_column="scene")
-        assert (len(train), len(train.labels)) == (132, 10)
-        assert all(Path(clip.path).is_file() for clip in train.clips)
-        assert all(Path(clip.path).parent.name == clip.label for clip in train.clips)
-
-    def test_gesture_folders_hold_the_same_clips_as_the_lists(self):
-        from_list = read_manifest(SHARED / "egogestar/val.csv")
-        from_folder = read_manifest(SHARED / "egogestar/val")
-        assert from_list.labels == from_folder.labels
-        pairs = [{(clip.path, clip.label) for clip in manifest.clips} for manifest in (from_list, from_folder)]
-        assert pairs[0] == pairs[1]
-
-    def test_the_parent_of_the_gesture_splits(self):
-        assert "holds the splits 'train' and 'val'" in error_of(SHARED / "egogestar")
-
-    @pytest.mark.parametrize(("name", "num_clips"), [("v2_val.txt", 24_777), ("v1_val.txt", 11_522)])
-    def test_something_something(self, name, num_clips):
-        folder = SHARED / "annotations/something_something"
-        manifest = read_manifest(folder / name, labels=folder / "labels.txt")
-        assert (len(manifest), len(manifest.labels)) == (num_clips, 174)
-        first = (folder / name).read_text().split("\n", 1)[0].split()
-        clip = manifest.clips[0]
-        assert [Path(clip.path).name, str(clip.num_frames), str(manifest.label_index(clip.label))] == first
