@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from inference_helpers import INPUT, LABELS, lively_model, noisy_frames
+from inference_helpers import INPUT, LABELS, RATES, lively_model, noisy_frames
 
 from lsn.data import Manifest, read_manifest
 from lsn.models import Recognizer
@@ -17,6 +17,12 @@ def model() -> Recognizer:
 @pytest.fixture(scope="session")
 def loaded(model) -> LoadedModel:
     return LoadedModel(model, LABELS, INPUT, {})
+
+
+@pytest.fixture(scope="module")
+def rated() -> LoadedModel:
+    """A model that keeps the frame rates of its training clips."""
+    return LoadedModel(lively_model(), LABELS, INPUT, {}, RATES)
 
 
 @pytest.fixture(scope="session")

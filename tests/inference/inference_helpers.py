@@ -7,10 +7,14 @@ from pathlib import Path
 import torch
 
 from lsn.config import InputConfig
+from lsn.inference.stream import Stream, StreamAnswer
 from lsn.models import Recognizer, create_model
+from lsn.models.weights import FrameRates
 
 LABELS = ("up", "down", "left", "right", "stay", "spin")
 INPUT = InputConfig(size=32, short_side=36)
+FPS = 10
+RATES = FrameRates(5, FPS, 20)
 
 
 def lively_model(**options) -> Recognizer:
@@ -36,6 +40,11 @@ def noisy_frames(seed: int, *, num_frames: int = 9, height: int = 40, width: int
     coarse = torch.randint(0, 256, (num_frames, 3, 4, 4), generator=generator, dtype=torch.uint8)
     fine = torch.nn.functional.interpolate(coarse, size=(height, width), mode="nearest")
     return fine.permute(0, 2, 3, 1).contiguous()
+
+
+def push_all(stream: Stream, frames, start: int = 0) -> list[StreamAnswer]:
+    """Frames at the predictor's own rate; the answers at the ticks up to the last but one."""
+    return [answer for t, frame in enumerate(frames, start) for answer in stream.push(t / FPS, frame)]
 
 
 def run_two_processes(script: str, folder: Path, *arguments: Path) -> None:

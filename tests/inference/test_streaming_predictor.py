@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 import torch
-from inference_helpers import INPUT, LABELS, lively_model, noisy_frames
+from inference_helpers import FPS, INPUT, LABELS, RATES, lively_model, noisy_frames, push_all
 
 from lsn.errors import ConfigError, ModelError, VideoError
 from lsn.inference.predictor import Predictor
@@ -13,21 +13,8 @@ from lsn.inference.stream import EventRules, ResetRules, StreamAnswer, Streaming
 from lsn.inference.stream.record import StreamRecorder
 from lsn.inference.stream.timeline import make_timeline
 from lsn.inference.stream.watch import StreamEnd, Watch
-from lsn.models.weights import FrameRates, LoadedModel
+from lsn.models.weights import LoadedModel
 from lsn.video import open_video, write_video
-
-FPS = 10
-RATES = FrameRates(5, FPS, 20)
-
-
-@pytest.fixture(scope="module")
-def rated() -> LoadedModel:
-    return LoadedModel(lively_model(), LABELS, INPUT, {}, RATES)
-
-
-def push_all(stream, frames, start=0) -> list[StreamAnswer]:
-    """Frames at the predictor's own rate; the answers at the ticks up to the last but one."""
-    return [answer for t, frame in enumerate(frames, start) for answer in stream.push(t / FPS, frame)]
 
 
 def test_cumulative_is_what_the_clip_is_called(rated, tmp_path):

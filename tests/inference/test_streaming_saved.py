@@ -8,27 +8,14 @@ import textwrap
 import numpy as np
 import pytest
 import torch
-from inference_helpers import INPUT, LABELS, lively_model, noisy_frames
+from inference_helpers import FPS, INPUT, LABELS, RATES, noisy_frames, push_all
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from lsn.errors import WeightsError
-from lsn.inference.stream import StreamAnswer, StreamingPredictor
+from lsn.inference.stream import StreamingPredictor
 from lsn.models.tensor_file import write_tensors
-from lsn.models.weights import FrameRates, LoadedModel, save_weights
-
-FPS = 10
-RATES = FrameRates(5, FPS, 20)
-
-
-@pytest.fixture(scope="module")
-def rated() -> LoadedModel:
-    return LoadedModel(lively_model(), LABELS, INPUT, {}, RATES)
-
-
-def push_all(stream, frames, start=0) -> list[StreamAnswer]:
-    """Frames at the predictor's own rate; the answers at the ticks up to the last but one."""
-    return [answer for t, frame in enumerate(frames, start) for answer in stream.push(t / FPS, frame)]
+from lsn.models.weights import save_weights
 
 
 class TestSavedStreams:
