@@ -21,11 +21,11 @@ import av
 import cv2
 import numpy as np
 import torch
+from interleave import seconds
 from reading import FPS, join
 from torch import Tensor
 from torchcodec.decoders import VideoDecoder
 from torchvision.transforms import v2
-from turns import seconds
 
 from lsn.machine import tune_allocator
 from lsn.models.layout import normalize_frames

@@ -20,7 +20,7 @@ import matplotlib
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import torch
-from turns import seconds
+from interleave import seconds
 
 import lsn
 from lsn.machine import tune_allocator

@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from turns import seconds
+from interleave import seconds
 
 import lsn
 from lsn.machine import tune_allocator

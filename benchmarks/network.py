@@ -20,9 +20,9 @@ from statistics import median
 
 import torch
 import torchvision
+from interleave import compare, seconds
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
-from turns import compare, seconds
 
 import lsn
 from lsn.machine import tune_allocator

@@ -22,8 +22,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
+from interleave import compare, full_float32
 from torch import Tensor
-from turns import compare
 
 from lsn.machine import tune_allocator
 from lsn.models import ConvLSTM, HOConvLSTM
@@ -66,26 +66,26 @@ def compare_stage(
     name: str, ours: tuple[HOConvLSTM, Tensor], theirs: tuple[HOConvLSTM, Tensor], options: argparse.Namespace
 ) -> None:
     (block, z_BTDHW), turns = ours, options.turns
-    with torch.no_grad():
+    with torch.no_grad(), full_float32():
         exact = literal(copy.deepcopy(block).cpu().double(), z_BTDHW[:1].cpu().double())
         far = [(run(*side)[:1].cpu() - exact).abs().max() for run, side in ((fast, ours), (literal, theirs))]
     print(f"{name}: largest difference from float64, ours {far[0]:.1e}, literal {far[1]:.1e}")
     if max(far) > LARGEST_DIFFERENCE[options.precision]:
         raise SystemExit("the sides do not compute the same")
     with torch.inference_mode():
-        compare("  literal / ours, inference", lambda: literal(*theirs), lambda: fast(*ours), turns)
+        compare(f"  {name}, literal / ours, inference", lambda: literal(*theirs), lambda: fast(*ours), turns)
         our_gates, their_gates = (
             block.input_gates(z.flatten(0, 1)).unflatten(0, (-1, NUM_FRAMES)) for block, z in (ours, theirs)
         )
         compare(
-            "  literal / ours, inference after z",
+            f"  {name}, literal / ours, inference after z",
             lambda: literal(*theirs, their_gates),
             lambda: fast(*ours, our_gates),
             turns,
         )
-        compare("  ours / its convolutions alone", lambda: fast(*ours), convolutions(*ours), turns)
+        compare(f"  {name}, ours / its convolutions alone", lambda: fast(*ours), convolutions(*ours), turns)
     compare(
-        "  literal / ours, with gradients",
+        f"  {name}, literal / ours, with gradients",
         lambda: gradients(literal, *theirs),
         lambda: gradients(fast, *ours),
         max(3, turns // 2),

@@ -61,7 +61,7 @@ def test_every_family_is_verified(import_script, capsys):
 
 
 def test_a_long_stream_tells_memory_and_time(import_script, weights, capsys):
-    assert import_script("endless").main([str(weights), "--frames", "1500"]) == 0
+    assert import_script("soak").main([str(weights), "--frames", "1500"]) == 0
     out = capsys.readouterr().out
     assert "1500 answers; memory from frame 1000 on" in out
     assert "median time of the last / first thousand" in out

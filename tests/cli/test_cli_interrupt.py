@@ -122,6 +122,32 @@ def test_workers_that_are_signalled_too_do_not_die_before_their_parent(many, wei
         assert command.end() == (code, "lsn: interrupted\n")
 
 
+PARENT = """
+import multiprocessing, subprocess, time
+from lsn.data.workers import exit_with_parent, starting_workers
+
+def work(ready):
+    ready.set()
+    time.sleep(1)  # as long as imports take
+    exit_with_parent()
+    time.sleep(1000)
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    with starting_workers():
+        worker = context.Process(target=work, args=(ready,), daemon=True)
+        worker.start()
+    ready.wait()
+    subprocess.run(["kill", "-TERM", str(worker.pid)], check=True)
+"""
+
+
+def test_a_worker_that_is_signalled_before_it_can_look_ends_with_its_parent(tmp_path):
+    (tmp_path / "parent.py").write_text(PARENT)
+    subprocess.run([sys.executable, "parent.py"], cwd=tmp_path, check=True, timeout=60)
+
+
 class Dying:
     def __del__(self):
         signal.raise_signal(signal.SIGINT)

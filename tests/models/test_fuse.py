@@ -50,6 +50,14 @@ def test_other_memories_are_fused(name: str, options: dict) -> None:
         torch.testing.assert_close(fuse(model)(clip_BTCHW), model(clip_BTCHW), rtol=1e-4, atol=1e-4)
 
 
+def test_a_fused_model_keeps_its_type() -> None:
+    model = lively("lsn_resnet10t").double()
+    fused = fuse(model)
+    assert {tensor.dtype for tensor in fused.state_dict().values() if tensor.is_floating_point()} == {torch.float64}
+    clip_BTCHW = torch.randn(1, 3, 3, 32, 32, dtype=torch.float64)
+    torch.testing.assert_close(fused(clip_BTCHW), model(clip_BTCHW), rtol=1e-12, atol=1e-12)
+
+
 def test_norms_stay_where_a_convolution_is_read_twice() -> None:
     class Twice(nn.Module):
         """Takes what its convolution makes beside what the norm makes of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import signal
@@ -156,6 +157,19 @@ def exit_with_parent(*_: object) -> None:
     if _DROP_SIGNAL is not None:
         signal.signal(_DROP_SIGNAL, _drop)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {_DROP_SIGNAL})
+
+
+@atexit.register
+def _end_workers() -> None:
+    """Ends the daemons that are left when this process exits.
+
+    multiprocessing asks each once and waits for ever, but a signal is lost on a worker that has not yet handled an
+    earlier one of its kind, such as one that was sent to all processes of the command.
+    """
+    while workers := [child for child in multiprocessing.active_children() if child.daemon]:
+        for worker in workers:
+            worker.terminate()
+        connection.wait([worker.sentinel for worker in workers], timeout=0.2)
 
 
 def _drop_jobs_of(worker: BaseProcess) -> None:

@@ -34,8 +34,15 @@ class FixedGateConv(GateConv):
     """A `GateConv` whose weights no longer change: they are doubled once."""
 
     def __init__(self, gates: GateConv) -> None:
-        channels = gates.in_channels, gates.out_channels
-        super().__init__(*channels, gates.kernel_size, padding=gates.padding, bias=gates.bias is not None)  # type: ignore[arg-type]
+        super().__init__(
+            gates.in_channels,
+            gates.out_channels,
+            gates.kernel_size,  # type: ignore[arg-type]
+            padding=gates.padding,  # type: ignore[arg-type]
+            bias=gates.bias is not None,
+            device=gates.weight.device,
+            dtype=gates.weight.dtype,
+        )
         self.requires_grad_(False)
         self.weight.copy_(_double_g(gates.weight))
         if self.bias is not None and gates.bias is not None:

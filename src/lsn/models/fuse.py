@@ -34,8 +34,8 @@ def fuse(model: Recognizer) -> Recognizer:
         A model in eval mode without gradients. Its state dict has other names: weights are saved from `model`.
     """
     fused = copy.deepcopy(model).eval().requires_grad_(False)
-    device = next(model.parameters()).device
-    clip_BTCHW = torch.randn(1, 2, 3, 64, 64, generator=torch.Generator().manual_seed(0)).to(device)
+    clip_BTCHW = torch.randn(1, 2, 3, 64, 64, generator=torch.Generator().manual_seed(0), device="cpu")
+    clip_BTCHW = clip_BTCHW.to(next(model.parameters()))
     expected = fused(clip_BTCHW)
     for conv, norm in _pairs(fused, clip_BTCHW):
         _fold(conv, norm)

@@ -96,9 +96,9 @@ def join_world(device_name: str) -> Iterator[World]:
     is_torchrun = int(os.environ.get("WORLD_SIZE", "1")) > 1
     is_ours = is_torchrun and not dist.is_initialized()
     device = resolve_device(device_name)
-    if device.type == "cuda" and device.index is None and is_torchrun:
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     if device.type == "cuda":
+        if device.index is None:
+            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]) if is_torchrun else torch.cuda.current_device())
         torch.cuda.set_device(device)
     if is_ours:
         store, rank, size = next(dist.rendezvous("env://"))

@@ -10,8 +10,8 @@ from lsn.models.weights import save_weights
 
 
 @pytest.fixture(scope="module")
-def reach(import_script):
-    return import_script("reach")
+def memory_span(import_script):
+    return import_script("memory_span")
 
 
 def weights(folder, labels):
@@ -21,21 +21,21 @@ def weights(folder, labels):
     return folder
 
 
-def test_all_frames_of_every_length_are_seen(reach, tmp_path, capsys, monkeypatch):
+def test_all_frames_of_every_length_are_seen(memory_span, tmp_path, capsys, monkeypatch):
     labels = write_synthetic(tmp_path / "long", kind="long", num_train=2, num_val=2, size=32).labels
     seen = []
-    evaluate = reach.evaluate
+    evaluate = memory_span.evaluate
     monkeypatch.setattr(
-        reach, "evaluate", lambda m, v, protocol, **k: seen.append(protocol) or evaluate(m, v, protocol, **k)
+        memory_span, "evaluate", lambda m, v, protocol, **k: seen.append(protocol) or evaluate(m, v, protocol, **k)
     )
 
     run = weights(tmp_path / "run", labels)
-    assert reach.main([str(run), "--frames", "48", "60", "--videos", "2"]) == 0
+    assert memory_span.main([str(run), "--frames", "48", "60", "--videos", "2"]) == 0
 
     assert [protocol.num_frames for protocol in seen] == [48, 60]
     assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()] == [["48", "frames"], ["60", "frames"]]
 
 
-def test_weights_of_other_classes_are_refused(reach, tmp_path, capsys):
-    assert reach.main([str(weights(tmp_path / "run", ["a", "b"])), "--frames", "48", "--videos", "2"]) == 2
+def test_weights_of_other_classes_are_refused(memory_span, tmp_path, capsys):
+    assert memory_span.main([str(weights(tmp_path / "run", ["a", "b"])), "--frames", "48", "--videos", "2"]) == 2
     assert "unknown label" in capsys.readouterr().err

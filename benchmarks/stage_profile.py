@@ -4,8 +4,8 @@ From PyTorch's profiler, which tells of every operation how long it took: on a C
 kernels ran. A backward operation counts for the stage of its forward one. What the profiler itself costs is seen in
 the wall clock without it.
 
-    python benchmarks/shares.py
-    python benchmarks/shares.py --device cuda --batch 16 --precision bf16
+    python benchmarks/stage_profile.py
+    python benchmarks/stage_profile.py --device cuda --batch 16 --precision bf16
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from collections.abc import Callable, Iterator, Sequence
 from statistics import median
 
 import torch
+from interleave import seconds
 from torch import nn
+from torch.autograd import DeviceType
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
-from turns import seconds
 
 import lsn
 from lsn.bench.model import training_step
@@ -144,6 +145,8 @@ def sorted_events(events: Sequence[FunctionEvent]) -> Iterator[tuple[str, str, F
         if event.scope == 0 and event.sequence_nr >= 0 and (part := part_around(event)):
             part_of_number[event.sequence_nr] = part
     for event in events:
+        if event.device_type != DeviceType.CPU:
+            continue  # a kernel: its time is also that of the operation that launched it
         around = [event, *ancestors(event)]
         backward = next((e.sequence_nr for e in around if e.name.startswith("autograd::engine::evaluate")), None)
         part = part_around(event) or part_of_number.get(-1 if backward is None else backward)

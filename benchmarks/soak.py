@@ -3,7 +3,7 @@
 Frames of random patterns go through `Stream.push`, transform, model, consensus and events. Resident memory is read from
 /proc, so this needs Linux.
 
-    python benchmarks/endless.py runs/gesture_stream --frames 100000
+    python benchmarks/soak.py runs/gesture_stream --frames 100000
 """
 
 from __future__ import annotations

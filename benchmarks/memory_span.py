@@ -4,7 +4,7 @@ The class is the order of two flashes, so that what is measured is whether the f
 comes. Every run sees the same videos, all of their frames, and no run has been trained on the longer ones. Videos are
 written for each length.
 
-    python benchmarks/reach.py runs/tables/long/lsn/seed0 runs/tables/long/no_ats/seed0
+    python benchmarks/memory_span.py runs/tables/long/lsn/seed0 runs/tables/long/no_ats/seed0
 """
 
 from __future__ import annotations
