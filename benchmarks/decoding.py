@@ -1,6 +1,6 @@
 """Sixteen TSN frames of each video, beside torchcodec, OpenCV and PyAV as one writes it first; one thread each.
 
-The second part goes on to the normalised tensor: here `TestTransform` and what the network starts with, also from
+The second part goes on to the normalised tensor: here `EvalTransform` and what the network starts with, also from
 frames that libswscale shrinks in the pass that converts them, there torchvision's transforms on torchcodec's frames.
 The sides take turns on every video; that they chose the same frames is checked by their pixels.
 
@@ -27,12 +27,12 @@ from torch import Tensor
 from torchcodec.decoders import VideoDecoder
 from torchvision.transforms import v2
 
-from lsn.machine import tune_allocator
+from lsn.hardware import tune_allocator
 from lsn.models.layout import normalize_frames
 from lsn.video import open_video
-from lsn.video.pyav_reader import PyAVReader
-from lsn.video.sampling import segment_indices_test
-from lsn.video.transforms import TestTransform
+from lsn.video.decoding.pyav_reader import PyAVReader
+from lsn.video.sampling import segment_indices_eval
+from lsn.video.transforms import EvalTransform
 
 NUM_FRAMES, SIZE, SHORT_SIDE = 16, 224, 256
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> None:
     """Both parts."""
-    crop = TestTransform(size=SIZE, short_side=SHORT_SIDE, num_crops=1)
+    crop = EvalTransform(size=SIZE, short_side=SHORT_SIDE, num_crops=1)
     mean_C, std_C = 255 * torch.tensor(MEAN), 255 * torch.tensor(STD)
 
     def ours(frames_THWC: Tensor) -> Tensor:
@@ -107,23 +107,23 @@ def race(what: str, sides: dict[str, Callable[[str], Tensor]], options: argparse
 def read(path: str) -> Tensor:
     """uint8 THWC."""
     with open_video(path) as reader:
-        return reader.frames_at(segment_indices_test(reader.num_frames, NUM_FRAMES)).frames_THWC
+        return reader.frames_at(segment_indices_eval(reader.num_frames, NUM_FRAMES)).frames_THWC
 
 
 def read_shrunk(path: str) -> Tensor:
     with PyAVReader(path, short_side=SHORT_SIDE) as reader:
-        return reader.frames_at(segment_indices_test(reader.num_frames, NUM_FRAMES)).frames_THWC
+        return reader.frames_at(segment_indices_eval(reader.num_frames, NUM_FRAMES)).frames_THWC
 
 
 def read_torchcodec(path: str) -> Tensor:
     decoder = VideoDecoder(path, dimension_order="NHWC", num_ffmpeg_threads=1)
-    return decoder.get_frames_at(segment_indices_test(len(decoder), NUM_FRAMES)).data
+    return decoder.get_frames_at(segment_indices_eval(len(decoder), NUM_FRAMES)).data
 
 
 def read_opencv(path: str) -> Tensor:
     """The count that the container tells, every frame grabbed, the wanted ones converted."""
     capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
-    wanted = segment_indices_test(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), NUM_FRAMES)
+    wanted = segment_indices_eval(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), NUM_FRAMES)
     found: dict[int, np.ndarray] = {}
     for index in range(max(wanted) + 1):
         capture.grab()
@@ -137,7 +137,7 @@ def read_pyav(path: str) -> Tensor:
     """Decodes all, converts all, keeps some."""
     with av.open(path) as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    return torch.from_numpy(np.stack([frames[index] for index in segment_indices_test(len(frames), NUM_FRAMES)]))
+    return torch.from_numpy(np.stack([frames[index] for index in segment_indices_eval(len(frames), NUM_FRAMES)]))
 
 
 if __name__ == "__main__":

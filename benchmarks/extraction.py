@@ -22,7 +22,7 @@ from PIL import Image
 
 from lsn.data import read_manifest
 from lsn.errors import DataError, LSNError
-from lsn.video.extract import extract_frames, open_for_extraction
+from lsn.video.writing.jpeg_frames import extract_frames, open_for_extraction
 
 PATTERN = "img_{:05d}.jpg"
 SHORT_SIDE = 256

@@ -26,14 +26,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lsn import StreamAnswer, StreamingPredictor, Watch
-from lsn.cli.streaming import StreamOptions, streaming_predictor
+from lsn import StreamingPredictor, StreamPrediction, StreamRunner
+from lsn.cli.commands.stream_options import StreamOptions, streaming_predictor
 from lsn.data import Manifest, open_clip, read_manifest
 from lsn.files import write_csv
-from lsn.inference.stream import Event
-from lsn.inference.stream.timeline import make_timeline
+from lsn.streaming import Event
+from lsn.streaming.timeline import make_timeline
 from lsn.video import open_video, write_video
-from lsn.video.clock import on_screen
+from lsn.video.frame_sampler import on_screen
 
 PAUSE = "pause"
 JOIN_FPS = 15.0
@@ -149,8 +149,8 @@ def last_answer(weights: Path, frames: list[tuple[float, Tensor]], folder: Path)
     write_video(path, torch.stack([frame for _, frame in frames]), fps=30)  # the times are given below
     with open_video(path) as reader:
         decoded = zip((seconds for seconds, _ in frames), (frame for _, frame in reader), strict=True)
-        with Watch(predictor(weights), {"clip": decoded}, on_error="raise") as watch:
-            answers = [told for told in watch if isinstance(told, StreamAnswer)]
+        with StreamRunner(predictor(weights), {"clip": decoded}, on_error="raise") as watch:
+            answers = [told for told in watch if isinstance(told, StreamPrediction)]
     return answers[-1].label
 
 

@@ -23,7 +23,7 @@ import torch
 from interleave import seconds
 
 import lsn
-from lsn.machine import tune_allocator
+from lsn.hardware import tune_allocator
 from lsn.models.fuse import fuse
 from lsn.models.layout import frames_channels_last
 

@@ -21,7 +21,7 @@ import torch
 from interleave import seconds
 
 import lsn
-from lsn.machine import tune_allocator
+from lsn.hardware import tune_allocator
 from lsn.models.layout import frames_channels_last
 from lsn.training.batch_norm import freeze_batch_norm
 

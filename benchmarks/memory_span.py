@@ -22,8 +22,8 @@ from lsn.config import EvaluationConfig
 from lsn.data import read_manifest
 from lsn.data.synthetic import write_synthetic
 from lsn.errors import LSNError
-from lsn.inference.evaluate import evaluate
-from lsn.inference.protocol import EvaluationProtocol
+from lsn.evaluation.evaluate import evaluate
+from lsn.evaluation.protocol import EvaluationProtocol
 from lsn.models.weights import load_weights
 
 SEED = 1

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import lsn
-from lsn.machine import tune_allocator
+from lsn.hardware import tune_allocator
 from lsn.models.layout import frames_channels_last
 
 PEERS = {"r3d_18": (16, 112), "mc3_18": (16, 112), "r2plus1d_18": (16, 112), "swin3d_t": (16, 224)}

@@ -28,8 +28,8 @@ from lsn.data import read_manifest
 from lsn.errors import DataError, LSNError
 from lsn.training.views import TrainingViews
 from lsn.video import VideoReader, VideoWriter, open_video
-from lsn.video.extract import extract_frames, open_for_extraction
 from lsn.video.transforms import TrainTransform
+from lsn.video.writing.jpeg_frames import extract_frames, open_for_extraction
 
 FPS = 25
 EPOCHS = 3

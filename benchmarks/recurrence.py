@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from interleave import compare, full_float32
 from torch import Tensor
 
-from lsn.machine import tune_allocator
+from lsn.hardware import tune_allocator
 from lsn.models import ConvLSTM, HOConvLSTM
 
 STAGES = ((256, 56), (512, 28), (1024, 14), (2048, 7))

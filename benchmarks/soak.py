@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from lsn import StreamingPredictor
-from lsn.inference.stream import EventRules
+from lsn.streaming import EventRules
 
 REPORT_EVERY = 10_000
 
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--consensus", default=None)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    rules = EventRules(enter=0.3, leave=0.2)
+    rules = EventRules(on_threshold=0.3, off_threshold=0.2)
     stream = StreamingPredictor(options.weights, fps=options.fps, consensus=options.consensus, events=rules).open()
     patterns = np.random.default_rng(0).integers(0, 256, (64, 90, 120, 3), dtype=np.uint8)
     milliseconds = np.zeros(options.frames)

@@ -24,10 +24,10 @@ from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
 
 import lsn
-from lsn.bench.model import training_step
-from lsn.inference.device import eval_mode
-from lsn.machine import tune_allocator
+from lsn.hardware import tune_allocator
+from lsn.models.forward import eval_mode
 from lsn.models.fuse import fuse
+from lsn.profiling.model import training_step
 
 KINDS = ("convolutions", "recurrence: convolutions", "recurrence: gates, cell, sums", "norms", "the rest")
 PART = "part: "

@@ -19,11 +19,11 @@ import torch
 from interleave import compare, full_float32
 
 import lsn
-from lsn.inference.stream import StreamPool
-from lsn.machine import tune_allocator
+from lsn.hardware import tune_allocator
 from lsn.models.compile import compile_model
 from lsn.models.fuse import fuse
 from lsn.models.state import StreamState
+from lsn.streaming import StreamEngine
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -132,8 +132,8 @@ def compare_pool(model: lsn.models.Recognizer, options: argparse.Namespace) -> N
     """One step of a pool against a step of each stream alone."""
     size = {"height": options.size, "width": options.size}
     pool, alone = (
-        StreamPool(model, options.streams, **size),
-        [StreamPool(model, 1, **size) for _ in range(options.streams)],
+        StreamEngine(model, options.streams, **size),
+        [StreamEngine(model, 1, **size) for _ in range(options.streams)],
     )
     shape = options.streams, 3, options.size, options.size
     frames = list(torch.randint(0, 256, shape, dtype=torch.uint8))  # as cameras give them
@@ -143,7 +143,7 @@ def compare_pool(model: lsn.models.Recognizer, options: argparse.Namespace) -> N
     told = pool.tick(together).logits
     each = [single.tick({0: frame}).logits[0] for single, frame in zip(alone, frames, strict=True)]
     difference = max((told[n] - logits).abs().max().item() for n, logits in enumerate(each))
-    print(f"pool against streams alone: largest difference {difference:.1e}; {pool.bytes_a_stream:,} bytes a stream")
+    print(f"pool against streams alone: largest difference {difference:.1e}; {pool.bytes_per_stream:,} bytes a stream")
 
     def run_alone() -> None:
         for single, frame in zip(alone, frames, strict=True):

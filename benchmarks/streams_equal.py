@@ -15,8 +15,8 @@ import torch
 
 import lsn
 from lsn.config import InputConfig
-from lsn.inference.stream.verify import verify
 from lsn.models.weights import save_weights
+from lsn.streaming.verify import verify
 
 FAMILIES = (("lsn", {}), ("convlstm", {}), ("lsn_ss", {"shift": "causal"}))
 CNNS = ("resnet18", "resnet50", "tf_efficientnet_lite0")

@@ -1,4 +1,4 @@
-"""The shape of the house: who may import whom, how long files may be, what stays light."""
+"""The shape of the house: who may import whom, how long files and rooms may be, what stays light."""
 
 import ast
 import subprocess
@@ -9,37 +9,46 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src/lsn"
 FILES = sorted(PACKAGE.rglob("*.py"))
-LONGEST_FILE = 400
+ROOMS = sorted(path.parent for path in FILES if path.name == "__init__.py")
+LONGEST_FILE, LARGEST_ROOM = 400, 3000
 
-# A module may import from its own part and from parts of lower levels; parts of one level do not know each other.
-LEVELS = {
-    "errors": -1,
-    "__init__": 0,
-    "files": 0,
-    "machine": 0,
-    "parsing": 0,
-    "config": 1,
-    "recipes": 1,
-    "video": 2,
-    "models": 2,
-    "data": 3,
-    "inference": 4,
-    "training": 5,
-    "report": 6,
-    "bench": 6,
-    "cli": 7,
-    "__main__": 8,
-}
+# A module may import from its own part and from parts that stand below it; see docs/architecture.md.
+ORDER = (
+    "errors",
+    "parsing",
+    "files",
+    "hardware",
+    "distributed",
+    "config",
+    "video",
+    "models",
+    "data",
+    "evaluation",
+    "inference",
+    "streaming",
+    "training",
+    "report",
+    "profiling",
+    "cli",
+    "__main__",
+)
 
 
-def part_of(module: str) -> str:
-    """`lsn.video.reader` -> `video`; `lsn` itself -> `__init__`."""
-    return [*module.split("."), "__init__"][1]
+def name_of(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
 
 
 def module_of(path: Path) -> str:
     parts = ["lsn", *path.relative_to(PACKAGE).with_suffix("").parts]
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_of(path): path for path in FILES}
+
+
+def part_of(module: str) -> str:
+    """`lsn.video.decoding.reader` -> `video`."""
+    return module.split(".")[1]
 
 
 def imported_modules(path: Path) -> set[str]:
@@ -50,32 +59,59 @@ def imported_modules(path: Path) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}, line {node.lineno}: imports are absolute here"
-            found |= {f"lsn.{alias.name}" for alias in node.names} if node.module == "lsn" else {str(node.module)}
-    return {module for module in found if module == "lsn" or module.startswith("lsn.")}
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                found.add(inner if inner in MODULES else str(node.module))
+    return found & set(MODULES) - {"lsn"}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_every_part_has_its_place():
+    parts = {part_of(module) for module in MODULES if module != "lsn"}
+    assert parts == set(ORDER), "give new parts a place in ORDER, and a line in docs/architecture.md"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_imports_point_one_way(path):
-    part = part_of(module_of(path))
-    if part == "__init__":
+    if module_of(path) == "lsn":
         return  # its public names are imported when they are used, which a test below holds it to
-    assert part in LEVELS, f"new part {part!r}: give it a level"
-    for module in imported_modules(path):
-        other = part_of(module)
-        if other not in LEVELS:
-            other = "__init__"  # a name of lsn itself, such as lsn.__version__
-        allowed = other == part or LEVELS[other] < LEVELS[part]
-        assert allowed, f"{path.relative_to(PACKAGE)} imports {module}: {part} stands below or beside {other}"
+    part = part_of(module_of(path))
+    above = {other for other in map(part_of, imported_modules(path)) if ORDER.index(other) > ORDER.index(part)}
+    assert not above, f"{name_of(path)} imports {', '.join(sorted(above))}, which stand above {part}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_files_import_each_other_in_a_circle():
+    # A room's __init__ gathers its public names; inside of the room nothing imports it.
+    graph = {module: imported_modules(path) for module, path in MODULES.items() if module != "lsn"}
+    finished, path = set(), []
+
+    def visit(module: str) -> None:
+        assert module not in path, f"a circle of imports: {' -> '.join([*path[path.index(module) :], module])}"
+        if module not in finished:
+            path.append(module)
+            for other in sorted(graph[module]):
+                visit(other)
+            finished.add(path.pop())
+
+    for module in graph:
+        visit(module)
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=name_of)
+def test_rooms_say_what_belongs_there_and_stay_small(room):
+    purpose = ast.get_docstring(ast.parse((room / "__init__.py").read_text(encoding="utf-8"))) or ""
+    assert purpose.partition("\n")[0].endswith("."), f"{room}: one sentence at the top of its __init__.py"
+    num_lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in room.glob("*.py"))
+    assert num_lines < LARGEST_ROOM
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_files_stay_short(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_FILE
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_only_the_cli_prints(path):
-    if part_of(module_of(path)) == "cli":
+    if module_of(path).startswith("lsn.cli"):
         return
     calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
     assert not [call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
@@ -83,7 +119,7 @@ def test_only_the_cli_prints(path):
 
 def test_light_modules_import_nothing_heavy():
     code = (
-        "import sys, lsn, lsn.cli, lsn.config, lsn.errors, lsn.files, lsn.recipes\n"
+        "import sys, lsn, lsn.cli, lsn.config, lsn.config.recipes, lsn.errors, lsn.files, lsn.hardware\n"
         "print(*sorted({'torch', 'torchvision', 'timm', 'av', 'numpy', 'matplotlib'} & set(sys.modules)))"
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

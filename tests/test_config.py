@@ -121,8 +121,8 @@ def test_a_missing_recipe_points_to_those_that_come_with_lsn(tmp_path):
         (ModelConfig, {"dropout": 1.0}, "model.dropout"),
         (
             ModelConfig,
-            {"num_frames": 8, "answer_frames": 9},
-            "model.answer_frames is 9; it must be between 1 and model.num_frames (8)",
+            {"num_frames": 8, "readout_frames": 9},
+            "model.readout_frames is 9; it must be between 1 and model.num_frames (8)",
         ),
         (InputConfig, {"size": 0}, "input.size"),
         (
@@ -140,15 +140,15 @@ def test_a_missing_recipe_points_to_those_that_come_with_lsn(tmp_path):
         (OptimConfig, {"schedule": "step"}, "optim.step_epochs"),
         (TrainingConfig, {"epochs": 0}, "training.epochs"),
         (TrainingConfig, {"ema_decay": 1.0}, "training.ema_decay"),
-        (TrainingConfig, {"carry_state": 1.5}, "training.carry_state is 1.5; it must be in [0, 1]"),
-        (TrainingConfig, {"chunk_frames": -1}, "training.chunk_frames is -1; it must be 0 or more"),
+        (TrainingConfig, {"state_carry_prob": 1.5}, "training.state_carry_prob is 1.5; it must be in [0, 1]"),
+        (TrainingConfig, {"tbptt_frames": -1}, "training.tbptt_frames is -1; it must be 0 or more"),
         (TrainingConfig, {"compile": True, "grad_checkpointing": True}, "cannot go together"),
         (EvaluationConfig, {"num_clips": 0}, "evaluation.num_clips"),
         (EvaluationConfig, {"num_clips": 1001}, "evaluation.num_clips is 1001; it must be between 1 and 1000"),
         (
             RunConfig,
-            {"model": ModelConfig(answer_frames=2), "training": TrainingConfig(chunk_frames=4)},
-            "model.answer_frames is 2 and training.chunk_frames 4",
+            {"model": ModelConfig(readout_frames=2), "training": TrainingConfig(tbptt_frames=4)},
+            "model.readout_frames is 2 and training.tbptt_frames 4",
         ),
     ],
 )
@@ -157,7 +157,7 @@ def test_values_out_of_range_are_refused_by_name(section, values, named):
 
 
 def test_every_field_says_what_it_is():
-    source = (Path(__file__).parents[1] / "src/lsn/config.py").read_text(encoding="utf-8")
+    source = (Path(__file__).parents[1] / "src/lsn/config/settings.py").read_text(encoding="utf-8")
     sections = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef) and node.name != "RunConfig"]
     assert len(sections) == len(dataclasses.fields(RunConfig))
     for section in sections:

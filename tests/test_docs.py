@@ -8,8 +8,8 @@ import pytest
 
 from lsn.cli.app import app
 from lsn.config import load_config
-from lsn.recipes import find_recipe
-from lsn.recipes.tables import find_table
+from lsn.config.recipes import find_recipe
+from lsn.config.recipes.tables import find_table
 
 DOCS = Path(__file__).parents[1] / "docs"
 COMMANDS = [

@@ -27,7 +27,7 @@ def faults():
 first, second = faults(), faults()
 assert first > 100 and second < first / 10, (first, second)
 """
-    module = importlib.util.find_spec("lsn.machine").origin  # by itself, without all that LSN needs
+    module = importlib.util.find_spec("lsn.hardware").origin  # by itself, without all that LSN needs
     done = subprocess.run([sys.executable, "-c", script, module], capture_output=True, text=True)
     if done.returncode == 77:
         pytest.skip("not glibc")
@@ -62,7 +62,7 @@ def test_pytorch_runs_as_many_threads_as_the_quota_allows(tmp_path):
     script = """
 import sys
 from pathlib import Path
-from lsn.machine import tune_threads
+from lsn.hardware import tune_threads
 tune_threads(Path(sys.argv[1]))
 assert "torch" not in sys.modules
 import torch

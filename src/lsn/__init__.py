@@ -7,19 +7,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lsn.inference.predictor import Prediction, Predictor
-    from lsn.inference.stream import StreamAnswer, StreamingPredictor
-    from lsn.inference.stream.watch import Watch
     from lsn.models.factory import create_model, list_models
+    from lsn.streaming import StreamingPredictor, StreamPrediction
+    from lsn.streaming.runner import StreamRunner
 
 __version__ = "0.1.0"
-__all__ = ["Prediction", "Predictor", "StreamAnswer", "StreamingPredictor", "Watch", "create_model", "list_models"]
+__all__ = [
+    "Prediction",
+    "Predictor",
+    "StreamPrediction",
+    "StreamRunner",
+    "StreamingPredictor",
+    "create_model",
+    "list_models",
+]
 
 _HOMES = {
     "Prediction": "lsn.inference.predictor",
     "Predictor": "lsn.inference.predictor",
-    "StreamAnswer": "lsn.inference.stream",
-    "StreamingPredictor": "lsn.inference.stream",
-    "Watch": "lsn.inference.stream.watch",
+    "StreamPrediction": "lsn.streaming",
+    "StreamingPredictor": "lsn.streaming",
+    "StreamRunner": "lsn.streaming.runner",
     "create_model": "lsn.models.factory",
     "list_models": "lsn.models.factory",
 }

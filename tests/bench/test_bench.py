@@ -6,10 +6,10 @@ import re
 import pytest
 import torch
 
-from lsn.bench import PARTS, Bench, Figure, measure
-from lsn.bench.timing import time_runs
 from lsn.cli import main
 from lsn.errors import ConfigError, ModelError, VideoError
+from lsn.profiling import PARTS, Bench, Figure, measure
+from lsn.profiling.timing import time_runs
 
 CPU = torch.device("cpu")
 
@@ -27,7 +27,7 @@ def test_rates_and_percentiles_are_those_of_the_runs(monkeypatch):
         now[0] += len(runs) / 1000
         runs.append(now[0])
 
-    monkeypatch.setattr("lsn.bench.timing.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("lsn.profiling.timing.time.perf_counter", lambda: now[0])
     figure = timed(run, units=4, seconds=sum(range(1, 201)) / 1000 - 1e-6)
     assert figure.num_runs == 200
     assert figure.per_second == pytest.approx(4 * 200 / 20.1)
@@ -92,7 +92,7 @@ def test_the_command_tells_all_parts_as_a_table_and_as_json(capsys):
 
 def test_the_table_leaves_out_what_was_not_measured(capsys, monkeypatch):
     figure = Figure("test", "4 clips", "clips", 12.345, 30, 81.0, 90.0, None, 1_234_000_000)
-    monkeypatch.setattr("lsn.bench.measure", lambda bench, part: None if part == "stream" else figure)
+    monkeypatch.setattr("lsn.profiling.measure", lambda bench, part: None if part == "stream" else figure)
     assert main(["bench", "tsm_test_resnet"]) == 0
     out = capsys.readouterr().out
     row = next(line for line in out.splitlines() if line.startswith("test"))

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-import lsn.bench.data as module
-from lsn.bench.data import DataFigures, measure_data
+import lsn.profiling.data as module
 from lsn.cli import main
 from lsn.config import DataConfig, InputConfig, ModelConfig, RunConfig, TrainingConfig
+from lsn.data.clips.windows import open_clip
 from lsn.data.synthetic import write_synthetic
-from lsn.data.windows import open_clip
 from lsn.errors import VideoError
+from lsn.profiling.data import DataFigures, measure_data
 from lsn.video.transforms import TrainTransform
 
 
@@ -48,7 +48,7 @@ def test_the_part_that_is_slow_is_named(config, monkeypatch, part):
     elif part == "disk":
         monkeypatch.setattr(module, "_read_bytes", slowed(module._read_bytes))
     elif part == "decode":
-        monkeypatch.setattr("lsn.data.dataset.open_clip", slowed(open_clip))
+        monkeypatch.setattr("lsn.data.loading.dataset.open_clip", slowed(open_clip))
     else:
         monkeypatch.setattr(TrainTransform, "augment", slowed(TrainTransform.augment))
     if part != "model":
@@ -77,13 +77,13 @@ def figures_of(**changes) -> DataFigures:
 
 def test_workers_are_counted_from_the_time_of_a_clip(monkeypatch):
     """40 ms a clip and 100 clips a second: four would do without a tenth of room, so five."""
-    monkeypatch.setattr("lsn.bench.data.usable_cores", lambda: 16)
+    monkeypatch.setattr("lsn.profiling.data.usable_cores", lambda: 16)
     figures = figures_of()
     assert figures.workers_needed == 5
     assert figures.bottleneck == "decode"
     assert "data.num_workers=5" in figures.advice()[0]
     assert "extract-frames" in figures.advice()[1]
-    monkeypatch.setattr("lsn.bench.data.usable_cores", lambda: 2)
+    monkeypatch.setattr("lsn.profiling.data.usable_cores", lambda: 2)
     assert "data.num_workers=2" in figures.advice()[0]
     fast = figures_of(num_workers=8, read_per_second=200.0)
     assert fast.bottleneck == "model"
@@ -91,7 +91,7 @@ def test_workers_are_counted_from_the_time_of_a_clip(monkeypatch):
 
 
 def test_no_worker_is_said_even_if_the_model_is_slow(monkeypatch):
-    monkeypatch.setattr("lsn.bench.data.usable_cores", lambda: 2)
+    monkeypatch.setattr("lsn.profiling.data.usable_cores", lambda: 2)
     figures = figures_of(num_workers=0, trained_per_second=1.0)
     assert figures.bottleneck == "model"
     assert "the model waits for every clip" in figures.advice()[0]
@@ -101,7 +101,7 @@ def test_a_clip_that_cannot_be_read_is_an_error_or_left_out(config, monkeypatch)
     def broken(clip, **options):
         raise VideoError(f"{clip.path}: broken")
 
-    monkeypatch.setattr("lsn.data.dataset.open_clip", broken)
+    monkeypatch.setattr("lsn.data.loading.dataset.open_clip", broken)
     with pytest.raises(VideoError, match="broken"):
         measure_data(config, num_clips=2, seconds=0.01)
     skipping = replace(config, data=replace(config.data, on_unreadable="skip"))

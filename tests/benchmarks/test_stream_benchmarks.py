@@ -7,8 +7,8 @@ import torch
 from lsn import create_model
 from lsn.config import InputConfig
 from lsn.data import read_manifest
-from lsn.inference.stream import Event
 from lsn.models.weights import FrameRates, save_weights
+from lsn.streaming import Event
 from lsn.video import open_video, write_video
 
 LABELS = ("left", "right", "pause")

@@ -99,7 +99,7 @@ def fail_with(monkeypatch, error: BaseException) -> None:
     def fail():
         raise error
 
-    monkeypatch.setattr("lsn.cli.recipes.list_recipes", fail)
+    monkeypatch.setattr("lsn.cli.commands.recipes.list_recipes", fail)
 
 
 def test_a_bug_shows_its_traceback_and_exits_with_1(lsn, monkeypatch):
@@ -134,7 +134,7 @@ def test_warnings_of_the_library_reach_standard_error_once_a_run(lsn, monkeypatc
         logging.getLogger("lsn.data").warning("a clip was left out")
         return []
 
-    monkeypatch.setattr("lsn.cli.recipes.list_recipes", warn)
+    monkeypatch.setattr("lsn.cli.commands.recipes.list_recipes", warn)
     for _ in range(2):
         assert lsn("recipes").err == "lsn: warning: a clip was left out\n"
 

@@ -242,7 +242,7 @@ def test_names_that_are_not_utf8_go_through_the_commands(lsn, videos, clip, weig
     assert lsn("data", "check", "out/videos.csv").code == 0
     assert lsn("data", "check", "videos").code == 0
 
-    arguments = ("--fps", 8, "--enter", 0.01, "--min-seconds", 0.1)
+    arguments = ("--fps", 8, "--on-threshold", 0.01, "--min-seconds", 0.1)
     video = tmp_path / "videos/wave" / name
     for command in (("timeline", weights, video), ("stream", weights, video, "--events", "seen/events.jsonl")):
         answer = lsn(*command, *arguments)

@@ -124,7 +124,7 @@ def test_workers_that_are_signalled_too_do_not_die_before_their_parent(many, wei
 
 PARENT = """
 import multiprocessing, subprocess, time
-from lsn.data.workers import exit_with_parent, starting_workers
+from lsn.data.loading.workers import exit_with_parent, starting_workers
 
 def work(ready):
     ready.set()

@@ -4,13 +4,13 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from lsn.cli.live import LiveView
-from lsn.inference.stream import StreamAnswer
-from lsn.video.feed import FeedCounts
+from lsn.cli.ui.live_view import LiveView
+from lsn.streaming import StreamPrediction
+from lsn.video.live.capture_thread import FeedCounts
 
 
-def answer(stream: str, seconds: float, probabilities) -> StreamAnswer:
-    return StreamAnswer(
+def answer(stream: str, seconds: float, probabilities) -> StreamPrediction:
+    return StreamPrediction(
         stream=stream,
         seconds=seconds,
         pts_seconds=seconds,

@@ -6,7 +6,7 @@ import shlex
 import pytest
 from PIL import Image
 
-from lsn.cli.console import format_bytes
+from lsn.cli.ui.console import format_bytes
 
 
 def rows(out: str) -> list[list[str]]:

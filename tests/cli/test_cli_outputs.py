@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.text import Text
 
-from lsn.cli.console import columns, plain_console, visible
+from lsn.cli.ui.console import columns, plain_console, visible
 from lsn.config import InputConfig
 from lsn.models.factory import create_model
 from lsn.models.weights import FrameRates, save_weights

@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from lsn.cli import progress
-from lsn.cli.progress import BarProgress, LineProgress, counting_progress, duration, training_progress
-from lsn.inference.metrics import Metrics
+from lsn.cli.ui.progress import BarProgress, LineProgress, counting_progress, duration, training_progress
+from lsn.evaluation.metrics import Metrics
 from lsn.training import StepReport
 
 REPORT = StepReport(

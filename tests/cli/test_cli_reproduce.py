@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from lsn.cli.app import main
+from lsn.config.recipes.tables import TABLES, Row, find_table
 from lsn.data.synthetic import write_synthetic
-from lsn.recipes.tables import TABLES, Row, find_table
 
 SMALL = [
     "training.epochs=1",
@@ -205,7 +205,7 @@ def test_the_published_figures_are_those_of_the_paper():
 
 @pytest.mark.parametrize("name", TABLES)
 def test_every_row_of_every_table_is_a_valid_recipe(name):
-    from lsn.cli.reproduce import _plan
+    from lsn.cli.commands.reproduce import _plan
 
     for row in find_table(name).rows:
         config = _plan(row, [], Path(), seed=0).config
@@ -218,7 +218,7 @@ def test_every_row_of_every_table_is_a_valid_recipe(name):
 def test_baselines_have_the_budget_of_the_lsn_beside_them(name):
     from dataclasses import replace
 
-    from lsn.cli.reproduce import _plan
+    from lsn.cli.commands.reproduce import _plan
 
     by_name = {row.name: _plan(row, [], Path(), seed=0) for row in find_table(name).rows}
     lsn = by_name.get("lsn", by_name["lsn_ss"])

@@ -33,7 +33,7 @@ def test_every_answer_as_json(lsn, streaming, clip):
 
 def test_lines_events_recording_and_a_state_to_go_on_from(lsn, streaming, clip, tmp_path):
     events, record, state = tmp_path / "logs/events.jsonl", tmp_path / "seen.mp4", tmp_path / "state.safetensors"
-    easy = ("--enter", 0.01, "--leave", 0.005, "--min-seconds", 0)
+    easy = ("--on-threshold", 0.01, "--off-threshold", 0.005, "--min-seconds", 0)
     answer = lsn("stream", streaming, clip, "--events", events, "--record", record, "--save-state", state, *easy)
     assert answer.code == 0, answer.err
     assert "8 frames a second" in answer.out
@@ -64,7 +64,7 @@ def test_ctrl_c_keeps_the_recording(streaming, clip, tmp_path):
     endless.write_text(
         "import itertools, signal, sys\n"
         "import numpy as np\n"
-        "import lsn.video.feed as feed\n"
+        "import lsn.video.live.capture_thread as feed\n"
         "frames = ((t / 8, np.full((40, 40, 3), t % 256, np.uint8)) for t in itertools.count())\n"
         "opened = feed.open_live\n"
         "feed.open_live = lambda source, **options: opened(frames)\n"
@@ -84,7 +84,7 @@ def test_ctrl_c_keeps_the_recording(streaming, clip, tmp_path):
 
 def test_a_timeline_of_a_whole_video(lsn, streaming, clip, tmp_path):
     out = tmp_path / "seen"
-    answer = lsn("timeline", streaming, clip, "--out", out, "--enter", 0.01, "--leave", 0.005)
+    answer = lsn("timeline", streaming, clip, "--out", out, "--on-threshold", 0.01, "--off-threshold", 0.005)
     assert answer.code == 0, answer.err
     assert sorted(path.name for path in out.iterdir()) == ["annotated.mp4", "events.jsonl", "timeline.png"]
     assert (out / "timeline.png").read_bytes().startswith(b"\x89PNG")
@@ -126,7 +126,7 @@ def test_verify_fails_where_the_past_says_nothing(lsn, weights):
         (("a.mp4", "b.mp4", "--record", "c.mp4"), "--record is for one source"),
         (("a.mp4", "--consensus", "median"), "consensus 'median'"),
         (("a.mp4", "--fps", "0"), "fps is 0"),
-        (("a.mp4", "--leave", "0.9", "--enter", "0.5"), "leave"),
+        (("a.mp4", "--off-threshold", "0.9", "--on-threshold", "0.5"), "leave"),
         (("a.mp4", "--background", "nothing"), "background 'nothing'"),
         (("missing.mp4",), "missing.mp4: no such file"),
         (("http://127.0.0.1:9/live",), "127.0.0.1:9"),

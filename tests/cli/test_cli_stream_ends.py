@@ -22,7 +22,7 @@ from video_files import picture
 from lsn.video import open_video, write_video
 
 LONG = 120.0  # seconds that no test waits unless something is broken
-EASY = ("--enter", 0.01, "--leave", 0.005, "--min-seconds", 0)
+EASY = ("--on-threshold", 0.01, "--off-threshold", 0.005, "--min-seconds", 0)
 NUMBERS = ("seconds", "probabilities", "num_frames", "reset", "events")
 
 

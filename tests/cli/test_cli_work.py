@@ -67,7 +67,7 @@ def test_a_run_is_not_trained_over(lsn, run, tiny_run):
 def test_the_run_goes_to_a_folder_of_the_recipes_name(lsn, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     seen = []
-    monkeypatch.setattr("lsn.cli.train.train_and_report", lambda config, folder, resume: seen.append(folder))
+    monkeypatch.setattr("lsn.cli.commands.train.train_and_report", lambda config, folder, resume: seen.append(folder))
     monkeypatch.setenv("RANK", "1")  # prints nothing, so no evaluation is looked for
     (tmp_path / "my.own.yaml").write_text("{}", encoding="utf-8")
     lsn("train", "fight")
@@ -104,7 +104,7 @@ def test_evaluate_tells_how_soon_the_model_knows(lsn, run, tmp_path):
     answer = lsn("evaluate", run, "--anytime", "--wanted-top1", 1, "--out", out, "--workers", 0)
     assert (answer.code, "How soon it knows" in answer.out) == (0, True)
     summary = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
-    top1, stop = summary["anytime"]["top1"], summary["anytime"]["early_stop"]
+    top1, stop = summary["anytime"]["top1"], summary["anytime"]["early_exit"]
     assert top1[-1] == summary["metrics"]["top1"]
     rows = [line.split() for line in answer.out.splitlines()]
     for seen, value in enumerate(top1, start=1):
@@ -191,9 +191,9 @@ def test_predict_imports_only_what_it_uses(weights, clip):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     code, *modules = done.stdout.splitlines()[-1].split()
     assert code == "0"
-    parts = {name for name in modules if name.startswith(("lsn.data", "lsn.training", "lsn.report", "lsn.bench"))}
+    parts = {name for name in modules if name.startswith(("lsn.data", "lsn.training", "lsn.report", "lsn.profiling"))}
     assert "lsn.inference.predictor" in modules
-    assert not parts | ({"matplotlib", "cv2", "lsn.inference.annotate", "lsn.inference.evaluate"} & set(modules))
+    assert not parts | ({"matplotlib", "cv2", "lsn.inference.annotate", "lsn.evaluation.evaluate"} & set(modules))
 
 
 def test_predict_uses_the_views_of_the_run_unless_told_otherwise(lsn, run, clip, tmp_path):

@@ -3,7 +3,7 @@
 import torch
 
 from lsn.data import read_manifest
-from lsn.data.extraction import ExtractionSettings, extract_manifests
+from lsn.data.frames.extraction import ExtractionSettings, extract_manifests
 
 
 def clip_of(seed, num_frames=5, height=36, width=48):

@@ -15,11 +15,11 @@ import torch
 from extraction_helpers import clip_of, extract
 
 from lsn.data import open_clip, read_manifest
-from lsn.data.extraction import ExtractionSettings, estimate_extraction, extract_manifests
-from lsn.data.workers import map_in_processes
+from lsn.data.frames.extraction import ExtractionSettings, estimate_extraction, extract_manifests
+from lsn.data.loading.workers import map_in_processes
 from lsn.errors import ConfigError, DataError
 from lsn.video import open_video, write_video
-from lsn.video.frames_reader import numbered_files
+from lsn.video.decoding.frames_reader import numbered_files
 
 
 def test_the_clips_of_the_frames_are_those_of_the_videos(videos, tmp_path):

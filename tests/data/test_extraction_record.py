@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lsn.data import read_manifest
-from lsn.data.extraction import extract_manifests
-from lsn.data.extraction_record import folder_of
+from lsn.data.frames.extraction import extract_manifests
+from lsn.data.frames.record import folder_of
 from lsn.errors import DataError
 from lsn.files import write_csv
 from lsn.video import write_video
-from lsn.video.frames_reader import numbered_files
+from lsn.video.decoding.frames_reader import numbered_files
 
 # What a part of a path can be called: dots, spaces, escapes of ours, bytes that are no UTF-8, and letters.
 part = st.text(

@@ -5,7 +5,7 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
 from lsn.data.synthetic import motion
-from lsn.video.mirror import mirror_labels
+from lsn.video.transforms.mirror import mirror_labels
 
 
 def render(number, *, seed=0, num_frames=12, size=48):

@@ -44,9 +44,7 @@ class Bounded:
     """
 
     def __init__(self, *modules: str) -> None:
-        self.server = WarmServer(
-            "bounded", "lsn.training", "lsn.report", "lsn.inference.stream.record", "lsn.cli", *modules
-        )
+        self.server = WarmServer("bounded", "lsn.training", "lsn.report", "lsn.streaming.recorder", "lsn.cli", *modules)
         self.server.prepare(_import_the_rest)
         self._folder = Path(tempfile.mkdtemp())
 

@@ -51,7 +51,7 @@ def read_in_every_way(path: Path) -> list[str]:
     """Reads frames by index, in order and as a stream; what is refused is listed, what else goes wrong is raised."""
     from lsn.errors import LSNError
     from lsn.video import open_video
-    from lsn.video.live import open_live
+    from lsn.video.live.opening import open_live
 
     refused = []
     with open_video(path) as video:

@@ -15,7 +15,18 @@ STEPS_AN_EPOCH, EPOCHS = 3, 2
 TRAIN = ("train", "recipe.yaml", "--out", "run")
 STREAM = (
     *("stream", "weights", "long.mp4", "--json", "--record", "seen.mp4", "--save-state", "state.safetensors"),
-    *("--events", "events.jsonl", "--enter", "0.4", "--leave", "0.35", "--min-seconds", "0", "--device", "cpu"),
+    *(
+        "--events",
+        "events.jsonl",
+        "--on-threshold",
+        "0.4",
+        "--off-threshold",
+        "0.35",
+        "--min-seconds",
+        "0",
+        "--device",
+        "cpu",
+    ),
 )
 EXTRACT = ("data", "extract-frames", "clips.csv", "--out", "out", "--workers", "2")
 
@@ -84,9 +95,9 @@ def go_on(folder: Path, after_seconds: float) -> list[dict[str, Any]]:
     """The answers of a stream that is restored from its saved state, to two frames more."""
     import torch
 
-    from lsn.inference.stream import EventRules, StreamingPredictor
+    from lsn.streaming import EventRules, StreamingPredictor
 
-    events = EventRules(enter=0.4, leave=0.35, min_seconds=0)
+    events = EventRules(on_threshold=0.4, off_threshold=0.35, min_seconds=0)
     predictor = StreamingPredictor(folder / "weights", device="cpu", events=events)
     stream = predictor.open(state=folder / "state.safetensors")
     frame = torch.zeros(40, 40, 3, dtype=torch.uint8)

@@ -139,9 +139,11 @@ def _forged(header: dict[str, Any], random: Random) -> tuple[dict[str, Any], str
 @cache
 def predictor(weights: Path) -> Any:
     """The predictor of the weights, made once a process."""
-    from lsn.inference.stream import EventRules, StreamingPredictor
+    from lsn.streaming import EventRules, StreamingPredictor
 
-    return StreamingPredictor(weights, device="cpu", events=EventRules(enter=0.02, leave=0.01, min_seconds=0))
+    return StreamingPredictor(
+        weights, device="cpu", events=EventRules(on_threshold=0.02, off_threshold=0.01, min_seconds=0)
+    )
 
 
 def go_on(state: Path, weights: Path) -> list[Any]:

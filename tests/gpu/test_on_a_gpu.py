@@ -22,15 +22,15 @@ from lsn.config import (
 )
 from lsn.data import read_manifest
 from lsn.errors import TrainingStopped
-from lsn.inference.evaluate import evaluate
+from lsn.evaluation.evaluate import evaluate
+from lsn.evaluation.protocol import EvaluationProtocol
 from lsn.inference.predictor import Predictor
-from lsn.inference.protocol import EvaluationProtocol
-from lsn.inference.stream import StreamingPredictor
-from lsn.inference.stream.pool import StreamPool
 from lsn.models import HOConvLSTM, Recognizer, create_model
 from lsn.models.compile import compile_model
 from lsn.models.fuse import fuse
 from lsn.models.weights import FrameRates, load_weights, save_weights
+from lsn.streaming import StreamingPredictor
+from lsn.streaming.engine import StreamEngine
 from lsn.training import train
 from lsn.video import write_video
 
@@ -136,7 +136,7 @@ def test_gradients_of_the_recurrence():
 
 def test_a_pool_of_streams():
     model = lively_model().cuda()
-    pool, alone = StreamPool(model, 3, height=32, width=32), StreamPool(model, 1, height=32, width=32)
+    pool, alone = StreamEngine(model, 3, height=32, width=32), StreamEngine(model, 1, height=32, width=32)
     single = alone.join()
     streams = [pool.join() for _ in range(3)]
     for t in range(6):
@@ -186,8 +186,8 @@ def test_predictions_and_evaluation(weights, videos):
         {"precision": "bf16"},
         {"precision": "fp16"},
         {"precision": "bf16", "grad_checkpointing": True},
-        {"precision": "float32", "carry_state": 0.5, "chunk_frames": 2},
-        {"precision": "float32", "ema_decay": 0.9, "accumulate": 2},
+        {"precision": "float32", "state_carry_prob": 0.5, "tbptt_frames": 2},
+        {"precision": "float32", "ema_decay": 0.9, "grad_accum_steps": 2},
     ],
     ids=lambda settings: "-".join(f"{name}={value}" for name, value in settings.items()),
 )

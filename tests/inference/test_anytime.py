@@ -13,12 +13,12 @@ from inference_helpers import INPUT, LABELS, lively_model, run_two_processes
 from lsn.config import EvaluationConfig
 from lsn.data import open_clip
 from lsn.errors import ConfigError, DataError, ModelError
-from lsn.inference.anytime import decision_frames, measure_anytime
-from lsn.inference.evaluate import evaluate
+from lsn.evaluation.anytime import decision_frames, measure_anytime
+from lsn.evaluation.evaluate import evaluate
+from lsn.evaluation.protocol import EvaluationProtocol
+from lsn.evaluation.result import load_evaluation
+from lsn.evaluation.running import CumulativePredictions, cumulative_log_probabilities
 from lsn.inference.predictor import Predictor
-from lsn.inference.protocol import EvaluationProtocol
-from lsn.inference.result import load_evaluation
-from lsn.inference.running import RunningAnswers, running_log_probabilities
 from lsn.models.weights import save_weights
 
 
@@ -53,8 +53,10 @@ def runs(draw):
     logits_NTK = 2 * torch.randn(num_videos, 1, num_frames, 3, generator=generator)
     seconds_NT = torch.rand(num_videos, num_frames, generator=generator, dtype=torch.float64).cumsum(dim=1)
     labels_N = torch.randint(0, 3, (num_videos,), generator=generator)
-    log_probabilities_NTK = running_log_probabilities(logits_NTK, lambda x_NVK: x_NVK[:, 0].log_softmax(dim=-1), None)
-    return RunningAnswers.of(log_probabilities_NTK, seconds_NT), labels_N
+    log_probabilities_NTK = cumulative_log_probabilities(
+        logits_NTK, lambda x_NVK: x_NVK[:, 0].log_softmax(dim=-1), None
+    )
+    return CumulativePredictions.of(log_probabilities_NTK, seconds_NT), labels_N
 
 
 def decided_by_hand(answers):
@@ -92,13 +94,13 @@ def test_the_measures_are_those_of_plain_loops(run):
 
 
 @pytest.mark.parametrize("average", ["logits", "probabilities"])
-@pytest.mark.parametrize("answer_frames", [None, 1, 2, 5, 8])
-def test_the_running_answer_is_that_of_the_clip_cut_short(protocol, average, answer_frames):
+@pytest.mark.parametrize("readout_frames", [None, 1, 2, 5, 8])
+def test_the_running_answer_is_that_of_the_clip_cut_short(protocol, average, readout_frames):
     combine = replace(protocol, average=average).combine
     logits_NVTK = torch.randn(4, 3, 5, 6, generator=torch.Generator().manual_seed(1))
-    running_NTK = running_log_probabilities(logits_NVTK, combine, answer_frames)
+    running_NTK = cumulative_log_probabilities(logits_NVTK, combine, readout_frames)
     for t in range(1, 6):
-        seen_NVTK = logits_NVTK[:, :, max(0, t - (answer_frames or 5)) : t]
+        seen_NVTK = logits_NVTK[:, :, max(0, t - (readout_frames or 5)) : t]
         assert torch.allclose(running_NTK[:, t - 1], combine(seen_NVTK.mean(dim=2)), atol=1e-5)
 
 
@@ -107,7 +109,9 @@ def test_the_running_answer_is_that_of_the_clip_cut_short(protocol, average, ans
     [(1, [1]), (2, [1, 2]), (4, [1, 2, 3, 4]), (8, [1, 2, 4, 6, 8]), (16, [2, 4, 8, 12, 16])],
 )
 def test_the_milestones_are_near_eighths_and_none_comes_twice(num_frames, expected):
-    running = RunningAnswers(*[torch.zeros(1, num_frames, dtype=kind) for kind in (int, torch.float32, torch.float64)])
+    running = CumulativePredictions(
+        *[torch.zeros(1, num_frames, dtype=kind) for kind in (int, torch.float32, torch.float64)]
+    )
     assert measure_anytime(running, torch.tensor([0])).milestones() == expected
 
 
@@ -130,7 +134,7 @@ def test_it_follows_what_the_predictor_says_on_the_way(loaded, manifest, protoco
     right, seconds = [], []
     for clip in manifest.clips:
         prediction = predictor(clip.path)
-        answers = prediction.running_TK().argmax(axis=1).tolist()
+        answers = prediction.cumulative_probabilities_TK().argmax(axis=1).tolist()
         label = LABELS.index(clip.label)
         right.append([answer == label for answer in answers])
         if right[-1][-1]:
@@ -173,8 +177,8 @@ from pathlib import Path
 import torch.distributed as dist
 from lsn.config import EvaluationConfig
 from lsn.data import read_manifest
-from lsn.inference.evaluate import evaluate
-from lsn.inference.protocol import EvaluationProtocol
+from lsn.evaluation.evaluate import evaluate
+from lsn.evaluation.protocol import EvaluationProtocol
 from lsn.models.weights import load_weights
 
 rank = int(sys.argv[1])
@@ -199,7 +203,7 @@ def test_two_processes_measure_the_same(model, broken_manifest, protocol, result
     for rank in "01":
         assert_same(load_evaluation(tmp_path / rank).anytime, result.anytime)
         assert_same(load_evaluation(tmp_path / f"one{rank}").anytime, alone.anytime)
-    assert alone.anytime.early_stop.tested is None
+    assert alone.anytime.early_exit.tested is None
 
 
 def test_it_reads_back_what_was_saved(result, tmp_path):
@@ -214,8 +218,8 @@ def test_it_reads_back_what_was_saved(result, tmp_path):
     [
         lambda anytime: anytime.pop("top1"),
         lambda anytime: anytime.update(top1="all"),
-        lambda anytime: anytime["early_stop"].update(fitted=None),
-        lambda anytime: anytime["early_stop"]["curve"].append(3),
+        lambda anytime: anytime["early_exit"].update(fitted=None),
+        lambda anytime: anytime["early_exit"]["curve"].append(3),
     ],
 )
 def test_a_damaged_file_is_named(result, tmp_path, damage):
@@ -229,7 +233,7 @@ def test_a_damaged_file_is_named(result, tmp_path, damage):
 
 
 def test_the_wanted_accuracy_reaches_the_fit(model, manifest, protocol):
-    stop = evaluate(model, manifest, protocol, device="cpu", anytime=True, wanted_top1=0.0).anytime.early_stop
+    stop = evaluate(model, manifest, protocol, device="cpu", anytime=True, wanted_top1=0.0).anytime.early_exit
     assert (stop.wanted_top1, stop.goal, stop.fitted.result.mean_frames) == (0.0, 0.0, 1.0)
 
 

@@ -10,11 +10,11 @@ from inference_helpers import INPUT, LABELS, lively_model, noisy_frames
 from lsn.cli import main
 from lsn.errors import ModelError
 from lsn.inference.predictor import Predictor
-from lsn.inference.stream import StreamingPredictor
-from lsn.inference.stream.verify import verify
 from lsn.models import Recognizer
 from lsn.models.weights import FrameRates, LoadedModel, save_weights
-from lsn.video.clock import Tick
+from lsn.streaming import StreamingPredictor
+from lsn.streaming.verify import verify
+from lsn.video.frame_sampler import Tick
 
 pytestmark = pytest.mark.skipif(
     shutil.which("g++") is None and shutil.which("clang++") is None, reason="PyTorch's compiler needs a C++ compiler"
@@ -55,7 +55,7 @@ def test_videos_of_any_number_of_views(loaded, videos):
     plain, compiled = (Predictor(loaded, device="cpu", compile=compile) for compile in (False, True))
     for video in ("4.mp4", "6.mp4"):
         np.testing.assert_allclose(
-            compiled(videos / video).frame_evidence_TK, plain(videos / video).frame_evidence_TK, atol=1e-4
+            compiled(videos / video).frame_probabilities_TK, plain(videos / video).frame_probabilities_TK, atol=1e-4
         )
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lsn.errors import ConfigError
-from lsn.inference.early_stop import NEVER, fit_early_stop, split_in_half, stop_frames
+from lsn.evaluation.early_exit import NEVER, fit_early_exit, split_in_half, stop_frames
 
 
 @st.composite
@@ -64,7 +64,7 @@ def test_nothing_is_seen_after_the_first_frame_at_zero_and_all_is_seen_above_one
 @given(courses())
 def test_the_curve_is_each_threshold_tried_on_all_videos(course):
     confidences, right, labels = course
-    curve = fit_early_stop(confidences, right, labels).curve
+    curve = fit_early_exit(confidences, right, labels).curve
     for rule in curve:
         number, seen = figures_by_hand(confidences, right, rule.threshold)
         assert rule.result.num_videos == len(labels)
@@ -82,7 +82,7 @@ def test_the_curve_is_each_threshold_tried_on_all_videos(course):
 @given(courses(), st.none() | st.floats(0, 1))
 def test_the_fitted_threshold_saves_the_most_for_the_wanted_accuracy(course, wanted):
     confidences, right, labels = course
-    stop = fit_early_stop(confidences, right, labels, wanted_top1=wanted)
+    stop = fit_early_exit(confidences, right, labels, wanted_top1=wanted)
     full = right[:, -1].double().mean().item()
     goal = max(0.0, full - 0.01) if wanted is None else wanted
     expected = choice_by_hand(confidences, right, goal)
@@ -101,12 +101,12 @@ def test_the_fitted_threshold_saves_the_most_for_the_wanted_accuracy(course, wan
 @given(courses(min_videos=2), st.none() | st.floats(0, 1))
 def test_every_video_is_tested_once_at_the_threshold_of_the_other_half(course, wanted):
     confidences, right, labels = course
-    stop = fit_early_stop(confidences, right, labels, wanted_top1=wanted)
+    stop = fit_early_exit(confidences, right, labels, wanted_top1=wanted)
     half = split_in_half(labels)
     numbers, frames = [], []
     for index, rule in enumerate(stop.halves):
         fit, test = half != index, half == index
-        alone = fit_early_stop(confidences[fit], right[fit], labels[fit], wanted_top1=wanted)
+        alone = fit_early_exit(confidences[fit], right[fit], labels[fit], wanted_top1=wanted)
         assert rule.threshold == alone.fitted.threshold
         number, seen = figures_by_hand(confidences[test], right[test], rule.threshold)
         assert rule.result.num_videos == int(test.sum())
@@ -133,7 +133,7 @@ def test_the_halves_are_alike(labels):
 def test_a_lower_threshold_that_is_right_by_luck_is_not_taken():
     confidences = torch.tensor([[0.3, 0.6, 0.9]] * 2)
     right = torch.tensor([[True, False, True]] * 2)  # right at once, then wrong, then right
-    stop = fit_early_stop(confidences, right, torch.tensor([0, 0]))
+    stop = fit_early_exit(confidences, right, torch.tensor([0, 0]))
     assert stop.fitted.threshold == NEVER
     assert stop.tested.top1 == 1
 
@@ -141,17 +141,17 @@ def test_a_lower_threshold_that_is_right_by_luck_is_not_taken():
 def test_an_accuracy_beyond_reach_is_said_and_the_best_given():
     confidences = torch.tensor([[0.5, 0.9], [0.5, 0.9], [0.5, 0.9], [0.5, 0.9]])
     right = torch.tensor([[False, True], [False, True], [False, True], [False, False]])
-    stop = fit_early_stop(confidences, right, torch.zeros(4, dtype=torch.int64), wanted_top1=0.9)
+    stop = fit_early_exit(confidences, right, torch.zeros(4, dtype=torch.int64), wanted_top1=0.9)
     assert not stop.reached
     assert (stop.goal, stop.fitted.threshold, stop.fitted.result.top1) == (0.9, NEVER, 0.75)
 
 
 def test_a_single_video_is_not_tested():
-    stop = fit_early_stop(torch.tensor([[0.5, 0.9]]), torch.tensor([[True, True]]), torch.tensor([0]))
+    stop = fit_early_exit(torch.tensor([[0.5, 0.9]]), torch.tensor([[True, True]]), torch.tensor([0]))
     assert (stop.halves, stop.tested, stop.fitted.threshold) == ((), None, 0.5)
 
 
 @pytest.mark.parametrize("wanted", [-0.1, 1.1, 95, float("nan")])
 def test_an_accuracy_outside_0_to_1_is_refused(wanted):
     with pytest.raises(ConfigError, match=r"must be between 0 and 1, such as 0\.95"):
-        fit_early_stop(torch.ones(1, 1), torch.ones(1, 1, dtype=torch.bool), torch.tensor([0]), wanted_top1=wanted)
+        fit_early_exit(torch.ones(1, 1), torch.ones(1, 1, dtype=torch.bool), torch.tensor([0]), wanted_top1=wanted)

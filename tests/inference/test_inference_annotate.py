@@ -12,10 +12,10 @@ from PIL import Image
 
 from lsn.errors import ConfigError, VideoError
 from lsn.inference.annotate import _steady, write_annotated_video
-from lsn.inference.font import dejavu_sans
-from lsn.inference.overlay import Overlay, Track, printable, shorten
 from lsn.inference.predictor import Prediction, Predictor
 from lsn.video import array_reader, open_video, write_video
+from lsn.video.writing.font import dejavu_sans
+from lsn.video.writing.overlay import Overlay, Track, printable, shorten
 
 
 def made_prediction(evidence_TK, seconds, labels=LABELS):
@@ -25,7 +25,7 @@ def made_prediction(evidence_TK, seconds, labels=LABELS):
 
 
 def track_of(prediction):
-    return Track(prediction.labels, prediction.running_TK(), prediction.frame_pts_seconds)
+    return Track(prediction.labels, prediction.cumulative_probabilities_TK(), prediction.frame_pts_seconds)
 
 
 PREDICTION = made_prediction([[0.5, 0.1, 0.1, 0.1, 0.1, 0.1], [0.1, 0.5, 0.1, 0.1, 0.1, 0.1]], [0.2, 0.6])

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from lsn.errors import ConfigError
-from lsn.inference.device import resolve_device
+from lsn.hardware import resolve_device
 
 
 @pytest.mark.parametrize(

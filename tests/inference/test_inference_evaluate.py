@@ -8,9 +8,9 @@ from inference_helpers import INPUT, LABELS, lively_model, run_two_processes
 from lsn.config import EvaluationConfig
 from lsn.data import Manifest, open_clip
 from lsn.errors import DataError, ModelError, VideoError
-from lsn.inference.evaluate import evaluate
-from lsn.inference.protocol import EvaluationProtocol
-from lsn.inference.result import load_evaluation
+from lsn.evaluation.evaluate import evaluate
+from lsn.evaluation.protocol import EvaluationProtocol
+from lsn.evaluation.result import load_evaluation
 from lsn.models.weights import save_weights
 
 
@@ -146,8 +146,8 @@ import torch.distributed as dist
 from lsn.config import EvaluationConfig
 from lsn.data import read_manifest
 from lsn.errors import VideoError
-from lsn.inference.evaluate import evaluate
-from lsn.inference.protocol import EvaluationProtocol
+from lsn.evaluation.evaluate import evaluate
+from lsn.evaluation.protocol import EvaluationProtocol
 from lsn.models.weights import load_weights
 
 rank = int(sys.argv[1])

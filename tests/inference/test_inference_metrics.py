@@ -9,7 +9,7 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.metrics import confusion_matrix as sklearn_confusion_matrix
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
 
-from lsn.inference.metrics import calibration_error, compute_metrics, confusion_matrix, rank_classes
+from lsn.evaluation.metrics import calibration_error, compute_metrics, confusion_matrix, rank_classes
 
 NAMES = [f"class {index}" for index in range(174)]
 

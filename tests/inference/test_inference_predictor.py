@@ -13,7 +13,7 @@ from PIL import Image
 import lsn.inference.predictor as predictor_module
 from lsn.config import EvaluationConfig
 from lsn.errors import ConfigError, ModelError, VideoError, WeightsError
-from lsn.inference.evaluate import evaluate
+from lsn.evaluation.evaluate import evaluate
 from lsn.inference.predictor import Prediction, Predictor
 from lsn.models.weights import LoadedModel, save_weights
 from lsn.video import array_reader, open_video
@@ -32,9 +32,9 @@ def test_a_file_is_predicted_as_by_hand(predictor, model, videos):
     assert prediction.video == str(videos / "4.mp4")
     assert prediction.labels == LABELS
     assert np.allclose(prediction.probabilities, logits_TK.mean(dim=0).softmax(dim=0), atol=1e-5)
-    assert np.allclose(prediction.frame_evidence_TK, logits_TK.softmax(dim=1), atol=1e-5)
+    assert np.allclose(prediction.frame_probabilities_TK, logits_TK.softmax(dim=1), atol=1e-5)
     assert np.allclose(prediction.frame_pts_seconds, [0.1, 0.4, 0.6, 0.9])  # of 11 frames, 10 a second
-    assert prediction.probabilities.dtype == prediction.frame_evidence_TK.dtype == np.float32
+    assert prediction.probabilities.dtype == prediction.frame_probabilities_TK.dtype == np.float32
     assert set(prediction.timings_ms) == {"decode", "transform", "model"}
     assert all(milliseconds > 0 for milliseconds in prediction.timings_ms.values())
 
@@ -78,26 +78,26 @@ def test_frames_of_several_clips_stand_in_the_order_of_time(loaded, model):
     with torch.no_grad():
         centres, starts = model.forward_frames(views).unflatten(0, (2, 3)).mean(dim=1)
     expected = torch.stack([starts, centres], dim=1).flatten(0, 1).softmax(dim=1)
-    assert np.allclose(prediction.frame_evidence_TK, expected, atol=1e-5)
+    assert np.allclose(prediction.frame_probabilities_TK, expected, atol=1e-5)
 
 
 def test_the_running_answer_of_a_causal_model_is_its_answer_had_the_video_ended(predictor, model, videos):
-    running_TK = predictor(videos / "6.mp4").running_TK()
+    cumulative_probabilities_TK = predictor(videos / "6.mp4").cumulative_probabilities_TK()
     with open_video(videos / "6.mp4") as reader, torch.no_grad():
         views, _ = predictor.protocol(reader, 0, random.Random(0))
         for frames_so_far in range(1, 5):
             expected = model(views[:, :frames_so_far])[0].softmax(dim=0)
-            assert np.allclose(running_TK[frames_so_far - 1], expected, atol=1e-4)
+            assert np.allclose(cumulative_probabilities_TK[frames_so_far - 1], expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("options", [{}, {"shift": "bidirectional"}, {"answer_frames": 2}])
+@pytest.mark.parametrize("options", [{}, {"shift": "bidirectional"}, {"readout_frames": 2}])
 @pytest.mark.parametrize("evaluation", [EvaluationConfig(), EvaluationConfig(num_clips=3, num_crops=3)])
 def test_the_running_answer_ends_in_the_answer(videos, options, evaluation):
     loaded = LoadedModel(lively_model(**options), LABELS, INPUT, {})
     prediction = Predictor(loaded, device="cpu", evaluation=evaluation)(videos / "5.mp4")
-    if evaluation.num_clips == 1 or "answer_frames" not in options:  # the last frames of several clips lie apart
-        assert np.allclose(prediction.running_TK()[-1], prediction.probabilities, atol=1e-5)
-    assert np.allclose(prediction.running_TK().sum(axis=1), 1, atol=1e-5)
+    if evaluation.num_clips == 1 or "readout_frames" not in options:  # the last frames of several clips lie apart
+        assert np.allclose(prediction.cumulative_probabilities_TK()[-1], prediction.probabilities, atol=1e-5)
+    assert np.allclose(prediction.cumulative_probabilities_TK().sum(axis=1), 1, atol=1e-5)
 
 
 def made_prediction(probabilities, log_evidence=((0.0,),)):
@@ -121,7 +121,7 @@ def test_top_of_less_than_one_label_is_refused():
 def test_evidence_far_below_float32_still_counts():
     # The first frame is sure of class 0 by 200 nats, the second of class 1 by 150: class 0 leads by 50 / 2.
     prediction = made_prediction([1.0, 0.0], [[0.0, -200.0], [-150.0, 0.0]])
-    assert prediction.running_TK()[-1][1] == pytest.approx(np.exp(-25), rel=1e-3)
+    assert prediction.cumulative_probabilities_TK()[-1][1] == pytest.approx(np.exp(-25), rel=1e-3)
 
 
 def test_to_dict_is_json_with_everything(predictor, videos):
@@ -132,7 +132,7 @@ def test_to_dict_is_json_with_everything(predictor, videos):
     assert (
         dict(zip(data["labels"], data["probabilities"], strict=True))[data["label"]] == data["top5"][0]["probability"]
     )
-    assert np.allclose(data["frame_evidence"], prediction.frame_evidence_TK)
+    assert np.allclose(data["frame_probabilities"], prediction.frame_probabilities_TK)
     assert data["frame_pts_seconds"] == prediction.frame_pts_seconds.tolist()
 
 

@@ -6,12 +6,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import lsn.video.reader as reader_module
+import lsn.video.decoding.reader as reader_module
 from lsn.config import EvaluationConfig, InputConfig, from_mapping, to_mapping
 from lsn.errors import ConfigError
-from lsn.inference.protocol import EvaluationProtocol
+from lsn.evaluation.protocol import EvaluationProtocol
 from lsn.video import array_reader, window
-from lsn.video.transforms import TestTransform
+from lsn.video.transforms import EvalTransform
 
 PROTOCOL = EvaluationProtocol(
     num_frames=4,
@@ -93,7 +93,7 @@ def test_views_are_those_of_the_stacked_frames(monkeypatch, stack_bytes, size, n
     protocol = replace(PROTOCOL, size=24, short_side=30, num_clips=num_clips, num_crops=num_crops, sampling="dense")
     reader = array_reader(frames, fps=10)
     batch = reader.frames_at(protocol.indices(reader))
-    transform = TestTransform(size=24, short_side=30, num_crops=num_crops)
+    transform = EvalTransform(size=24, short_side=30, num_crops=num_crops)
     clips = batch.frames_THWC.permute(0, 3, 1, 2).split(protocol.num_frames)
     views = protocol.read(reader)
     assert torch.equal(views.views_VTCHW, torch.cat([transform(clip_TCHW) for clip_TCHW in clips]))

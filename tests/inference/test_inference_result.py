@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from lsn.data import Clip, read_manifest
 from lsn.errors import DataError
-from lsn.inference.metrics import Metrics
-from lsn.inference.protocol import EvaluationProtocol
-from lsn.inference.result import EvaluationResult, PredictionRow, load_evaluation
+from lsn.evaluation.metrics import Metrics
+from lsn.evaluation.protocol import EvaluationProtocol
+from lsn.evaluation.result import EvaluationResult, PredictionRow, load_evaluation
 
 PROTOCOL = EvaluationProtocol(
     num_frames=8,

@@ -10,11 +10,11 @@ from inference_helpers import INPUT, LABELS, lively_model, noisy_frames
 from rtsp_server import RTSPServer
 
 from lsn.errors import WeightsError
-from lsn.inference.stream import EventRules, ResetRules, StreamAnswer, StreamingPredictor
-from lsn.inference.stream.watch import StreamEnd, Watch
 from lsn.models.weights import FrameRates, LoadedModel
+from lsn.streaming import EventRules, ResetRules, StreamingPredictor, StreamPrediction
+from lsn.streaming.runner import StreamEnd, StreamRunner
 from lsn.video import open_video, window, write_video
-from lsn.video.playback import IteratorSource
+from lsn.video.live.file_source import IteratorSource
 
 FPS, SOURCE_FPS = 8, 16
 SCENES = torch.cat(
@@ -51,7 +51,7 @@ def predictor() -> StreamingPredictor:
         capacity=2,
         consensus="exponential:1",
         resets=ResetRules(scene_cut=0.2, every_seconds=1.0),
-        events=EventRules(enter=0.02, leave=0.01, min_seconds=0),
+        events=EventRules(on_threshold=0.02, off_threshold=0.01, min_seconds=0),
     )
 
 
@@ -82,7 +82,9 @@ def watch(predictor, source, *, stop_after=math.inf, state=None, save=None, **op
     """All answers, up to a number of them, and how the stream ended."""
     answers = []
     states = {} if state is None else {"a": state}
-    with Watch(predictor, {"a": source}, states=states, policy="block", reconnect_seconds=0, **options) as watched:
+    with StreamRunner(
+        predictor, {"a": source}, states=states, policy="block", reconnect_seconds=0, **options
+    ) as watched:
         for told in watched:
             if isinstance(told, StreamEnd):
                 end = told
@@ -223,7 +225,7 @@ def test_frames_that_are_pushed(predictor, tmp_path):
         assert numbers_of(answers + last) == numbers_of(expected)
         assert tuple(stream.end_events(stream.seconds)) == expected_end.events
         stream.close()
-    # In the middle, with times that go on, after a Watch was stopped.
+    # In the middle, with times that go on, after a StreamRunner was stopped.
     before, _ = watch(predictor, TIMED, stop_after=7, save=tmp_path / "state")
     stream = predictor.open(state=tmp_path / "state")
     after = push(stream, TIMED[13:]) + stream.finish(len(FRAMES) / SOURCE_FPS)[0]
@@ -235,7 +237,7 @@ def test_a_real_silence_between_two_sources_is_said(predictor, tmp_path):
     watch(predictor, TIMED[:HALF], save=tmp_path / "state")
     late = [(seconds + 3, frame) for seconds, frame in TIMED[HALF:]]
     after, _ = watch(predictor, late, state=tmp_path / "state")
-    assert (after[0].reset, after[0].seconds, after[0].num_frames) == ("silence", 4.0, 1)
+    assert (after[0].reset, after[0].seconds, after[0].num_frames) == ("gap", 4.0, 1)
     fresh, _ = watch(predictor, late)
     assert np.array_equal(after[0].probabilities, fresh[0].probabilities)
 
@@ -265,4 +267,4 @@ def test_answers_are_on_the_clock_of_the_stream(predictor, tmp_path):
     after, end = watch(predictor, Camera(TIMED), state=tmp_path / "state")
     assert [answer.pts_seconds for answer in after] == pytest.approx([answer.seconds for answer in after])
     assert after[0].seconds == HALF / SOURCE_FPS
-    assert end.seconds == after[-1].seconds and isinstance(after[-1], StreamAnswer)
+    assert end.seconds == after[-1].seconds and isinstance(after[-1], StreamPrediction)

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from lsn.data import Clip
 from lsn.errors import ConfigError
-from lsn.inference.result import PredictionRow
-from lsn.inference.stream import Event, EventDetector, EventRules, ResetRules, fit_threshold
-from lsn.inference.stream.consensus import make_consensus
-from lsn.inference.stream.resets import ResetWatch, SceneCuts
-from lsn.video.clock import Tick
+from lsn.evaluation.result import PredictionRow
+from lsn.streaming import Event, EventDetector, EventRules, ResetRules, fit_threshold
+from lsn.streaming.consensus import make_consensus
+from lsn.streaming.resets import ResetDetector, SceneCuts
+from lsn.video.frame_sampler import Tick
 
 LABELS = ("nothing", "wave", "clap")
 
@@ -71,13 +71,13 @@ def tick(seconds: float, frame: torch.Tensor | None = None, *, anew: bool = Fals
 
 class TestResets:
     def test_a_silence_starts_anew_but_dropped_ticks_do_not(self):
-        watch = ResetWatch(ResetRules(silence_seconds=1.0))
+        watch = ResetDetector(ResetRules(max_gap_seconds=1.0))
         ticks = [tick(0, anew=True), tick(0.1), tick(5), tick(5.5, anew=True), tick(9, anew=True), tick(2, anew=True)]
         reasons = [watch.reason(each) for each in ticks]
-        assert reasons == ["start", None, None, None, "silence", "time went back"]
+        assert reasons == ["start", None, None, None, "gap", "time went back"]
 
     def test_every_so_many_seconds(self):
-        watch = ResetWatch(ResetRules(every_seconds=0.5))
+        watch = ResetDetector(ResetRules(every_seconds=0.5))
         reasons = [watch.reason(tick(t / 10)) for t in range(12)]
         assert [t for t, reason in enumerate(reasons) if reason] == [0, 5, 10]
         assert reasons[5] == "0.5 seconds"
@@ -87,7 +87,7 @@ class TestResets:
         scene = torch.randint(0, 256, (48, 64, 3), generator=generator, dtype=torch.uint8)
         other = torch.randint(0, 64, (48, 64, 3), generator=generator, dtype=torch.uint8)
         moved = scene.roll(1, dims=1)
-        watch = ResetWatch(ResetRules(scene_cut=0.3))
+        watch = ResetDetector(ResetRules(scene_cut=0.3))
         shown = [scene, scene, other, other, scene]
         assert [watch.reason(tick(t / 10, frame)) for t, frame in enumerate(shown)] == [
             "start", None, "scene cut", None, "scene cut"
@@ -103,7 +103,7 @@ class TestResets:
         assert [cuts.is_cut(frame) for frame in frames] == [False, False, True]
 
     @pytest.mark.parametrize(
-        "rules", [{"silence_seconds": 0.0}, {"every_seconds": -1.0}, {"every_seconds": math.inf}, {"scene_cut": 1.0}]
+        "rules", [{"max_gap_seconds": 0.0}, {"every_seconds": -1.0}, {"every_seconds": math.inf}, {"scene_cut": 1.0}]
     )
     def test_values_out_of_range_are_refused(self, rules):
         with pytest.raises(ConfigError, match=next(iter(rules))):
@@ -118,13 +118,13 @@ def naive_events(times: list[float], p_TK: np.ndarray, rules: EventRules, end: f
             continue
         run: list[int] = []
         for t in [*range(len(times)), None]:
-            if t is not None and p_TK[t, k] >= rules.leave:
+            if t is not None and p_TK[t, k] >= rules.off_threshold:
                 run.append(t)
                 continue
             stop = end if t is None else times[t]
             if run:
                 values = p_TK[run, k]
-                if values.max() >= rules.enter and stop - times[run[0]] >= rules.min_seconds:
+                if values.max() >= rules.on_threshold and stop - times[run[0]] >= rules.min_seconds:
                     events.append(Event(label, times[run[0]], stop, float(values.mean()), float(values.max())))
             run = []
     return sorted(events, key=lambda event: (event.end_seconds, event.label, event.start_seconds))
@@ -137,7 +137,7 @@ class TestEvents:
         st.sampled_from([0.0, 0.25, 1.0]),
     )
     def test_events_are_those_of_a_plain_loop(self, rows, background, min_seconds):
-        rules = EventRules(enter=0.7, leave=0.4, min_seconds=min_seconds, background=background)
+        rules = EventRules(on_threshold=0.7, off_threshold=0.4, min_seconds=min_seconds, background=background)
         p_TK, times = np.array(rows), [10 + t / 8 for t in range(len(rows))]
         detector, found = EventDetector(LABELS, rules), []
         for time, p_K in zip(times, p_TK, strict=True):
@@ -151,7 +151,7 @@ class TestEvents:
         assert [e.confidence for e in found] == pytest.approx([e.confidence for e in expected])
 
     def test_flicker_does_not_split_an_event(self):
-        detector = EventDetector(LABELS, EventRules(enter=0.6, leave=0.4))
+        detector = EventDetector(LABELS, EventRules(on_threshold=0.6, off_threshold=0.4))
         waves = [0.1, 0.45, 0.7, 0.5, 0.65, 0.41, 0.2]
         found = [e for t, p in enumerate(waves) for e in detector.update(t / 4, np.array([1 - p, p, 0.0]))]
         (wave,) = [event for event in found if event.label == "wave"]

@@ -6,8 +6,8 @@ from inference_helpers import lively_model
 from torch import nn
 
 from lsn.errors import ConfigError, ModelError
-from lsn.inference.stream import StreamPool
 from lsn.models import Recognizer
+from lsn.streaming import StreamEngine
 
 SIZE = 32
 
@@ -32,8 +32,8 @@ def told_alone(model: Recognizer, seeds: list[int]) -> torch.Tensor:
         return model.forward_frames(torch.stack([frame(seed) for seed in seeds])[None])[0]
 
 
-def pool_of(model: Recognizer, capacity: int) -> StreamPool:
-    return StreamPool(model, capacity, height=SIZE, width=SIZE)
+def pool_of(model: Recognizer, capacity: int) -> StreamEngine:
+    return StreamEngine(model, capacity, height=SIZE, width=SIZE)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -123,7 +123,7 @@ def test_a_stream_moves_to_another_pool_and_forks(model):
 
 def test_memory_is_known_and_does_not_change(model):
     pool = pool_of(model, 6)
-    assert pool.bytes_a_stream == model.init_state(1, SIZE, SIZE).num_bytes
+    assert pool.bytes_per_stream == model.init_state(1, SIZE, SIZE).num_bytes
     storages = [tensor.data_ptr() for tensor in pool._state.tensors().values()]
     streams = [pool.join() for _ in range(6)]
     pool.tick({stream: frame(stream) for stream in streams})

@@ -7,9 +7,9 @@ from torch import nn
 
 from lsn import create_model
 from lsn.errors import ConfigError, ModelError, VideoError
-from lsn.inference.stream.verify import Check, verify
 from lsn.models import ConvLSTM, Recognizer
 from lsn.models.weights import save_weights
+from lsn.streaming.verify import Check, verify
 
 
 def saved(model: Recognizer, folder):

@@ -9,11 +9,11 @@ from inference_helpers import FPS, INPUT, LABELS, RATES, lively_model, noisy_fra
 
 from lsn.errors import ConfigError, ModelError, VideoError
 from lsn.inference.predictor import Predictor
-from lsn.inference.stream import EventRules, ResetRules, StreamAnswer, StreamingPredictor
-from lsn.inference.stream.record import StreamRecorder
-from lsn.inference.stream.timeline import make_timeline
-from lsn.inference.stream.watch import StreamEnd, Watch
 from lsn.models.weights import LoadedModel
+from lsn.streaming import EventRules, ResetRules, StreamingPredictor, StreamPrediction
+from lsn.streaming.recorder import StreamRecorder
+from lsn.streaming.runner import StreamEnd, StreamRunner
+from lsn.streaming.timeline import make_timeline
 from lsn.video import open_video, write_video
 
 
@@ -24,8 +24,8 @@ def test_cumulative_is_what_the_clip_is_called(rated, tmp_path):
     clip = Predictor(rated, device="cpu")(frames, fps=FPS)  # takes all four frames
     assert [answer.seconds for answer in answers] == pytest.approx([0, 0.1, 0.2, 0.3])
     np.testing.assert_allclose(answers[-1].probabilities, clip.probabilities, atol=1e-5)
-    np.testing.assert_allclose([a.frame_probabilities for a in answers], clip.frame_evidence_TK, atol=1e-5)
-    np.testing.assert_allclose([a.probabilities for a in answers], clip.running_TK(), atol=1e-5)
+    np.testing.assert_allclose([a.frame_probabilities for a in answers], clip.frame_probabilities_TK, atol=1e-5)
+    np.testing.assert_allclose([a.probabilities for a in answers], clip.cumulative_probabilities_TK(), atol=1e-5)
     assert answers[-1].top(3) == [(label, pytest.approx(p, abs=1e-5)) for label, p in clip.top(3)]
 
 
@@ -42,12 +42,12 @@ def test_the_default_window_is_a_training_clip(rated):
 
 
 def test_the_default_window_is_what_the_answer_is_the_mean_of():
-    loaded = LoadedModel(lively_model(answer_frames=2), LABELS, INPUT, {}, RATES)
+    loaded = LoadedModel(lively_model(readout_frames=2), LABELS, INPUT, {}, RATES)
     frames = noisy_frames(3, num_frames=4)
     stream = StreamingPredictor(loaded).open()
     answers = push_all(stream, frames) + stream.finish(0.4)[0]
     clip = Predictor(loaded, device="cpu")(frames, fps=FPS)
-    np.testing.assert_allclose([a.probabilities for a in answers], clip.running_TK(), atol=1e-5)
+    np.testing.assert_allclose([a.probabilities for a in answers], clip.cumulative_probabilities_TK(), atol=1e-5)
     np.testing.assert_allclose(answers[-1].probabilities, clip.probabilities, atol=1e-5)
 
 
@@ -73,13 +73,13 @@ def test_sources_of_any_rate_mean_the_same(rated, fps):
 
 def test_a_stream_starts_anew_by_hand_after_silence_and_by_the_clock(rated):
     frames = noisy_frames(3, num_frames=30)
-    stream = StreamingPredictor(rated, resets=ResetRules(silence_seconds=0.5, every_seconds=1.0)).open()
+    stream = StreamingPredictor(rated, resets=ResetRules(max_gap_seconds=0.5, every_seconds=1.0)).open()
     answers = push_all(stream, frames[:5])
     stream.reset()
     answers += push_all(stream, frames[5:8], start=5)
     answers += push_all(stream, frames[8:], start=20)
     told = [(round(10 * answer.seconds), answer.reset) for answer in answers if answer.reset]
-    assert told == [(0, "start"), (5, "manual"), (20, "silence"), (30, "1 seconds"), (40, "1 seconds")]
+    assert told == [(0, "start"), (5, "manual"), (20, "gap"), (30, "1 seconds"), (40, "1 seconds")]
     fresh = push_all(StreamingPredictor(rated).open(), frames[8:])
     anew = [answer for answer in answers if answer.seconds >= 2]
     np.testing.assert_allclose(anew[7].frame_probabilities, fresh[7].frame_probabilities, atol=1e-5)
@@ -122,7 +122,7 @@ def test_another_size_in_the_middle_goes_on(rated):
 
 def test_events_come_with_the_answers_and_end_with_the_stream(rated):
     frames = noisy_frames(3, num_frames=8)
-    predictor = StreamingPredictor(rated, events=EventRules(enter=0.02, leave=0.01, min_seconds=0))
+    predictor = StreamingPredictor(rated, events=EventRules(on_threshold=0.02, off_threshold=0.01, min_seconds=0))
     stream = predictor.open()
     answers = push_all(stream, frames)
     last, ended = stream.finish(0.8)
@@ -135,12 +135,12 @@ def test_events_come_with_the_answers_and_end_with_the_stream(rated):
 class TestWatch:
     def test_many_sources_are_told_what_each_is_told_alone(self, rated, videos):
         sources = {name: videos / f"{name}.mp4" for name in ("3", "5", "6")}
-        with Watch(StreamingPredictor(rated, capacity=3), sources) as watch:
+        with StreamRunner(StreamingPredictor(rated, capacity=3), sources) as watch:
             told = list(watch)
         for name, source in sources.items():
-            with Watch(StreamingPredictor(rated), {name: source}) as watch:
-                alone = [each for each in watch if isinstance(each, StreamAnswer)]
-            mine = [each for each in told if isinstance(each, StreamAnswer) and each.stream == name]
+            with StreamRunner(StreamingPredictor(rated), {name: source}) as watch:
+                alone = [each for each in watch if isinstance(each, StreamPrediction)]
+            mine = [each for each in told if isinstance(each, StreamPrediction) and each.stream == name]
             assert [a.seconds for a in mine] == [a.seconds for a in alone]
             np.testing.assert_allclose(mine[-1].probabilities, alone[-1].probabilities, atol=1e-4)
             assert mine[-1].timings_ms.keys() == {"wait", "decode", "transform", "model"}
@@ -155,7 +155,7 @@ class TestWatch:
             yield from ((t / FPS, frame) for t, frame in enumerate(noisy_frames(1, num_frames=3)))
             yield 0.3, np.zeros((0, 0, 3), np.uint8)
 
-        with Watch(StreamingPredictor(rated, capacity=3), {
+        with StreamRunner(StreamingPredictor(rated, capacity=3), {
             "good": videos / "6.mp4", "breaks": breaking(), "missing": videos / "missing.mp4"
         }) as watch:  # fmt: skip
             told = list(watch)
@@ -163,8 +163,8 @@ class TestWatch:
         assert ends["good"] is None
         assert "missing.mp4" in str(ends["missing"])
         assert isinstance(ends["breaks"], VideoError)
-        assert sum(isinstance(each, StreamAnswer) and each.stream == "good" for each in told) == 15
-        assert sum(isinstance(each, StreamAnswer) and each.stream == "breaks" for each in told) >= 2
+        assert sum(isinstance(each, StreamPrediction) and each.stream == "good" for each in told) == 15
+        assert sum(isinstance(each, StreamPrediction) and each.stream == "breaks" for each in told) >= 2
 
     @pytest.mark.parametrize("num_good", [0, 1])
     @pytest.mark.parametrize("on_error", ["report", "raise"])
@@ -180,9 +180,11 @@ class TestWatch:
             yield 0.0, noisy_frames(2, num_frames=1)[0]
             go_on.wait(60)
 
-        predictor = StreamingPredictor(rated, capacity=2, events=EventRules(enter=0.02, leave=0.01, min_seconds=0))
+        predictor = StreamingPredictor(
+            rated, capacity=2, events=EventRules(on_threshold=0.02, off_threshold=0.01, min_seconds=0)
+        )
         sources = {"breaks": breaking(), **dict.fromkeys(["good"][:num_good], good())}
-        with Watch(predictor, sources, on_error=on_error) as watch:
+        with StreamRunner(predictor, sources, on_error=on_error) as watch:
             try:
                 for each in watch:
                     told.append(each)
@@ -207,10 +209,10 @@ class TestWatch:
             raise KeyError("sensor")
 
         told = []
-        with Watch(StreamingPredictor(rated), {"a": broken()}) as watch, pytest.raises(KeyError, match="sensor"):
+        with StreamRunner(StreamingPredictor(rated), {"a": broken()}) as watch, pytest.raises(KeyError, match="sensor"):
             for each in watch:
                 told.append(each)
-        assert [type(each) for each in told] == [StreamAnswer, StreamEnd]
+        assert [type(each) for each in told] == [StreamPrediction, StreamEnd]
         assert isinstance(told[-1].error, KeyError)
 
     def test_the_time_ends_what_stalls_and_what_never_ends(self, rated):
@@ -222,7 +224,7 @@ class TestWatch:
 
         frame = noisy_frames(1, num_frames=1)[0]
         sources = {"stalls": stalls(), "endless": ((t / FPS, frame) for t in itertools.count())}
-        with Watch(StreamingPredictor(rated, capacity=2), sources, seconds=0.5) as watch:
+        with StreamRunner(StreamingPredictor(rated, capacity=2), sources, seconds=0.5) as watch:
             told = list(watch)
             more.set()
         ends = [each for each in told if isinstance(each, StreamEnd)]
@@ -241,13 +243,13 @@ class TestWatch:
     def test_arguments_out_of_range_are_refused(self, rated, options, words):
         predictor = StreamingPredictor(rated)
         with pytest.raises(ConfigError) as caught:
-            Watch(predictor, {"a": []}, **options)
+            StreamRunner(predictor, {"a": []}, **options)
         assert words in str(caught.value)
         assert predictor.pool.num_streams == 0
 
     def test_stop_ends_what_never_ends(self, rated):
         frame = noisy_frames(1, num_frames=1)[0]
-        with Watch(StreamingPredictor(rated), {"a": ((t / FPS, frame) for t in itertools.count())}) as watch:
+        with StreamRunner(StreamingPredictor(rated), {"a": ((t / FPS, frame) for t in itertools.count())}) as watch:
             for number, _ in enumerate(watch):
                 if number == 3:
                     watch.stop()
@@ -261,7 +263,7 @@ class TestWatch:
             more.wait()
             yield 0.0, noisy_frames(1, num_frames=1)[0]
 
-        with Watch(StreamingPredictor(rated), {"a": silent()}) as watch:
+        with StreamRunner(StreamingPredictor(rated), {"a": silent()}) as watch:
             threading.Timer(0.2, watch.stop).start()
             (end,) = watch
             assert isinstance(end, StreamEnd) and end.error is None
@@ -274,11 +276,11 @@ class TestWatch:
 
     def test_what_was_seen_is_recorded(self, rated, videos, tmp_path):
         with (
-            Watch(StreamingPredictor(rated), {"a": videos / "6.mp4"}) as watch,
+            StreamRunner(StreamingPredictor(rated), {"a": videos / "6.mp4"}) as watch,
             StreamRecorder(tmp_path / "seen.mp4", fps=FPS) as recorder,
         ):
             for told in watch:
-                if isinstance(told, StreamAnswer):
+                if isinstance(told, StreamPrediction):
                     recorder.write(told)
         with open_video(tmp_path / "seen.mp4") as reader:
             assert reader.num_frames == 15
@@ -304,7 +306,7 @@ def test_bad_use_is_refused(rated, tmp_path):
 def test_frames_of_files_are_those_of_the_reader(rated, tmp_path):
     frames = noisy_frames(9, num_frames=12)
     write_video(tmp_path / "a.mp4", frames, fps=FPS)
-    with Watch(StreamingPredictor(rated), {"a": tmp_path / "a.mp4"}) as watch:
-        seen = [told.frame_HWC for told in watch if isinstance(told, StreamAnswer)]
+    with StreamRunner(StreamingPredictor(rated), {"a": tmp_path / "a.mp4"}) as watch:
+        seen = [told.frame_HWC for told in watch if isinstance(told, StreamPrediction)]
     with open_video(tmp_path / "a.mp4") as reader:
         assert torch.equal(torch.stack(seen), reader.frames_at(range(12)).frames_THWC)

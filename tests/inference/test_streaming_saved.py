@@ -13,9 +13,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from lsn.errors import WeightsError
-from lsn.inference.stream import StreamingPredictor
 from lsn.models.tensor_file import write_tensors
 from lsn.models.weights import save_weights
+from lsn.streaming import StreamingPredictor
 
 
 class TestSavedStreams:

@@ -139,7 +139,7 @@ def test_a_cnn_that_is_no_sequence_of_stages_is_refused_with_weights_too(folder)
         ({"num_frames": 0}, "num_frames is 0"),
         ({"num_frames": None}, "num_frames: expected int"),
         ({"num_frames": [[[[1]]]]}, "num_frames: expected int"),
-        ({"answer_frames": 5}, "answer_frames is 5"),
+        ({"readout_frames": 5}, "readout_frames is 5"),
         ({"dropout": float("nan")}, "dropout: expected a finite number"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"reduction": 0}, "reduction is 0"),

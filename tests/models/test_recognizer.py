@@ -38,16 +38,16 @@ def test_clip_logits_are_the_mean_of_frame_logits(family: str) -> None:
 
 @pytest.mark.parametrize(("num_frames", "expected"), [(5, slice(3, 5)), (2, slice(0, 2)), (1, slice(0, 1))])
 def test_an_answer_of_the_last_frames_leaves_those_before_out(num_frames: int, expected: slice) -> None:
-    model = awake("lsn_resnet10t", answer_frames=2)
+    model = awake("lsn_resnet10t", readout_frames=2)
     with torch.inference_mode():
         frames_BTK = model.forward_frames(clip(num_frames))
         torch.testing.assert_close(model(clip(num_frames)), frames_BTK[:, expected].mean(1))
 
 
-@pytest.mark.parametrize("answer_frames", [0, 17])
-def test_an_answer_of_no_frames_or_more_than_there_are_is_refused(answer_frames: int) -> None:
-    with pytest.raises(ModelError, match=f"answer_frames is {answer_frames}; .* 1 and num_frames .16."):
-        lsn.create_model("lsn_resnet10t", answer_frames=answer_frames)
+@pytest.mark.parametrize("readout_frames", [0, 17])
+def test_an_answer_of_no_frames_or_more_than_there_are_is_refused(readout_frames: int) -> None:
+    with pytest.raises(ModelError, match=f"readout_frames is {readout_frames}; .* 1 and num_frames .16."):
+        lsn.create_model("lsn_resnet10t", readout_frames=readout_frames)
 
 
 @pytest.mark.parametrize(

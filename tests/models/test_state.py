@@ -12,8 +12,8 @@ from lsn.errors import ModelError, WeightsError
 from lsn.models import Recognizer
 from lsn.models.cost import model_cost
 from lsn.models.factory import TESTED_CNNS
-from lsn.models.state_file import load_state, save_state, weights_fingerprint
 from lsn.models.tensor_file import write_tensors
+from lsn.streaming.snapshots import load_state, save_state, weights_fingerprint
 
 
 def frames(num_frames: int, *, batch: int = 2, height: int = 64, width: int = 48) -> torch.Tensor:
@@ -288,7 +288,7 @@ class TestFiles:
         model = copy.deepcopy(model)
         first = weights_fingerprint(model)
         with monkeypatch.context() as patch:
-            patch.setattr("lsn.models.state_file._fingerprint", lambda _: pytest.fail("computed again"))
+            patch.setattr("lsn.streaming.snapshots._fingerprint", lambda _: pytest.fail("computed again"))
             assert weights_fingerprint(model) == first
         seen = {first}
         with torch.no_grad():

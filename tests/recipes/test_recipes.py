@@ -10,10 +10,10 @@ import yaml
 
 from lsn.cli.app import app
 from lsn.config import RunConfig, load_config
+from lsn.config.recipes import copy_recipe, describe_recipe, find_recipe, list_recipes, read_recipe
 from lsn.errors import ConfigError
 from lsn.models import create_model
 from lsn.models.factory import FAMILIES
-from lsn.recipes import copy_recipe, describe_recipe, find_recipe, list_recipes, read_recipe
 
 ALL = list_recipes()
 
@@ -86,14 +86,14 @@ def test_the_recipe_for_streams_makes_any_family_causal(family):
 def test_the_recipe_for_streams_samples_by_time_and_carries_states():
     config = load_config(find_recipe("stream"))
     assert (config.input.sampling, config.input.fps, config.input.fps_jitter) == ("timed", 8.0, 1.5)
-    assert (config.training.carry_state, config.training.chunk_frames) == (0.5, 0)
+    assert (config.training.state_carry_prob, config.training.tbptt_frames) == (0.5, 0)
 
 
 @pytest.mark.parametrize("name", sorted(set(ALL) - {"stream"}))
 def test_no_other_recipe_learns_from_states(name):
     config = load_config(find_recipe(name))
     assert config.input.sampling in ("segments", "dense")
-    assert (config.training.carry_state, config.training.chunk_frames) == (0.0, 0)
+    assert (config.training.state_carry_prob, config.training.tbptt_frames) == (0.0, 0)
 
 
 def test_find_knows_names_from_paths(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lsn.config import DataConfig, InputConfig, ModelConfig, RunConfig, TrainingConfig, to_yaml
-from lsn.inference.result import EvaluationResult
+from lsn.evaluation.result import EvaluationResult
 
 RunMaker = Callable[..., Path]
 

@@ -5,14 +5,14 @@ import pytest
 import torch
 from report_helpers import anytime
 
-from lsn.inference.anytime import Anytime, measure_anytime
-from lsn.inference.running import RunningAnswers
+from lsn.evaluation.anytime import Anytime, measure_anytime
+from lsn.evaluation.running import CumulativePredictions
 from lsn.report.anytime import decision_text, section, stop_cells, stop_text, top1_cells
 
 
 def certain(*, num_videos: int = 4, right: bool = True) -> Anytime:
     """Videos with one and the same answer from the first of two frames on, 0.5 and then 0.9 sure."""
-    running = RunningAnswers(
+    running = CumulativePredictions(
         torch.zeros(num_videos, 2, dtype=torch.int64),
         torch.tensor([[0.5, 0.9]]).repeat(num_videos, 1),
         torch.tensor([[0.25, 1.5]], dtype=torch.float64).repeat(num_videos, 1),
@@ -30,7 +30,7 @@ def test_the_tables_tell_the_figures() -> None:
         ("8", "100.0%", f"{100 * measured.top1[7]:.1f}%"),
     ]
     never, first, second, both, use = stop_cells(measured)
-    stop = measured.early_stop
+    stop = measured.early_exit
     assert never == ("never: all frames", "–", "60", f"{100 * measured.top1[-1]:.1f}%", "0.0%", "8.0")
     for cells, rule in ((first, stop.halves[0]), (second, stop.halves[1]), (use, stop.fitted)):
         assert float(cells[1]) == pytest.approx(rule.threshold, rel=1e-5)
@@ -46,14 +46,14 @@ def test_the_sentences_tell_which_number_is_which() -> None:
         "Of the 4 videos that it is right on at the end, half have the answer for good after 50% of the frames "
         "(0.25 s into the video) and nine of ten after 50% (0.25 s)."
     )
-    text = stop_text(measured.early_stop)
+    text = stop_text(measured.early_exit)
     assert "at least 99.0%, at most one point below that of all frames. Stop at a confidence of 0.5." in text
     assert "Expect what was tested" in text and "50.0% of the frames saved, top-1 100.0%. " in text
     assert "The last row is measured on the videos that its threshold was fitted on" in text
 
 
 def test_an_accuracy_beyond_reach_is_said() -> None:
-    stop = anytime(wanted_top1=1.0).early_stop
+    stop = anytime(wanted_top1=1.0).early_exit
     text = stop_text(stop)
     best = f"{100 * stop.fitted.result.top1:.1f}%"
     assert f"Wanted: top-1 of at least 100.0%. No threshold reaches it on these videos; the best gives {best}." in text
@@ -61,15 +61,15 @@ def test_an_accuracy_beyond_reach_is_said() -> None:
 
 def test_never_stopping_is_said() -> None:
     measured = certain()
-    stop = measured.early_stop
+    stop = measured.early_exit
     never = replace(stop, fitted=stop.curve[-1])
     assert "Do not stop early." in stop_text(never)
-    assert stop_cells(replace(measured, early_stop=never))[-1][1] == "never"
+    assert stop_cells(replace(measured, early_exit=never))[-1][1] == "never"
 
 
 def test_a_single_video_is_not_tested() -> None:
     measured = certain(num_videos=1)
-    assert "a single video leaves nothing to test that on" in stop_text(measured.early_stop)
+    assert "a single video leaves nothing to test that on" in stop_text(measured.early_exit)
     assert [cells[0] for cells in stop_cells(measured)] == ["never: all frames", "to use: fitted on all"]
     assert "tested" not in section(measured)
 

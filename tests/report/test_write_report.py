@@ -16,7 +16,7 @@ from report_helpers import anytime, evaluation, prediction
 import lsn
 from lsn.config import InputConfig
 from lsn.errors import LSNError
-from lsn.inference.result import load_evaluation
+from lsn.evaluation.result import load_evaluation
 from lsn.models.weights import load_weights, save_weights
 from lsn.report import write_report
 from lsn.report.cases import pick, tell, thumbnails

@@ -3,9 +3,9 @@ from collections import Counter
 import pytest
 import torch
 
+from lsn.distributed import World
 from lsn.models import create_model
-from lsn.training.carry import CarriedState, Learner
-from lsn.training.distributed import World
+from lsn.training.carry import CarriedState, StatefulModel
 
 ALONE = World(rank=0, size=1, device=torch.device("cpu"))
 
@@ -78,7 +78,7 @@ def test_the_seed_decides_what_is_drawn(model):
 def test_a_pass_without_clips_takes_no_row_and_leaves_none(model):
     memory = carried(model, 1.0, 2)
     with torch.no_grad():
-        logits, state = Learner(model)(torch.zeros(0, 2, 3, 32, 32), memory.draw(0))
+        logits, state = StatefulModel(model)(torch.zeros(0, 2, 3, 32, 32), memory.draw(0))
     assert logits.shape == (0, 3)
 
     memory.keep(state)
@@ -101,8 +101,8 @@ def test_what_is_saved_comes_back(model, tmp_path):
 def test_a_learner_answers_as_the_network_does():
     torch.manual_seed(1)
     clip = torch.randn(2, 4, 3, 32, 32)
-    model = create_model("lsn_test_resnet", num_classes=3, num_frames=4, answer_frames=1).eval()
-    answer_BK, state = Learner(model)(clip, None)
+    model = create_model("lsn_test_resnet", num_classes=3, num_frames=4, readout_frames=1).eval()
+    answer_BK, state = StatefulModel(model)(clip, None)
     torch.testing.assert_close(answer_BK, model.step(clip)[0][:, -1])
     assert state.num_frames_B.tolist() == [4, 4], "the frames before are context"
 
@@ -110,10 +110,10 @@ def test_a_learner_answers_as_the_network_does():
 def test_a_learner_goes_on_as_the_network_does_and_cuts_the_gradient(model):
     torch.manual_seed(1)
     clip = torch.randn(2, 4, 3, 32, 32)
-    learner = Learner(model)
+    stateful_model = StatefulModel(model)
 
-    first, state = learner(clip[:, :3], None)
-    second, _ = learner(clip[:, 3:], state)
+    first, state = stateful_model(clip[:, :3], None)
+    second, _ = stateful_model(clip[:, 3:], state)
 
     expected = model.forward_frames(clip)
     torch.testing.assert_close(first, expected[:, :3].mean(1), rtol=1e-4, atol=1e-5)

@@ -92,13 +92,13 @@ def test_settings_that_do_not_decide_the_result_may_change(tmp_path, section, va
 def test_keys_that_a_checkpoint_is_older_than_count_as_their_defaults(tmp_path):
     save(tmp_path)
     saved = torch.load(tmp_path / CHECKPOINT_NAME)
-    for section, key in (("input", "fps"), ("training", "carry_state")):
+    for section, key in (("input", "fps"), ("training", "state_carry_prob")):
         del saved["config"][section][key]
     torch.save(saved | {"format_version": 1}, tmp_path / CHECKPOINT_NAME)
 
     assert load(tmp_path)["position"] == POSITION
-    with pytest.raises(ConfigError, match=r"training.carry_state was 0.0, now 0.5"):
-        load(tmp_path, config=change("training", carry_state=0.5))
+    with pytest.raises(ConfigError, match=r"training.state_carry_prob was 0.0, now 0.5"):
+        load(tmp_path, config=change("training", state_carry_prob=0.5))
 
 
 def test_moved_clips_are_the_same_and_other_clips_are_not(tmp_path):

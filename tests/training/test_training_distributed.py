@@ -12,10 +12,10 @@ import torchrun_worker
 from safetensors.torch import load_file
 
 from lsn.config import InputConfig, OptimConfig, RunConfig, TrainingConfig, to_yaml
+from lsn.distributed import World, join_world
 from lsn.models import create_model
 from lsn.models.weights import save_weights
 from lsn.training import train
-from lsn.training.distributed import World, join_world
 
 
 def change(config: RunConfig, **sections) -> RunConfig:
@@ -58,7 +58,7 @@ def runs(tmp_path_factory, colours, start):
     from_start = {"initial_weights": str(start)}
     configs = {
         "sync": change(config, training={"batch_norm": "sync", "ema_decay": 0.5}),
-        "frozen": change(config, model=from_start, training={"batch_norm": "frozen", "accumulate": 2}),
+        "frozen": change(config, model=from_start, training={"batch_norm": "frozen", "grad_accum_steps": 2}),
         # Eight clips of which one cannot be read, at one clip a process: one process is left without any.
         "skip": change(
             config,
@@ -67,7 +67,7 @@ def runs(tmp_path_factory, colours, start):
             training={"batch_norm": "frozen", "batch_size": 1},
         ),
     }
-    configs["chunks"] = change(configs["frozen"], training={"chunk_frames": 1})
+    configs["chunks"] = change(configs["frozen"], training={"tbptt_frames": 1})
     two, one = folder / "two", folder / "one"
     two.mkdir()
     for name, settings in configs.items():
@@ -76,7 +76,9 @@ def runs(tmp_path_factory, colours, start):
         doubled = {"batch_size": 2 * settings.training.batch_size, "batch_norm": alone}
         train(change(settings, training=doubled), one / name)
     # What each process carries is its own, so there is no run of one process that is the same.
-    carried = change(configs["frozen"], training={"carry_state": 0.8, "checkpoint_every": 1, "accumulate": 1})
+    carried = change(
+        configs["frozen"], training={"state_carry_prob": 0.8, "checkpoint_every": 1, "grad_accum_steps": 1}
+    )
     (two / "carried.yaml").write_text(to_yaml(carried))
     raising = change(configs["skip"], data={"on_unreadable": "raise"})
     (two / "raise.yaml").write_text(to_yaml(raising))

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from lsn.config import to_yaml
+from lsn.distributed import World
 from lsn.errors import ConfigError, LSNError, VideoError
 from lsn.training import train
 from lsn.training.checkpoint import Position
-from lsn.training.distributed import World
 from lsn.training.folder import claimed_folder, is_unstarted, refuse_to_overwrite
 
 ALONE = World(0, 1, torch.device("cpu"))

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from lsn.distributed import World
 from lsn.models import create_model
 from lsn.training.batch_norm import enter_training
-from lsn.training.carry import CarriedState, Learner
-from lsn.training.distributed import World
-from lsn.training.step import take_step
+from lsn.training.carry import CarriedState, StatefulModel
+from lsn.training.step import train_step
 
 ALONE = World(rank=0, size=1, device=torch.device("cpu"))
 
@@ -21,8 +21,8 @@ def trained():
     carried = CarriedState(0.5, ALONE)
     enter_training(model, [])
     for _ in range(3):
-        take_step(
-            Learner(model),
+        train_step(
+            StatefulModel(model),
             [(torch.randn(4, 4, 3, 32, 32), torch.tensor([0, 1, 2, 0]))],
             where="a step",
             num_clips=4,
@@ -32,7 +32,7 @@ def trained():
             precision="float32",
             label_smoothing=0.0,
             clip_grad_norm=5.0,
-            chunk_frames=2,
+            tbptt_frames=2,
             carried=carried,
         )
     assert any(block.expand[1].weight.any() for block in model.memory.values())

@@ -11,9 +11,9 @@ from safetensors.torch import load_file
 
 from lsn.config import load_config, to_yaml
 from lsn.errors import ConfigError, LSNError, TrainingStopped, VideoError, WeightsError
-from lsn.inference.evaluate import evaluate
-from lsn.inference.protocol import EvaluationProtocol
-from lsn.inference.result import load_evaluation
+from lsn.evaluation.evaluate import evaluate
+from lsn.evaluation.protocol import EvaluationProtocol
+from lsn.evaluation.result import load_evaluation
 from lsn.models.weights import FrameRates, load_weights
 from lsn.training import train
 
@@ -185,11 +185,11 @@ def test_a_finished_run_resumes_to_its_result(learned):
 RESUMED_CONFIGS = {
     "plain": {"training": {"checkpoint_every": 1}},
     "everything": {
-        "optim": {"optimizer": "adamw", "learning_rate": 1e-3, "new_layer_factor": 3.0},
+        "optim": {"optimizer": "adamw", "learning_rate": 1e-3, "new_layer_lr_mult": 3.0},
         "training": {
             "checkpoint_every": 2,
             "ema_decay": 0.9,
-            "accumulate": 2,
+            "grad_accum_steps": 2,
             "batch_size": 1,
             "label_smoothing": 0.1,
             "precision": "bf16",
@@ -201,8 +201,8 @@ RESUMED_CONFIGS = {
         "input": {"sampling": "timed", "fps": 5.0, "fps_jitter": 1.5},
         "training": {
             "checkpoint_every": 1,
-            "carry_state": 0.7,
-            "chunk_frames": 2,
+            "state_carry_prob": 0.7,
+            "tbptt_frames": 2,
             "precision": "bf16",
             "grad_checkpointing": True,
         },
@@ -323,7 +323,7 @@ def test_a_causal_network_is_trained_to_stream(tmp_path, config, name):
     config = change(config, "model", name=name, shift="causal", num_frames=4)
     config = change(config, "model", memory_stages=(3,) if name.startswith("lsn") else None)
     config = change(config, "input", sampling="timed", fps=4.0, fps_jitter=2.0)
-    config = change(config, "training", carry_state=0.5, chunk_frames=2)
+    config = change(config, "training", state_carry_prob=0.5, tbptt_frames=2)
 
     train(config, tmp_path / "run")
 
@@ -336,7 +336,7 @@ def test_a_causal_network_is_trained_to_stream(tmp_path, config, name):
     assert state.num_frames_B.tolist() == [1]
 
 
-@pytest.mark.parametrize(("key", "value"), [("carry_state", 0.5), ("chunk_frames", 1)])
+@pytest.mark.parametrize(("key", "value"), [("state_carry_prob", 0.5), ("tbptt_frames", 1)])
 def test_what_needs_a_causal_network_is_refused_for_others(tmp_path, config, key, value):
     config = change(change(config, "model", name="lsn_ss_resnet10t"), "training", **{key: value})
     with pytest.raises(ConfigError, match=f"training.{key} is {value}, .* one frame ahead; set model.shift=causal"):

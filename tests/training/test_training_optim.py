@@ -18,7 +18,7 @@ def model():
 
 
 def groups_of(model, **changes):
-    arguments = {"new_names": model.new_parameter_names(), "new_layer_factor": 5.0, "weight_decay": 0.1}
+    arguments = {"new_names": model.new_parameter_names(), "new_layer_lr_mult": 5.0, "weight_decay": 0.1}
     return parameter_groups(model, **arguments | changes)
 
 
@@ -61,7 +61,7 @@ def test_frozen_parameters_are_left_out():
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     model[0].requires_grad_(False)
 
-    (weights, biases) = parameter_groups(model, new_names=(), new_layer_factor=1.0, weight_decay=0.1)
+    (weights, biases) = parameter_groups(model, new_names=(), new_layer_lr_mult=1.0, weight_decay=0.1)
 
     assert names_of(model, weights) == ["1.weight"]
     assert names_of(model, biases) == ["1.bias"]
@@ -72,7 +72,7 @@ def test_frozen_parameters_are_left_out():
 def test_optimizers_equal_those_of_torch_without_groups(name, momentum):
     ours, theirs = nn.Linear(3, 2, bias=False), nn.Linear(3, 2, bias=False)
     theirs.load_state_dict(ours.state_dict())
-    groups = parameter_groups(ours, new_names=(), new_layer_factor=1.0, weight_decay=0.01)
+    groups = parameter_groups(ours, new_names=(), new_layer_lr_mult=1.0, weight_decay=0.01)
     optimizer = create_optimizer(groups, name=name, learning_rate=0.1, momentum=momentum, beta2=0.98)
     if name == "sgd":
         reference = torch.optim.SGD(

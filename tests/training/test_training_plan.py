@@ -7,7 +7,7 @@ sizes = st.fixed_dictionaries(
     {
         "num_clips": st.integers(1, 200),
         "batch_size": st.integers(1, 9),
-        "accumulate": st.integers(1, 4),
+        "grad_accum_steps": st.integers(1, 4),
         "num_processes": st.integers(1, 5),
     }
 )
@@ -28,7 +28,7 @@ def test_no_share_is_larger_than_the_batch_and_no_step_much_smaller_than_the_oth
 
     assert len(steps) == count_steps(**arguments)
     for step in steps:
-        assert 1 <= len(step.shares) <= arguments["accumulate"]
+        assert 1 <= len(step.shares) <= arguments["grad_accum_steps"]
         for shares in step.shares:
             assert len(shares) == arguments["num_processes"]
             assert max(map(len, shares)) <= arguments["batch_size"]
@@ -51,7 +51,7 @@ def test_processes_share_what_one_process_reads_at_a_larger_batch(arguments):
 
 
 def test_order_follows_from_seed_and_epoch():
-    arguments = {"num_clips": 50, "batch_size": 4, "accumulate": 1, "num_processes": 1}
+    arguments = {"num_clips": 50, "batch_size": 4, "grad_accum_steps": 1, "num_processes": 1}
     first = plan_epoch(**arguments, seed=0, epoch=0)
 
     assert first == plan_epoch(**arguments, seed=0, epoch=0)

@@ -5,11 +5,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from lsn.distributed import World
 from lsn.errors import TrainingError
 from lsn.models import create_model
-from lsn.training.carry import CarriedState, Learner
-from lsn.training.distributed import World
-from lsn.training.step import take_step
+from lsn.training.carry import CarriedState, StatefulModel
+from lsn.training.step import train_step
 
 ALONE = World(rank=0, size=1, device=torch.device("cpu"))
 
@@ -48,7 +48,7 @@ def step(model, passes, **changes):
         "label_smoothing": 0.0,
         "clip_grad_norm": 0.0,
     }
-    return take_step(model, passes, **arguments | changes)
+    return train_step(model, passes, **arguments | changes)
 
 
 def plain_step(model, clip, labels, **loss_options):
@@ -192,7 +192,7 @@ def gradients_of(model):
 def learn_without_moving(model, clip, labels, **changes):
     """The tally of a step and its gradients; only the statistics of the norms move."""
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-    tally = step(Learner(model), [(clip, labels)], optimizer=optimizer, **changes)
+    tally = step(StatefulModel(model), [(clip, labels)], optimizer=optimizer, **changes)
     return tally, gradients_of(model)
 
 
@@ -202,21 +202,21 @@ def long_clips():
     return torch.randn(3, 5, 3, 32, 32), torch.tensor([0, 1, 2])
 
 
-@pytest.mark.parametrize("chunk_frames", [5, 9])
-def test_one_chunk_learns_as_the_whole_clip_does(long_clips, chunk_frames):
+@pytest.mark.parametrize("tbptt_frames", [5, 9])
+def test_one_chunk_learns_as_the_whole_clip_does(long_clips, tbptt_frames):
     model = recognizer()
     whole = copy.deepcopy(model)
     optimizer = torch.optim.SGD(whole.parameters(), lr=0.0)
     expected = step(whole, [long_clips], optimizer=optimizer, label_smoothing=0.1)
 
-    tally, gradients = learn_without_moving(model, *long_clips, chunk_frames=chunk_frames, label_smoothing=0.1)
+    tally, gradients = learn_without_moving(model, *long_clips, tbptt_frames=tbptt_frames, label_smoothing=0.1)
 
     torch.testing.assert_close(gradients, gradients_of(whole), rtol=0, atol=0)
     assert tally == expected
 
 
-@pytest.mark.parametrize(("chunk_frames", "sizes"), [(2, (2, 2, 1)), (4, (3, 2)), (3, (3, 2))])
-def test_chunks_have_their_own_loss_and_no_gradient_between_them(long_clips, chunk_frames, sizes):
+@pytest.mark.parametrize(("tbptt_frames", "sizes"), [(2, (2, 2, 1)), (4, (3, 2)), (3, (3, 2))])
+def test_chunks_have_their_own_loss_and_no_gradient_between_them(long_clips, tbptt_frames, sizes):
     model = recognizer().double()
     clip, labels = long_clips[0].double(), long_clips[1]
     literal = copy.deepcopy(model)
@@ -229,7 +229,7 @@ def test_chunks_have_their_own_loss_and_no_gradient_between_them(long_clips, chu
     loss.backward()
     answers = torch.cat(parts, dim=1).mean(1)
 
-    tally, gradients = learn_without_moving(model, clip, labels, chunk_frames=chunk_frames)
+    tally, gradients = learn_without_moving(model, clip, labels, tbptt_frames=tbptt_frames)
 
     torch.testing.assert_close(gradients, gradients_of(literal), rtol=1e-4, atol=1e-6)  # the loss is of float32
     assert tally.loss == pytest.approx(3 * loss.item(), rel=1e-5)
@@ -263,8 +263,8 @@ def peak_of_saved_bytes(model, num_frames, **changes):
 
 def test_chunks_take_the_same_memory_for_clips_of_any_length():
     model = recognizer("lsn_ss_test_resnet")
-    short, long = (peak_of_saved_bytes(model, num_frames, chunk_frames=8) for num_frames in (16, 64))
-    whole = peak_of_saved_bytes(model, 64, chunk_frames=64)
+    short, long = (peak_of_saved_bytes(model, num_frames, tbptt_frames=8) for num_frames in (16, 64))
+    whole = peak_of_saved_bytes(model, 64, tbptt_frames=64)
 
     assert long == short
     assert whole > 7 * long
@@ -293,7 +293,7 @@ def test_states_go_through_mixed_precision(long_clips):
         carried = CarriedState(1.0, ALONE)
         for _ in range(2):
             torch.manual_seed(0)
-            tally, _ = learn_without_moving(model, *long_clips, carried=carried, chunk_frames=2, precision=precision)
+            tally, _ = learn_without_moving(model, *long_clips, carried=carried, tbptt_frames=2, precision=precision)
         losses.append(tally.loss)
         assert carried.state.num_frames_B.tolist() == [10] * 3
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
@@ -304,6 +304,8 @@ def test_clips_of_uneven_passes_carry_on(long_clips):
     carried = CarriedState(1.0, ALONE)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     for sizes in ((1, 2), (3, 0), (2, 1)):
-        tally = step(Learner(model), cut(long_clips, *sizes), optimizer=optimizer, carried=carried, chunk_frames=3)
+        tally = step(
+            StatefulModel(model), cut(long_clips, *sizes), optimizer=optimizer, carried=carried, tbptt_frames=3
+        )
         assert tally.clips == 3
     assert carried.state.num_frames_B.tolist() == [25]  # five passes over 5 frames

@@ -4,7 +4,7 @@ import random
 import pytest
 import torch
 
-import lsn.video.reader as reader_module
+import lsn.video.decoding.reader as reader_module
 from lsn.training.views import TrainingViews
 from lsn.video import array_reader
 from lsn.video.transforms import TrainTransform

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as F
 
-from lsn.video.augment import _OPERATIONS, color_jitter, rand_augment
+from lsn.video.transforms.augment import _OPERATIONS, color_jitter, rand_augment
 
 GREY = [128, 128, 128]
 

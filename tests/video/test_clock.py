@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lsn.errors import ConfigError
-from lsn.video.clock import SAME_TIME_SECONDS, FrameClock, on_screen
+from lsn.video.frame_sampler import SAME_TIME_SECONDS, FrameSampler, on_screen
 
 rates = st.sampled_from([1.0, 2.5, 10.0, 12.5, 15.0, 24.0, 30000 / 1001, 60.0])
 gaps = st.lists(st.sampled_from([0.001, 1 / 60, 1 / 30, 0.04, 0.08, 0.3]), max_size=60)
@@ -18,7 +18,7 @@ starts = st.sampled_from([-1.5, 0.0, 0.04, 17.0, 5000.25])
 
 def ticks_of(pts_seconds, fps, *, end_seconds=None, hold_seconds=1.0):
     """The ticks of frames that are their own numbers, and the clock."""
-    clock = FrameClock(fps, longest_hold_seconds=hold_seconds)
+    clock = FrameSampler(fps, longest_hold_seconds=hold_seconds)
     ticks = [tick for number, pts in enumerate(pts_seconds) for tick in clock.push(pts, number)]
     if end_seconds is not None:
         ticks += clock.finish(end_seconds)
@@ -39,7 +39,7 @@ def test_ticks_are_at_multiples_of_the_rate_from_the_first_frame_to_the_end(star
     ticks, clock = ticks_of(pts_seconds, fps, end_seconds=end_seconds)
     assert [tick.seconds for tick in ticks] == [start + number / fps for number in range(len(ticks))]
     assert ticks[-1].seconds < end_seconds <= start + len(ticks) / fps + 2 * SAME_TIME_SECONDS
-    assert [tick.starts_anew for tick in ticks] == [True] + [False] * (len(ticks) - 1)
+    assert [tick.is_discontinuity for tick in ticks] == [True] + [False] * (len(ticks) - 1)
     assert clock.num_late == 0
 
 
@@ -80,7 +80,7 @@ def test_ticks_start_anew_at_the_first_frame_and_after_every_silence_or_jump(pts
             expected.append(number)
         if abs(pts - last) > clock.longest_hold_seconds or pts > last:
             last = pts
-    anew = [tick for tick in ticks if tick.starts_anew]
+    anew = [tick for tick in ticks if tick.is_discontinuity]
     assert [tick.frame for tick in anew] == expected
     assert all(tick.seconds == tick.pts_seconds == pts_seconds[tick.frame] for tick in anew)
 
@@ -90,7 +90,7 @@ def test_within_a_run_ticks_are_one_period_apart(pts_seconds, fps):
     ticks, _ = ticks_of(pts_seconds, fps, end_seconds=pts_seconds[-1] + 0.5)
     start = count = 0
     for tick in ticks:
-        start, count = (tick.seconds, 0) if tick.starts_anew else (start, count + 1)
+        start, count = (tick.seconds, 0) if tick.is_discontinuity else (start, count + 1)
         assert tick.seconds == start + count / fps
 
 
@@ -106,7 +106,7 @@ def test_another_clock_continues_from_any_tick(start, gaps, fps, data):
     pts_seconds = summed(start, gaps)
     whole, _ = ticks_of(pts_seconds, fps, end_seconds=pts_seconds[-1] + 0.1)
     place = data.draw(st.integers(0, len(whole) - 1))
-    clock = FrameClock(fps)
+    clock = FrameSampler(fps)
     clock.resume(whole[place].position)
     assert clock.position == whole[place].position
     rest = range(whole[place].frame + 1, len(pts_seconds))
@@ -119,10 +119,10 @@ def test_a_source_of_another_clock_continues_where_the_one_before_ended(start, g
     pts_seconds = summed(start, gaps)
     whole, _ = ticks_of(pts_seconds, fps, end_seconds=pts_seconds[-1] + 0.1)
     count = data.draw(st.integers(1, len(pts_seconds)))
-    first = FrameClock(fps)
+    first = FrameSampler(fps)
     ticks = [tick for number in range(count) for tick in first.push(pts_seconds[number], number)]
     ticks += first.finish(pts_seconds[count] if count < len(pts_seconds) else pts_seconds[-1] + 0.1)
-    clock = FrameClock(fps)
+    clock = FrameSampler(fps)
     clock.resume(first.position)
     clock.next_source(is_foreign=True)
     shift = other - pts_seconds[count] if count < len(pts_seconds) else 0.0
@@ -149,22 +149,22 @@ def test_a_source_of_another_clock_continues_where_the_one_before_ended(start, g
 )
 def test_where_another_source_comes(first_seconds, is_foreign, resumes_at, expected):
     """After a source with frames at 1 and 1.5 seconds that ended at 2, at two ticks a second."""
-    clock = FrameClock(2.0)
+    clock = FrameSampler(2.0)
     assert len([*clock.push(1.0, "a"), *clock.push(1.5, "b"), *clock.finish(2.0)]) == 2
     clock.next_source(is_foreign=is_foreign, resumes_at=resumes_at)
     ticks = [*clock.push(first_seconds, "c"), *clock.push(first_seconds + 0.5, "d")]
-    assert [(tick.seconds, tick.starts_anew) for tick in ticks] == expected
+    assert [(tick.seconds, tick.is_discontinuity) for tick in ticks] == expected
 
 
 def test_a_source_that_was_left_before_its_end_is_continued_at_the_next_tick():
-    (tick,) = FrameClock(2.0).push(1.0, "a")
-    clock = FrameClock(2.0)
+    (tick,) = FrameSampler(2.0).push(1.0, "a")
+    clock = FrameSampler(2.0)
     clock.resume(tick.position)
     assert [(tick.seconds, tick.frame) for tick in clock.push(0.0, "b")] == [(1.5, "b")]
 
 
 def test_a_source_without_length_is_continued_at_the_next_tick():
-    clock = FrameClock(2.0)
+    clock = FrameSampler(2.0)
     assert len([*clock.push(1.0, "a"), *clock.finish(1.0)]) == 1
     assert [(tick.seconds, tick.frame) for tick in clock.push(0.0, "b")] == [(1.5, "b")]
 
@@ -175,7 +175,7 @@ def test_no_frames_no_ticks():
 
 def test_slow_ticks_outlast_a_short_hold():
     ticks, _ = ticks_of([0.0, 0.9, 1.8, 2.7], 0.5, hold_seconds=0.1)
-    assert [(tick.seconds, tick.frame, tick.starts_anew) for tick in ticks] == [(0.0, 0, True), (2.0, 2, False)]
+    assert [(tick.seconds, tick.frame, tick.is_discontinuity) for tick in ticks] == [(0.0, 0, True), (2.0, 2, False)]
 
 
 def test_on_screen_before_the_first_frame_is_the_first():
@@ -185,11 +185,11 @@ def test_on_screen_before_the_first_frame_is_the_first():
 @pytest.mark.parametrize("wrong", [0.0, -1.0, math.nan, math.inf])
 def test_numbers_that_make_no_clock(wrong):
     with pytest.raises(ConfigError, match=r"fps is .*finite number above 0"):
-        FrameClock(wrong)
+        FrameSampler(wrong)
     with pytest.raises(ConfigError, match=r"longest_hold_seconds is .*finite number above 0"):
-        FrameClock(25.0, longest_hold_seconds=wrong)
+        FrameSampler(25.0, longest_hold_seconds=wrong)
 
 
 def test_more_ticks_than_any_camera_has_frames_make_no_clock():
     with pytest.raises(ConfigError, match=r"fps is 1000000000\.0; it must be at most 1000"):
-        FrameClock(1e9)
+        FrameSampler(1e9)

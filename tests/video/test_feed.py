@@ -14,11 +14,11 @@ from video_files import picture
 
 from lsn.errors import ConfigError, VideoError
 from lsn.video import open_video, write_video
-from lsn.video.clock import Tick, on_screen
-from lsn.video.feed import FeedCounts, FrameFeed
-from lsn.video.live import open_live
-from lsn.video.source import LiveFrame
-from lsn.video.tick_queue import TickQueue
+from lsn.video.frame_sampler import Tick, on_screen
+from lsn.video.live.capture_thread import FeedCounts, FrameFeed
+from lsn.video.live.opening import open_live
+from lsn.video.live.source import LiveFrame
+from lsn.video.live.tick_queue import TickQueue
 
 LONG = 20.0  # seconds that no test waits unless something is broken
 
@@ -55,7 +55,7 @@ def test_a_file_gives_what_is_on_screen(clip, fps):
         assert [tick.seconds for tick in ticks] == moments
         assert [tick.pts_seconds for tick in ticks] == reader.pts_seconds[frames].tolist()
         assert torch.equal(torch.stack([tick.frame for tick in ticks]), reader.frames_at(frames).frames_THWC)
-        assert [tick.starts_anew for tick in ticks] == [True] + [False] * (len(ticks) - 1)
+        assert [tick.is_discontinuity for tick in ticks] == [True] + [False] * (len(ticks) - 1)
         assert feed.counts == FeedCounts(num_frames=50, num_ticks=len(ticks))
         assert feed.is_finished and feed.get() is None
 
@@ -125,7 +125,7 @@ def test_what_a_slow_consumer_gets(policy, kept):
             assert done.wait(LONG)
         ticks = list(feed)
         assert numbers_of(ticks) == list(kept)
-        assert [tick.starts_anew for tick in ticks] == [True] + [False] * (len(ticks) - 1)
+        assert [tick.is_discontinuity for tick in ticks] == [True] + [False] * (len(ticks) - 1)
         assert feed.counts == FeedCounts(num_frames=20, num_ticks=20, num_dropped=20 - len(kept))
 
 
@@ -145,7 +145,7 @@ def test_a_dropped_start_leaves_its_mark_to_the_next_tick_that_is_taken():
         assert done.wait(LONG)
         ticks = first + list(feed)
         assert numbers_of(ticks) == [0, 1, 2, 52, 53]
-        assert [tick.starts_anew for tick in ticks] == [True, False, False, True, False]
+        assert [tick.is_discontinuity for tick in ticks] == [True, False, False, True, False]
         assert feed.counts == FeedCounts(num_frames=7, num_ticks=7, num_dropped=2)
 
 
@@ -171,7 +171,7 @@ def test_whatever_is_dropped_no_start_is_lost_and_none_made_up(policy, capacity,
     assert queue.counts == FeedCounts(num_ticks=len(starts), num_dropped=len(starts) - len(ticks))
     place = 0
     for tick in ticks:
-        assert tick.starts_anew == any(starts[place : int(tick.frame) + 1])
+        assert tick.is_discontinuity == any(starts[place : int(tick.frame) + 1])
         place = int(tick.frame) + 1
 
 
@@ -179,7 +179,7 @@ def test_late_frames_are_counted_and_silences_start_anew():
     times = [0.0, 0.1, 0.1, 0.05, 0.2, 5.0, 5.1, 1.0, 1.1]
     with FrameFeed([(pts, numbered(n)) for n, pts in enumerate(times)], fps=10.0) as feed:
         ticks = list(feed)
-        assert [(tick.frame[0, 0, 0].item(), tick.starts_anew) for tick in ticks] == [
+        assert [(tick.frame[0, 0, 0].item(), tick.is_discontinuity) for tick in ticks] == [
             (0, True), (1, False), (4, False), (5, True), (6, False), (7, True), (8, False),
         ]  # fmt: skip
         assert feed.counts == FeedCounts(num_frames=9, num_ticks=7, num_late=2)
@@ -188,7 +188,7 @@ def test_late_frames_are_counted_and_silences_start_anew():
 def test_the_hold_is_the_callers():
     frames = [(0.0, numbered(0)), (3.0, numbered(1))]
     with FrameFeed(frames, fps=1.0, longest_hold_seconds=5.0) as feed:
-        assert [tick.starts_anew for tick in feed] == [True] + [False] * 5
+        assert [tick.is_discontinuity for tick in feed] == [True] + [False] * 5
 
 
 def test_an_error_comes_after_the_ticks_before_it_and_once():

@@ -13,7 +13,7 @@ from video_files import KINDS, picture
 
 from lsn.errors import ConfigError, VideoError
 from lsn.video import open_video
-from lsn.video.live import open_live
+from lsn.video.live.opening import open_live
 
 
 def message_of(source) -> str:
@@ -94,7 +94,7 @@ def jpeg(width: int, height: int) -> bytes:
 
 READ = """
 import random, resource, sys
-from lsn.inference.protocol import EvaluationProtocol
+from lsn.evaluation.protocol import EvaluationProtocol
 from lsn.training.views import TrainingViews
 from lsn.video import open_video
 from lsn.video.transforms import TrainTransform

@@ -12,7 +12,7 @@ from video_files import TURNS, picture, turned
 
 from lsn.errors import ConfigError, VideoError
 from lsn.video import open_video, window, write_video
-from lsn.video.live import open_live
+from lsn.video.live.opening import open_live
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,9 @@ from video_files import picture, turned
 
 from lsn.errors import VideoError
 from lsn.video import open_video
-from lsn.video.capture import CaptureSource
-from lsn.video.live import open_live
-from lsn.video.network import Address, camera_address, redacted
+from lsn.video.live.capture import CaptureSource
+from lsn.video.live.ffmpeg_input import Address, camera_address, redacted
+from lsn.video.live.opening import open_live
 
 
 def play(source) -> list:

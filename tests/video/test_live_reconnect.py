@@ -13,9 +13,9 @@ from rtsp_server import RTSPServer
 from video_files import picture
 
 from lsn.errors import VideoError
-from lsn.video.feed import FeedCounts, FrameFeed
-from lsn.video.live import open_live
-from lsn.video.playback import IteratorSource
+from lsn.video.live.capture_thread import FeedCounts, FrameFeed
+from lsn.video.live.file_source import IteratorSource
+from lsn.video.live.opening import open_live
 
 LONG = 20.0
 AT_ONCE = (0.01,)
@@ -63,11 +63,11 @@ def test_a_server_that_is_killed_and_started_again(caplog):
             before = [feed.get(LONG)]
             server.kill()
             with Server({"/": motion_jpeg(images, until=never)}, port=port) as again:
-                while len(before) < 2 or not before[-1].starts_anew:
+                while len(before) < 2 or not before[-1].is_discontinuity:
                     before.append(feed.get(LONG))
                 again.kill()
         never.set()
-    assert before[0].starts_anew and not any(tick.starts_anew for tick in before[1:-1])
+    assert before[0].is_discontinuity and not any(tick.is_discontinuity for tick in before[1:-1])
     assert all(later.seconds > earlier.seconds for earlier, later in pairwise(before))
     assert feed.counts.num_reconnects == 1
     lost, back = (record for record in caplog.records if record.levelno == logging.WARNING and url in record.message)
@@ -82,7 +82,7 @@ def test_a_camera_whose_sessions_end_goes_on_with_later_times():
         FrameFeed(server.url, fps=10.0, policy="block", backoff_seconds=AT_ONCE) as feed,
     ):
         ticks = [feed.get(LONG) for _ in range(14)]
-    assert [tick.starts_anew for tick in ticks] == [number % 6 == 0 for number in range(14)]
+    assert [tick.is_discontinuity for tick in ticks] == [number % 6 == 0 for number in range(14)]
     times = np.array([tick.seconds for tick in ticks])
     assert np.diff(times)[[0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 12]] == pytest.approx([0.1] * 11)
     assert (np.diff(times) > 0.09).all()
@@ -97,14 +97,14 @@ def test_ticks_start_anew_however_long_a_frame_may_stay():
     )
     with feed:
         ticks = [feed.get(LONG) for _ in range(4)]
-    assert [tick.starts_anew for tick in ticks] == [True, False, True, False]
+    assert [tick.is_discontinuity for tick in ticks] == [True, False, True, False]
     assert ticks[2].seconds > 5.2 - 1e-6  # the last frame before the loss was shown for 0.1 s
     assert ticks[3].seconds == pytest.approx(ticks[2].seconds + 0.1)
 
 
 def test_the_gap_is_the_time_that_has_passed(monkeypatch):
     now = 1000.0
-    monkeypatch.setattr("lsn.video.feed.time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr("lsn.video.live.capture_thread.time", SimpleNamespace(monotonic=lambda: now))
     open_next = opens(Camera([5.0, 5.1], "camera: lost"), Camera([0.0, 0.1]))
 
     def open_later():
@@ -122,7 +122,7 @@ def test_attempts_that_fail_or_give_no_frame_are_one_loss(caplog):
     refused = VideoError("camera: connection refused")
     script = opens(Camera([0.0]), refused, Camera([], "camera: lost after 0 frames"), refused, Camera([0.0]))
     with FrameFeed(script, fps=10.0, backoff_seconds=AT_ONCE, reconnect_seconds=None) as feed:
-        assert [feed.get(LONG).starts_anew for _ in range(2)] == [True, True]
+        assert [feed.get(LONG).is_discontinuity for _ in range(2)] == [True, True]
         assert feed.counts == FeedCounts(num_frames=2, num_ticks=2, num_reconnects=1)
         messages = [record.message for record in caplog.records]
         assert messages[0] == "camera: ended; opening it again"
@@ -132,7 +132,7 @@ def test_attempts_that_fail_or_give_no_frame_are_one_loss(caplog):
 def test_what_does_not_come_back_is_given_up():
     script = opens(Camera([0.0, 0.1], "camera: lost after 2 frames: silence"))
     with FrameFeed(script, fps=10.0, reconnect_seconds=0.05, backoff_seconds=AT_ONCE) as feed:
-        assert [feed.get(LONG).starts_anew for _ in range(2)] == [True, False]
+        assert [feed.get(LONG).is_discontinuity for _ in range(2)] == [True, False]
         with pytest.raises(VideoError, match=r"camera: connection refused; it did not come back within 0.05 s \(\d+ "):
             feed.get(LONG)
         assert feed.is_finished and feed.counts.num_reconnects == 0
@@ -141,7 +141,7 @@ def test_what_does_not_come_back_is_given_up():
 def test_one_attempt_is_made_even_if_the_first_pause_is_longer_than_the_time():
     script = opens(Camera([0.0]), Camera([0.0]))
     with FrameFeed(script, fps=10.0, reconnect_seconds=0.05, backoff_seconds=(1000.0,)) as feed:
-        assert [feed.get(LONG).starts_anew for _ in range(2)] == [True, True]
+        assert [feed.get(LONG).is_discontinuity for _ in range(2)] == [True, True]
 
 
 def test_a_first_opening_that_fails_is_not_tried_again():
@@ -191,5 +191,5 @@ def test_live_sources_drop_the_oldest_by_default():
 def test_closing_during_a_pause_ends_the_thread():
     before = set(threading.enumerate())
     with FrameFeed(opens(Camera([0.0])), fps=10.0, reconnect_seconds=None, backoff_seconds=(1000.0,)) as feed:
-        assert feed.get(LONG).starts_anew
+        assert feed.get(LONG).is_discontinuity
     assert set(threading.enumerate()) <= before

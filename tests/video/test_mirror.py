@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lsn.video.mirror import mirror_labels
+from lsn.video.transforms.mirror import mirror_labels
 
 SOMETHING_NAMES = Path(__file__).parents[3] / "shared/data/annotations/something_something/labels.txt"
 

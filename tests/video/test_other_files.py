@@ -12,8 +12,8 @@ from video_files import picture
 
 from lsn.errors import VideoError
 from lsn.video import open_video
-from lsn.video.limits import CONTAINERS
-from lsn.video.live import open_live
+from lsn.video.decoding.limits import CONTAINERS
+from lsn.video.live.opening import open_live
 
 SDP = "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\n"
 

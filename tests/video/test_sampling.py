@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from lsn.errors import ConfigError, VideoError
 from lsn.video.sampling import (
-    dense_indices_test,
+    dense_indices_eval,
     dense_indices_train,
-    segment_indices_test,
+    segment_indices_eval,
     segment_indices_train,
-    timed_indices_test,
+    timed_indices_eval,
     timed_indices_train,
 )
 
@@ -36,12 +36,12 @@ def test_every_sampler_obeys_the_laws_for_all_small_videos():
         assert_lawful(segment_indices_train(num_total, num_frames, rng), num_total, num_frames)
         for num_clips in (1, 2, 3):
             for clip in range(num_clips):
-                indices = segment_indices_test(num_total, num_frames, clip=clip, num_clips=num_clips)
+                indices = segment_indices_eval(num_total, num_frames, clip=clip, num_clips=num_clips)
                 assert_lawful(indices, num_total, num_frames)
         for stride in (1, 5):
             assert_lawful(dense_indices_train(num_total, num_frames, stride, rng), num_total, num_frames)
             for clip in range(2):
-                indices = dense_indices_test(num_total, num_frames, stride, clip=clip, num_clips=2)
+                indices = dense_indices_eval(num_total, num_frames, stride, clip=clip, num_clips=2)
                 assert_lawful(indices, num_total, num_frames)
 
 
@@ -71,24 +71,24 @@ def test_one_clip_takes_the_centres_and_two_take_centres_and_starts(num_total, n
         return
     centres = [int((2 * x + 1) * num_total / (2 * num_frames)) for x in range(num_frames)]
     starts = [int(num_total * x / num_frames) for x in range(num_frames)]
-    assert segment_indices_test(num_total, num_frames) == centres
-    assert segment_indices_test(num_total, num_frames, clip=0, num_clips=2) == centres
-    assert segment_indices_test(num_total, num_frames, clip=1, num_clips=2) == starts
+    assert segment_indices_eval(num_total, num_frames) == centres
+    assert segment_indices_eval(num_total, num_frames, clip=0, num_clips=2) == centres
+    assert segment_indices_eval(num_total, num_frames, clip=1, num_clips=2) == starts
 
 
 def test_many_clips_are_shifted_evenly():
-    clips = [segment_indices_test(1000, 4, clip=clip, num_clips=5) for clip in range(5)]
+    clips = [segment_indices_eval(1000, 4, clip=clip, num_clips=5) for clip in range(5)]
     together = sorted(index for clip in clips for index in clip)
     assert {later - earlier for earlier, later in itertools.pairwise(together)} == {50}
-    assert clips[0] == segment_indices_test(1000, 4)
+    assert clips[0] == segment_indices_eval(1000, 4)
 
 
 def test_dense_clips_keep_their_stride_and_reach_both_ends():
-    first, middle, last = (dense_indices_test(100, 8, 4, clip=clip, num_clips=3) for clip in range(3))
+    first, middle, last = (dense_indices_eval(100, 8, 4, clip=clip, num_clips=3) for clip in range(3))
     assert first == list(range(0, 29, 4))
     assert last == list(range(71, 100, 4))
     assert middle[0] == 35
-    assert dense_indices_test(100, 8, 4) == middle
+    assert dense_indices_eval(100, 8, 4) == middle
 
 
 def test_dense_training_reaches_every_start():
@@ -159,22 +159,22 @@ def test_timed_clips_lie_in_the_middle_or_are_spread_from_start_to_end(video, nu
     spare = max(0.0, end_seconds - pts_seconds[0] - (num_frames - 1) / fps)
     offsets = {1: [spare / 2], 2: [0.0, spare], 3: [0.0, spare / 2, spare], 4: [0.0, spare / 3, spare * 2 / 3, spare]}
     for clip, offset in enumerate(offsets[num_clips]):
-        indices = timed_indices_test(pts_seconds, end_seconds, num_frames, fps, clip=clip, num_clips=num_clips)
+        indices = timed_indices_eval(pts_seconds, end_seconds, num_frames, fps, clip=clip, num_clips=num_clips)
         assert indices == shown_at(pts_seconds, pts_seconds[0] + offset, num_frames, fps)
 
 
 def test_a_timed_clip_shows_the_same_moments_at_any_rate_of_the_video():
     slow, fast = ([number / fps for number in range(6 * fps)] for fps in (24, 60))
     for clip in range(3):
-        at_slow = [slow[i] for i in timed_indices_test(slow, 6.0, 16, 8.0, clip=clip, num_clips=3)]
-        at_fast = [fast[i] for i in timed_indices_test(fast, 6.0, 16, 8.0, clip=clip, num_clips=3)]
+        at_slow = [slow[i] for i in timed_indices_eval(slow, 6.0, 16, 8.0, clip=clip, num_clips=3)]
+        at_fast = [fast[i] for i in timed_indices_eval(fast, 6.0, 16, 8.0, clip=clip, num_clips=3)]
         assert at_slow == pytest.approx(at_fast, abs=1 / 24)
         gaps = [later - earlier for earlier, later in itertools.pairwise(at_fast)]
         assert gaps == pytest.approx([1 / 8] * 15, abs=1 / 60 + 1e-9)
 
 
 def test_a_video_of_its_own_rate_and_length_is_seen_frame_by_frame():
-    assert timed_indices_test([number / 8 for number in range(16)], 2.0, 16, 8.0) == list(range(16))
+    assert timed_indices_eval([number / 8 for number in range(16)], 2.0, 16, 8.0) == list(range(16))
 
 
 def test_timed_training_reaches_every_start():
@@ -186,18 +186,18 @@ def test_timed_training_reaches_every_start():
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
-        (lambda: segment_indices_test(0, 16), VideoError, "0 frames cannot be sampled"),
+        (lambda: segment_indices_eval(0, 16), VideoError, "0 frames cannot be sampled"),
         (lambda: segment_indices_train(0, 16, random.Random()), VideoError, "0 frames cannot be sampled"),
-        (lambda: dense_indices_test(-1, 16, 1), VideoError, "-1 frames cannot be sampled"),
-        (lambda: segment_indices_test(10, 0), ConfigError, "0 frames a clip; it must be at least 1"),
+        (lambda: dense_indices_eval(-1, 16, 1), VideoError, "-1 frames cannot be sampled"),
+        (lambda: segment_indices_eval(10, 0), ConfigError, "0 frames a clip; it must be at least 1"),
         (lambda: segment_indices_train(10, -2, random.Random()), ConfigError, "-2 frames a clip"),
-        (lambda: segment_indices_test(10, 4, num_clips=0), ConfigError, "0 clips a video"),
-        (lambda: segment_indices_test(10, 4, clip=2, num_clips=2), ConfigError, "clip 2 of 2"),
+        (lambda: segment_indices_eval(10, 4, num_clips=0), ConfigError, "0 clips a video"),
+        (lambda: segment_indices_eval(10, 4, clip=2, num_clips=2), ConfigError, "clip 2 of 2"),
         (lambda: dense_indices_train(10, 4, 0, random.Random()), ConfigError, "stride of 0"),
-        (lambda: timed_indices_test([], 0.0, 4, 8.0), VideoError, "0 frames cannot be sampled"),
-        (lambda: timed_indices_test([0.0], 1.0, 0, 8.0), ConfigError, "0 frames a clip"),
-        (lambda: timed_indices_test([0.0], 1.0, 4, 8.0, clip=3, num_clips=3), ConfigError, "clip 3 of 3"),
-        (lambda: timed_indices_test([0.0], 1.0, 4, 0.0), ConfigError, "rate of 0.0 frames a second"),
+        (lambda: timed_indices_eval([], 0.0, 4, 8.0), VideoError, "0 frames cannot be sampled"),
+        (lambda: timed_indices_eval([0.0], 1.0, 0, 8.0), ConfigError, "0 frames a clip"),
+        (lambda: timed_indices_eval([0.0], 1.0, 4, 8.0, clip=3, num_clips=3), ConfigError, "clip 3 of 3"),
+        (lambda: timed_indices_eval([0.0], 1.0, 4, 0.0), ConfigError, "rate of 0.0 frames a second"),
         (lambda: timed_indices_train([0.0], 1.0, 4, float("nan"), random.Random()), ConfigError, "rate of nan"),
     ],
 )

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lsn.errors import VideoError
 from lsn.video.transforms import (
-    TestTransform,
+    EvalTransform,
     TrainTransform,
     crop_boxes,
     multi_scale_box,
@@ -94,7 +94,7 @@ def test_centre_and_three_crops() -> None:
 
 
 def test_test_transform_cuts_the_promised_pixels() -> None:
-    transform = TestTransform(size=20, short_side=24, num_crops=3)
+    transform = EvalTransform(size=20, short_side=24, num_crops=3)
     views = transform(ramp(24, 44))
     assert views.shape == (3, 1, 3, 20, 20) and views.dtype == torch.uint8
     for view, left in zip(views, (0, 12, 24), strict=True):
@@ -104,8 +104,8 @@ def test_test_transform_cuts_the_promised_pixels() -> None:
 
 def test_the_centre_crop_is_the_middle_one_of_three() -> None:
     frames = noise(2, 50, 90)
-    one = TestTransform(size=30, short_side=40, num_crops=1)(frames)
-    three = TestTransform(size=30, short_side=40, num_crops=3)(frames)
+    one = EvalTransform(size=30, short_side=40, num_crops=1)(frames)
+    three = EvalTransform(size=30, short_side=40, num_crops=3)(frames)
     assert torch.equal(one[0], three[1])
 
 
@@ -173,6 +173,6 @@ def test_a_class_without_sides_is_flipped_and_keeps_its_label() -> None:
 )
 def test_other_tensors_are_refused(frames: torch.Tensor) -> None:
     with pytest.raises(VideoError, match=r"expected torch.uint8 \(T, 3, H, W\)"):
-        TestTransform(size=8, short_side=8, num_crops=1)(frames)
+        EvalTransform(size=8, short_side=8, num_crops=1)(frames)
     with pytest.raises(VideoError, match="permute"):
         heavy()(frames, 0, random.Random(0))

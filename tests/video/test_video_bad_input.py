@@ -17,7 +17,7 @@ from video_files import plain_decode
 
 from lsn.errors import ConfigError, VideoError
 from lsn.video import open_video, window
-from lsn.video.extract import extract_frames, open_for_extraction
+from lsn.video.writing.jpeg_frames import extract_frames, open_for_extraction
 
 
 def read_all(source) -> int:

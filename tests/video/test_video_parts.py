@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from video_files import picture
 
-import lsn.video.reader as reader_module
+import lsn.video.decoding.reader as reader_module
 from lsn.errors import VideoError
 from lsn.video import VideoReader, array_reader, open_video, window
 

@@ -19,7 +19,7 @@ from video_files import CLIPS, KINDS, TURNS, needs_clips, picture, plain_decode,
 
 from lsn.errors import VideoError
 from lsn.video import open_video
-from lsn.video.decoder import Decoder
+from lsn.video.decoding.decoder import Decoder
 
 needs_ffmpeg = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="no ffmpeg command")
 

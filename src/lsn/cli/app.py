@@ -17,24 +17,25 @@ from cyclopts import App, CycloptsError, Group, Parameter
 from cyclopts.exceptions import UnknownCommandError, UnknownOptionError, UnusedCliTokensError
 
 from lsn import __version__
-from lsn.cli.bench import bench
-from lsn.cli.console import error_line
-from lsn.cli.convert import convert
-from lsn.cli.data import data
-from lsn.cli.demo import demo
-from lsn.cli.evaluate import evaluate
-from lsn.cli.models import cost, models
-from lsn.cli.predict import predict
-from lsn.cli.recipes import recipes
-from lsn.cli.report import report
-from lsn.cli.reproduce import reproduce
+from lsn.cli.commands.bench import bench
+from lsn.cli.commands.convert import convert
+from lsn.cli.commands.data import data
+from lsn.cli.commands.demo import demo
+from lsn.cli.commands.evaluate import evaluate
+from lsn.cli.commands.models import cost, models
+from lsn.cli.commands.predict import predict
+from lsn.cli.commands.recipes import recipes
+from lsn.cli.commands.report import report
+from lsn.cli.commands.reproduce import reproduce
+from lsn.cli.commands.stream import stream
+from lsn.cli.commands.timeline import timeline
+from lsn.cli.commands.train import train
+from lsn.cli.commands.verify import verify
 from lsn.cli.signals import Stopped, handling_stop_signals, raise_stopped
-from lsn.cli.stream import stream
-from lsn.cli.timeline import timeline
-from lsn.cli.train import train
-from lsn.cli.verify import verify
+from lsn.cli.ui.console import error_line
+from lsn.config.old_names import current_options
 from lsn.errors import ConfigError, LSNError, did_you_mean, shown
-from lsn.machine import tune_allocator, tune_threads
+from lsn.hardware import tune_allocator, tune_threads
 from lsn.parsing import is_name
 
 EXIT_BUG, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
@@ -111,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with _logging_to_stderr(debug), handling_stop_signals(raise_stopped):
         try:
             _check_names(tokens)
-            status = app(tokens, exit_on_error=False, print_error=False, verbose=False)
+            status = app(current_options(tokens), exit_on_error=False, print_error=False, verbose=False)
             sys.stdout.flush()
             return status or 0
         except BrokenPipeError:  # whoever read the output has left; nothing more to say, not at exit either
@@ -154,7 +155,7 @@ def _report_bug(error: Exception) -> int:
     """Shows what the user could not have caused, whole: a run of hours must not fail without its traceback."""
     if memory := _full_memory(error):
         error_line(
-            f"{memory} is full; lower training.batch_size (and raise training.accumulate), set "
+            f"{memory} is full; lower training.batch_size (and raise training.grad_accum_steps), set "
             "training.grad_checkpointing=true or training.precision=bf16, or lower evaluation.batch_size"
         )
         return EXIT_USER_ERROR

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from lsn.machine import STOP_SIGNALS
+from lsn.hardware import STOP_SIGNALS
 
 
 class Stopped(KeyboardInterrupt):

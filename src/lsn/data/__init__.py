@@ -1,15 +1,15 @@
 """Manifests of labelled clips, the checks on them, and batches."""
 
-from lsn.data.checks import check_manifest, check_manifests
-from lsn.data.clips import Clip, Manifest, Problem, raise_on_errors
-from lsn.data.dataset import Batch, ClipDataset, MakeViews, Sample
-from lsn.data.describe import Description, OpenedClips, Spread, describe, thinned
-from lsn.data.labels import read_labels
-from lsn.data.loader import ClipLoader, make_loader
-from lsn.data.manifest import parse_manifest, read_manifest
-from lsn.data.probe import Probe, probe
-from lsn.data.splits import check_splits, load_splits, split_manifest
-from lsn.data.windows import open_clip
+from lsn.data.clips.checks import check_manifest, check_manifests
+from lsn.data.clips.describe import Description, OpenedClips, Spread, describe, thinned
+from lsn.data.clips.labels import read_labels
+from lsn.data.clips.manifest import parse_manifest, read_manifest
+from lsn.data.clips.probe import Probe, probe
+from lsn.data.clips.splits import check_splits, load_splits, split_manifest
+from lsn.data.clips.table import Clip, Manifest, Problem, raise_on_errors
+from lsn.data.clips.windows import open_clip
+from lsn.data.loading.dataset import Batch, ClipDataset, MakeViews, Sample
+from lsn.data.loading.loader import ClipLoader, make_loader
 
 __all__ = [
     "Batch",

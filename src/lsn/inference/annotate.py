@@ -11,10 +11,10 @@ from PIL import Image
 from torch import Tensor
 
 from lsn.files import check_outputs
-from lsn.inference.overlay import Overlay, Track
 from lsn.inference.predictor import Prediction
 from lsn.inference.source import Video, open_source
 from lsn.video import VideoReader, VideoWriter
+from lsn.video.writing.overlay import Overlay, Track
 
 SMALLEST_SIDE = 240
 """Smaller videos are enlarged by a whole factor until their short side has this many pixels, for legible text."""
@@ -30,9 +30,9 @@ def write_annotated_video(
 ) -> None:
     """Writes the whole video, without sound, with bars of the likeliest labels and a time cursor on it.
 
-    Each picture shows `Prediction.running_TK` at its time: the mean of the scores of the sampled frames up to then,
-    which ends in the prediction. A causal model would have said just this, had the video ended there; in another
-    model the frames shown have already had a look at some that follow them.
+    Each picture shows `Prediction.cumulative_probabilities_TK` at its time: the mean of the scores of the sampled
+    frames up to then, which ends in the prediction. A causal model would have said just this, had the video ended
+    there; in another model the frames shown have already had a look at some that follow them.
 
     Args:
         video: what was predicted on.
@@ -46,7 +46,7 @@ def write_annotated_video(
         VideoError: the video cannot be read, or the file cannot be written.
         ConfigError: the file is the video itself.
     """
-    track = Track(prediction.labels, prediction.running_TK(), prediction.frame_pts_seconds)
+    track = Track(prediction.labels, prediction.cumulative_probabilities_TK(), prediction.frame_pts_seconds)
     write_track_video(video, track, path, fps=fps, reader=reader)
 
 

@@ -16,12 +16,13 @@ from torch import Tensor
 
 from lsn.config import EvaluationConfig
 from lsn.errors import ModelError
-from lsn.inference.device import eval_mode, forward_views, resolve_device
-from lsn.inference.metrics import top_labels
-from lsn.inference.protocol import EvaluationProtocol
-from lsn.inference.running import running_mean
+from lsn.evaluation.metrics import top_labels
+from lsn.evaluation.protocol import EvaluationProtocol
+from lsn.evaluation.running import running_mean
+from lsn.hardware import resolve_device
 from lsn.inference.source import Video, open_source
 from lsn.models.compile import compile_model
+from lsn.models.forward import eval_mode, forward_views
 from lsn.models.fuse import fuse
 from lsn.models.weights import LoadedModel, load_weights
 
@@ -36,13 +37,13 @@ class Prediction:
     """Names of the K classes in label order."""
     probabilities: np.ndarray
     """float32, (K,): the answer, in label order; sums to 1."""
-    frame_log_evidence_TK: np.ndarray
+    frame_log_probabilities_TK: np.ndarray
     """float32: log-probabilities that each frame speaks for by itself, in the order of time."""
     frame_pts_seconds: np.ndarray
     """float64, (T,): when each of these frames is shown, on the clock of the file."""
     timings_ms: dict[str, float]
     """Milliseconds spent on `decode`, `transform` and `model`."""
-    answer_frames: int | None = None
+    readout_frames: int | None = None
     """Last frames of a clip that the answer is the mean of; None for all."""
 
     @property
@@ -51,13 +52,13 @@ class Prediction:
         return self.top(1)[0][0]
 
     @property
-    def frame_evidence_TK(self) -> np.ndarray:
+    def frame_probabilities_TK(self) -> np.ndarray:
         """float32: the softmax of each frame's own scores.
 
         In a causal model a frame knows the frames before it, in others some after it too. The frames of several
         clips stand in the order of time; crops are averaged.
         """
-        return np.exp(self.frame_log_evidence_TK)
+        return np.exp(self.frame_log_probabilities_TK)
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
         """The k likeliest labels (all, if there are fewer) with their probabilities, the likeliest first.
@@ -67,13 +68,13 @@ class Prediction:
         """
         return top_labels(self.labels, self.probabilities, k)
 
-    def running_TK(self) -> np.ndarray:
+    def cumulative_probabilities_TK(self) -> np.ndarray:
         """float32: the answer after each frame, from the evidence up to and with it; every row sums to 1.
 
-        It is the mean of the frames' scores, all or the last `answer_frames`, as the model itself takes it, so the last
-        row is the answer (only close to it with `average: probabilities`, or with several clips and `answer_frames`).
+        It is the mean of the frames' scores, all or the last `readout_frames`, as the model itself takes it, so the
+        last row is the answer (only close to it with `average: probabilities`, or with several clips and `readout_frames`).
         """
-        mean_TK = running_mean(torch.from_numpy(self.frame_log_evidence_TK), self.answer_frames)
+        mean_TK = running_mean(torch.from_numpy(self.frame_log_probabilities_TK), self.readout_frames)
         return mean_TK.softmax(dim=1).float().numpy()
 
     def to_dict(self) -> dict[str, Any]:
@@ -85,7 +86,7 @@ class Prediction:
             "labels": list(self.labels),
             "probabilities": self.probabilities.tolist(),
             "frame_pts_seconds": self.frame_pts_seconds.tolist(),
-            "frame_evidence": self.frame_evidence_TK.tolist(),
+            "frame_probabilities": self.frame_probabilities_TK.tolist(),
             "timings_ms": dict(self.timings_ms),
         }
 
@@ -153,14 +154,14 @@ class Predictor:
             video=name,
             labels=self.labels,
             probabilities=self.protocol.combine(self.model.answer(logits_VTK)[None])[0].exp().numpy(),
-            frame_log_evidence_TK=self._frame_answers(logits_VTK)[order].numpy(),
+            frame_log_probabilities_TK=self._frame_answers(logits_VTK)[order].numpy(),
             frame_pts_seconds=pts_seconds.numpy(),
             timings_ms={
                 "decode": 1000 * (read - start - views.transform_seconds),
                 "transform": 1000 * views.transform_seconds,
                 "model": 1000 * (answered - read),
             },
-            answer_frames=self.model.answer_frames,
+            readout_frames=self.model.readout_frames,
         )
 
     def _frame_answers(self, logits_VTK: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from lsn.errors import ModelError
 from lsn.models.recognizer import Recognizer
 from lsn.models.state import StreamState
 
-MOST_VARIANTS = 64
+MAX_VARIANTS = 64
 """Compiled variants that a process may hold: of models, in training and for inference, by shape. PyTorch allows 8."""
 
 _LARGEST_DIFFERENCE = 1e-3  # relative to the largest value of a map; rounding is far below
@@ -63,7 +63,7 @@ class _CompiledAdvance:
         # which must know already that weights will be constants.
         with (
             torch._inductor.config.patch(freezing=self.frozen),
-            torch._dynamo.config.patch(recompile_limit=MOST_VARIANTS, automatic_dynamic_shapes=False),
+            torch._dynamo.config.patch(recompile_limit=MAX_VARIANTS, automatic_dynamic_shapes=False),
         ):
             try:
                 told = self.compiled(self.model, clip_BTCHW, state)

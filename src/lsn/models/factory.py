@@ -57,7 +57,7 @@ _LARGEST = {
     "rank": 65_536,
 }
 """Far above what anyone trains; more is a slip of the pen that would take all memory, or time without end."""
-_OVERRIDES = ("memory", "shift", "memory_stages", "dropout", "answer_frames", *_MEMORY_OPTIONS["ho_convlstm"])
+_OVERRIDES = ("memory", "shift", "memory_stages", "dropout", "readout_frames", *_MEMORY_OPTIONS["ho_convlstm"])
 _SHIFTS = ("none", "bidirectional", "causal")
 
 
@@ -80,7 +80,7 @@ class ModelArguments:
     rank: int | None = None
     kernel_size: int | None = None
     dropout: float | None = None
-    answer_frames: int | None = None
+    readout_frames: int | None = None
 
     def given(self) -> dict[str, Any]:
         """Those that are not None."""
@@ -111,7 +111,7 @@ def create_model(
         num_frames: frames of the clips; kept with the weights.
         pretrained: start the CNN from timm's ImageNet weights.
         backbone_weights: start the CNN from this .safetensors file.
-        overrides: memory, shift, memory_stages, dropout, reduction, order, steps, rank, kernel_size, answer_frames
+        overrides: memory, shift, memory_stages, dropout, reduction, order, steps, rank, kernel_size, readout_frames
             (see `lsn.config.ModelConfig`).
 
     Raises:
@@ -198,20 +198,20 @@ def _build(
         shift=None if shift == "none" else shift,  # type: ignore[arg-type]
         name=name,
         num_frames=num_frames,
-        answer_frames=overrides.get("answer_frames"),
+        readout_frames=overrides.get("readout_frames"),
         arguments={"name": name, "num_classes": num_classes, "num_frames": num_frames, **overrides},
     )
 
 
-def _check_numbers(*, num_frames: int, dropout: float = 0.5, answer_frames: int | None = None, **others: Any) -> None:
+def _check_numbers(*, num_frames: int, dropout: float = 0.5, readout_frames: int | None = None, **others: Any) -> None:
     for key, most in _LARGEST.items():
         value = num_frames if key == "num_frames" else others.get(key, 1)
         if value is not None and not 1 <= value <= most:
             raise ModelError(f"{key} is {shown(value)}; it must be at least 1 and at most {most}")
     if not 0 <= dropout < 1:
         raise ModelError(f"dropout is {dropout}; it must be at least 0 and under 1")
-    if answer_frames is not None and not 1 <= answer_frames <= num_frames:
-        raise ModelError(f"answer_frames is {answer_frames}; it must be between 1 and num_frames ({num_frames})")
+    if readout_frames is not None and not 1 <= readout_frames <= num_frames:
+        raise ModelError(f"readout_frames is {readout_frames}; it must be between 1 and num_frames ({num_frames})")
 
 
 def unused_options(name: str, overrides: dict[str, Any]) -> list[str]:

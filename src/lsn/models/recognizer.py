@@ -23,7 +23,7 @@ from lsn.models.backbone import Stage, cut_blocks, run_modules
 from lsn.models.layout import normalize_frames
 from lsn.models.memory import ConvLSTM, MemoryState
 from lsn.models.recompute import norms_in_training, recompute
-from lsn.models.shift import Direction, ShiftCall, install_shift
+from lsn.models.shift import SHIFTED_FRACTION, Direction, ShiftCall, install_shift
 from lsn.models.state import StreamState
 
 PART_FRAMES = 64
@@ -43,7 +43,7 @@ class Recognizer(nn.Module):
         shift: temporal shift in every residual block of the CNN, or None.
         name: what the model is called.
         num_frames: frames of the clips that it is made for; it runs on any number.
-        answer_frames: last frames of a clip that its answer is the mean of; None for all.
+        readout_frames: last frames of a clip that its answer is the mean of; None for all.
         arguments: keyword arguments of `create_model` that build this model again, as plain data.
     """
 
@@ -62,12 +62,12 @@ class Recognizer(nn.Module):
         shift: Direction | None,
         name: str,
         num_frames: int,
-        answer_frames: int | None,
+        readout_frames: int | None,
         arguments: dict[str, Any],
     ) -> None:
         super().__init__()
         self.stages, self.tail = stages, tail
-        self.name, self.num_frames, self.answer_frames, self.arguments = name, num_frames, answer_frames, arguments
+        self.name, self.num_frames, self.readout_frames, self.arguments = name, num_frames, readout_frames, arguments
         self.cnn = cnn
         self.memory = nn.ModuleDict({str(number): block for number, block in memory.items()})
         self._shift = install_shift(cnn, shift) if shift else None
@@ -112,8 +112,8 @@ class Recognizer(nn.Module):
         return self.answer(self.forward_frames(clip_BTCHW))
 
     def answer(self, logits_BTK: Tensor) -> Tensor:
-        """The scores of a clip from those of its frames, BK: the mean of all, or of the last `answer_frames`."""
-        first = 0 if self.answer_frames is None else -self.answer_frames
+        """The scores of a clip from those of its frames, BK: the mean of all, or of the last `readout_frames`."""
+        first = 0 if self.readout_frames is None else -self.readout_frames
         return logits_BTK[:, first:].mean(dim=1)
 
     def forward_frames(self, clip_BTCHW: Tensor) -> Tensor:
@@ -159,7 +159,28 @@ class Recognizer(nn.Module):
             raise ModelError(f"a state for frames of {width}x{height} pixels; both must be at least 1")
         self._require_causal()
         plain = partial(Recognizer.advance, self)  # a compiler has nothing to win on a run without numbers
-        return StreamState.outline_for(self, plain, height=height, width=width)
+        try:
+            return StreamState.outline_for(self, plain, height=height, width=width)
+        except RuntimeError as error:
+            raise ModelError(f"{self.name} cannot see frames of {width}x{height} pixels: {error}") from error
+
+    def check_state(self, state: StreamState, *, batch_size: int, height: int, width: int) -> None:
+        """Makes sure that a state is of this model, and of so many streams of frames of this size.
+
+        Raises:
+            ModelError: it is not.
+        """
+        if (state.batch_size, state.height, state.width) != (batch_size, height, width):
+            raise ModelError(
+                f"the state is of {state.batch_size} streams of {state.width}x{state.height} pixels, but the frames "
+                f"are of {batch_size} of {width}x{height}; make one with init_state({batch_size}, {height}, {width})"
+            )
+        channels: dict[str, tuple[int, ...]] = {
+            key: (block.past_channels, block.hidden_channels) for key, block in self.memory.items()
+        }
+        channels |= {name: (number // SHIFTED_FRACTION,) for name, number in self.shifted_channels.items()}
+        if state.channels != channels:
+            raise ModelError(f"the state is of another model than {self.name}; make one with its init_state")
 
     def step(self, frames: Tensor, state: StreamState | None = None) -> tuple[Tensor, StreamState]:
         """Goes on with streams by one frame, or by a chunk of frames; the same numbers as `forward_frames`.
@@ -182,7 +203,8 @@ class Recognizer(nn.Module):
         clip_BTCHW = frames.unsqueeze(1) if one_frame else frames
         _check_clip(clip_BTCHW)
         if state is not None:
-            state.check(self, clip_BTCHW)
+            B, _, _, H, W = clip_BTCHW.shape
+            self.check_state(state, batch_size=B, height=H, width=W)
         features_BTCHW, state = self.advance(clip_BTCHW, state)
         logits_BTK = self.forward_head(features_BTCHW)
         return (logits_BTK[:, 0] if one_frame else logits_BTK), state

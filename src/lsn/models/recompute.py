@@ -44,10 +44,10 @@ def recompute(
     """
     norms = norms_in_training(modules)
     whole = norms or not cut
-    chunk_frames = x_BTCHW.shape[1] if whole else max(1, CHUNK_FRAMES // max(1, len(x_BTCHW)))
+    tbptt_frames = x_BTCHW.shape[1] if whole else max(1, CHUNK_FRAMES // max(1, len(x_BTCHW)))
     outputs = []
-    for start in range(0, x_BTCHW.shape[1], chunk_frames):
-        part_BTCHW = x_BTCHW[:, start : start + chunk_frames]
+    for start in range(0, x_BTCHW.shape[1], tbptt_frames):
+        part_BTCHW = x_BTCHW[:, start : start + tbptt_frames]
         y_BTCHW, past = checkpoint(
             run, part_BTCHW, past, use_reentrant=False, context_fn=lambda: (nullcontext(), _statistics_kept(norms))
         )

@@ -7,18 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from lsn.errors import ModelError
 from lsn.models.memory import MemoryState
-from lsn.models.shift import SHIFTED_FRACTION
-
-if TYPE_CHECKING:
-    from lsn.models.recognizer import Recognizer
 
 _NUM_FRAMES = "num_frames"
 
@@ -81,41 +75,27 @@ class StreamState:
         index = torch.tensor(streams, dtype=torch.int64, device=self.num_frames_B.device)
         return self.map(lambda tensor: tensor.index_select(0, index))
 
-    def check(self, model: Recognizer, clip_BTCHW: Tensor) -> None:
-        """Makes sure that the state fits a model and what it is to go on with.
-
-        Raises:
-            ModelError: it is of another model, number of streams or size of frames.
-        """
-        B, (H, W) = len(clip_BTCHW), clip_BTCHW.shape[-2:]
-        if (self.batch_size, self.height, self.width) != (B, H, W):
-            raise ModelError(
-                f"the state is of {self.batch_size} streams of {self.width}x{self.height} pixels, but the frames are "
-                f"of {B} of {W}x{H}; make one with init_state({B}, {H}, {W})"
-            )
-        if self._kind() != _kind_of(model):
-            raise ModelError(f"the state is of another model than {model.name}; make one with its init_state")
-
-    def _kind(self) -> dict[str, tuple[int, ...]]:
-        """Channels by name."""
+    @property
+    def channels(self) -> dict[str, tuple[int, ...]]:
+        """Channels of each tensor that is carried, by name: what tells the states of two models apart."""
         memory = {key: (block.past_BPHW.shape[1], block.cell_BDHW.shape[1]) for key, block in self.memory.items()}
         return memory | {key: (tensor.shape[1],) for key, tensor in self.shifted.items()}
 
-    @classmethod
+    @staticmethod
     def outline_for(
-        cls, model: Recognizer, advance: Callable[[Tensor, None], tuple[Tensor, Self]], *, height: int, width: int
+        model: nn.Module, advance: Callable[[Tensor, None], tuple[Tensor, StreamState]], *, height: int, width: int
     ) -> StreamState:
         """A state of the right names, types and shapes without memory: on torch's meta device.
 
         They come from a run without numbers, which computes nothing.
+
+        Raises:
+            RuntimeError: the model cannot see frames of this size.
         """
         weights = {name: t.to("meta") for name, t in (*model.named_parameters(), *model.named_buffers())}
         probe = _StateOf(model, advance)
         clip_BTCHW = torch.empty(2, 1, 3, height, width, device="meta")  # of one, a norm in train mode has no variance
-        try:
-            return functional_call(probe, {f"model.{name}": t for name, t in weights.items()}, (clip_BTCHW,))
-        except RuntimeError as error:
-            raise ModelError(f"{model.name} cannot see frames of {width}x{height} pixels: {error}") from error
+        return functional_call(probe, {f"model.{name}": t for name, t in weights.items()}, (clip_BTCHW,))
 
 
 class _StateOf(nn.Module):
@@ -128,8 +108,3 @@ class _StateOf(nn.Module):
     @torch.no_grad()
     def forward(self, clip_BTCHW: Tensor) -> StreamState:
         return self.advance(clip_BTCHW, None)[1]
-
-
-def _kind_of(model: Recognizer) -> dict[str, tuple[int, ...]]:
-    memory = {key: (block.past_channels, block.hidden_channels) for key, block in model.memory.items()}
-    return memory | {name: (channels // SHIFTED_FRACTION,) for name, channels in model.shifted_channels.items()}

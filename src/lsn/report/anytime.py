@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from itertools import accumulate
 
-from lsn.inference.anytime import Anytime
-from lsn.inference.early_stop import EarlyStop, Stopped, StopRule
+from lsn.evaluation.anytime import Anytime
+from lsn.evaluation.early_exit import EarlyExit, Stopped, StopRule
 from lsn.report.charts import Series, line_chart
 from lsn.report.html import Content, Markup, count, figure, join, note, percent, table, tag, whole_percent
 
@@ -23,7 +23,7 @@ def top1_cells(anytime: Anytime) -> list[tuple[str, ...]]:
 
 def stop_cells(anytime: Anytime) -> list[tuple[str, ...]]:
     """Rows under `STOP_HEADER`: without a stop, as tested, and as fitted."""
-    stop = anytime.early_stop
+    stop = anytime.early_exit
     num_videos = stop.fitted.result.num_videos
     rows = [("never: all frames", "–", _result_cells(Stopped(num_videos, anytime.top1[-1], anytime.num_frames, 0.0)))]
     for rule, (tested, fitted) in zip(stop.halves, (("first", "second"), ("second", "first")), strict=False):
@@ -56,7 +56,7 @@ def decision_text(anytime: Anytime) -> str:
     )
 
 
-def stop_text(stop: EarlyStop) -> str:
+def stop_text(stop: EarlyExit) -> str:
     """Which threshold to use, why, and what to expect of it."""
     wanted = (
         f"Wanted: top-1 of at least {percent(stop.goal)}, at most one point below that of all frames."
@@ -87,7 +87,7 @@ def section(anytime: Anytime) -> Markup:
     stopping = figure(
         table(STOP_HEADER, rows, numeric=range(1, len(STOP_HEADER)), class_="stops"),
         title="When to stop looking",
-        caption=stop_text(anytime.early_stop),
+        caption=stop_text(anytime.early_exit),
     )
     charts = tag("div", _top1_chart(anytime), _decision_chart(anytime), _price_chart(anytime), class_="charts")
     return join([tag("p", lead, class_="lead"), charts, stopping])
@@ -118,7 +118,7 @@ def _decision_chart(anytime: Anytime) -> Content:
 
 
 def _price_chart(anytime: Anytime) -> Markup:
-    stop = anytime.early_stop
+    stop = anytime.early_exit
     curve = Series("any threshold", [(r.result.frames_saved, r.result.top1) for r in reversed(stop.curve)], "plain")
     shown, dot = [curve], ""
     if stop.tested is not None:

@@ -14,8 +14,8 @@ from PIL import Image
 from lsn.config import EvaluationConfig
 from lsn.data import open_clip
 from lsn.errors import VideoError
-from lsn.inference.protocol import EvaluationProtocol
-from lsn.inference.result import PredictionRow
+from lsn.evaluation.protocol import EvaluationProtocol
+from lsn.evaluation.result import PredictionRow
 from lsn.models.weights import LoadedModel
 from lsn.report.charts import Axes, Series, polyline
 from lsn.report.html import Content, Markup, join, note, tag, whole_percent
@@ -24,7 +24,7 @@ from lsn.video.transforms import resize_short_side
 
 NUM_MISTAKES = 6
 NUM_RIGHT = 3
-MOST_THUMBNAILS = 16
+MAX_THUMBNAILS = 16
 THUMBNAIL_SHORT_SIDE = 96
 MARGIN = 0.04
 """Left of the frames, for the labels of the evidence; a share of the width."""
@@ -56,8 +56,8 @@ def pick(rows: Sequence[PredictionRow]) -> tuple[list[PredictionRow], list[Predi
 
 
 def thumbnails(video: VideoReader, indices: Sequence[int]) -> tuple[list[int], list[bytes]]:
-    """Small JPEG files of at most MOST_THUMBNAILS of a clip's frames, spread over it, and which of them they are."""
-    number = min(len(indices), MOST_THUMBNAILS)
+    """Small JPEG files of at most MAX_THUMBNAILS of a clip's frames, spread over it, and which of them they are."""
+    number = min(len(indices), MAX_THUMBNAILS)
     shown = [(2 * i + 1) * len(indices) // (2 * number) for i in range(number)]
     small = video.transformed_at(
         [indices[place] for place in shown],
@@ -183,7 +183,7 @@ def _evidence(story: Story, lines: Sequence[Series]) -> Markup:
     """The lines, each point under the middle of its frame when all frames are shown."""
     num_frames = len(story.pts_seconds)
     axes = Axes((-0.5, num_frames - 0.5), (0.0, 1.0), width=960, height=160, left=MARGIN * 960, right=0, bottom=20)
-    every = max(1, -(-num_frames // MOST_THUMBNAILS))
+    every = max(1, -(-num_frames // MAX_THUMBNAILS))
     return axes.draw(
         [polyline(axes, line) for line in lines],
         x_ticks=[(index, f"{story.pts_seconds[index]:.1f} s") for index in range(0, num_frames, every)],

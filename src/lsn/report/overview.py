@@ -10,7 +10,7 @@ import torch
 
 import lsn
 from lsn.config import RunConfig
-from lsn.inference.result import EvaluationResult
+from lsn.evaluation.result import EvaluationResult
 from lsn.report.html import Content, Markup, count, join, percent, tag, whole_percent
 from lsn.report.run import Run
 
@@ -97,7 +97,9 @@ def _config_facts(config: RunConfig | None) -> list[tuple[str, str]]:
         "dense": f"{count(input.frame_stride, 'frame')} apart",
         "timed": f"{input.fps:g} a second",
     }
-    batch = f"batches of {training.batch_size}" + (f" × {training.accumulate} steps" if training.accumulate > 1 else "")
+    batch = f"batches of {training.batch_size}" + (
+        f" × {training.grad_accum_steps} steps" if training.grad_accum_steps > 1 else ""
+    )
     return [
         ("Model", f"{model.name} ({overrides})"),
         ("Started from", start),

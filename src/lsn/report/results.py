@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any, TypeGuard
 
-from lsn.inference.metrics import NUM_BINS
-from lsn.inference.result import EvaluationResult, PredictionRow
+from lsn.evaluation.metrics import NUM_BINS
+from lsn.evaluation.result import EvaluationResult, PredictionRow
 from lsn.models.cost import ModelCost
 from lsn.report.charts import (
     Bin,

@@ -10,7 +10,7 @@ from typing import Any
 
 from lsn.config import RunConfig, load_config
 from lsn.errors import ConfigError, DataError, LSNError
-from lsn.inference.result import EvaluationResult, load_evaluation
+from lsn.evaluation.result import EvaluationResult, load_evaluation
 
 
 @dataclass(frozen=True)

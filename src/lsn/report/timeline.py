@@ -8,10 +8,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from lsn.files import atomic_path
-from lsn.inference.overlay import printable
-from lsn.inference.stream.timeline import Timeline
+from lsn.streaming.timeline import Timeline
+from lsn.video.writing.overlay import printable
 
-MOST_ROWS = 12
+MAX_ROWS = 12
 """Classes that are drawn: those with events first, then the likeliest ones."""
 _CURVE, _EVENT = "#2070e2", "#d9480f"
 
@@ -22,7 +22,7 @@ def write_timeline_picture(timeline: Timeline, path: str | Path) -> None:
     peaks = track.probabilities_TK.max(axis=0)
     with_events = {event.label for event in timeline.events}
     order = sorted(range(len(track.labels)), key=lambda k: (track.labels[k] not in with_events, -peaks[k]))
-    rows = sorted(order[:MOST_ROWS])
+    rows = sorted(order[:MAX_ROWS])
     figure = Figure(figsize=(11, 0.9 + 0.62 * len(rows)), layout="constrained")
     FigureCanvasAgg(figure)  # no window, wherever it runs
     axes = figure.subplots(len(rows), 1, sharex=True, squeeze=False)

@@ -9,8 +9,8 @@ from string import Template
 
 import lsn
 from lsn.errors import LSNError
+from lsn.evaluation.result import EvaluationResult
 from lsn.files import write_text
-from lsn.inference.result import EvaluationResult
 from lsn.models.cost import model_cost
 from lsn.models.weights import LoadedModel, load_weights
 from lsn.report import anytime, cases, overview, results

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lsn.distributed import World
 from lsn.models import Recognizer, StreamState
-from lsn.training.distributed import World
 
 
-class Learner(nn.Module):
+class StatefulModel(nn.Module):
     """A causal network as it learns from streams: a clip, or a part of one, goes on from a state.
 
     A module and not a function, since `World.wrap` averages the gradients of what runs through its `forward`.

@@ -17,6 +17,7 @@ from typing import IO, Any, BinaryIO, cast
 import torch
 
 from lsn.config import RunConfig, from_mapping, to_mapping
+from lsn.config.old_names import current_keys
 from lsn.data import Manifest
 from lsn.errors import ConfigError, TrainingError, WeightsError, shown
 from lsn.files import atomic_path
@@ -303,7 +304,12 @@ def _require_same(path: Path, before: dict[str, Any], config: RunConfig, num_pro
 
 def _what_matters(config: dict[str, Any], num_processes: int) -> dict[str, Any]:
     """The settings that decide the result, by dotted name."""
-    flat = {f"{section}.{key}": value for section, values in config.items() for key, value in values.items()}
+    known = to_mapping(RunConfig())
+    flat = {
+        f"{section}.{key}": value
+        for section, values in config.items()
+        for key, value in current_keys(values, known.get(section, ())).items()
+    }
     return {key: value for key, value in flat.items() if key not in _FREE_KEYS} | {"processes": num_processes}
 
 

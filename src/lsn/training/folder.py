@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from lsn.distributed import World
 from lsn.errors import ConfigError, LSNError, WeightsError
 from lsn.files import held_lock
 from lsn.training.checkpoint import CHECKPOINT_NAME, read_checkpoint
-from lsn.training.distributed import World
 from lsn.training.tracking import METRICS_NAME
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def claimed_folder(out: Path, world: World, *, resume: bool) -> Iterator[None]:
                     refuse_to_overwrite(out)
             except (LSNError, OSError) as caught:
                 error = caught
-        world.raise_together(error)
+        world.raise_on_all_ranks(error)
         yield
 
 

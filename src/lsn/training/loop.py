@@ -15,17 +15,17 @@ import torch
 
 from lsn.config import RunConfig
 from lsn.data import Batch, make_loader
+from lsn.distributed import join_world
 from lsn.errors import LSNError, TrainingStopped
-from lsn.inference.evaluate import evaluate
+from lsn.evaluation.evaluate import evaluate
 from lsn.models.weights import save_weights
 from lsn.training.batch_norm import enter_training
 from lsn.training.checkpoint import Best, Position, Tally
-from lsn.training.distributed import join_world
 from lsn.training.folder import claimed_folder
 from lsn.training.optim import set_learning_rate
 from lsn.training.plan import Step, plan_epoch
 from lsn.training.setup import Run, describe, prepare
-from lsn.training.step import take_step
+from lsn.training.step import train_step
 from lsn.training.tracking import Progress, StepReport
 
 logger = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ def train(
                 seed=settings.seed,
                 epoch=epoch,
                 batch_size=settings.batch_size,
-                accumulate=settings.accumulate,
+                grad_accum_steps=settings.grad_accum_steps,
                 num_processes=world.size,
             )[position.step_in_epoch :]
             enter_training(run.model, run.frozen_norms)
@@ -166,7 +166,7 @@ def _take(run: Run, batches: Iterator[Batch], number: int, should_stop: Callable
         taken += islice(batches, number)
     except LSNError as caught:
         error = caught
-    if run.world.raise_together(error, wish=should_stop()):
+    if run.world.raise_on_all_ranks(error, wish=should_stop()):
         run.save()
         raise _stopped(run)
     return taken
@@ -184,8 +184,8 @@ def _learn(run: Run, step: Step, batches: Sequence[Batch]) -> Tally:
     # What is random in the network follows from the seed, the step and the process, so no state need be kept.
     torch.manual_seed(random.Random(f"step/{config.training.seed}/{position.step}/{run.world.rank}").getrandbits(63))
     nothing_BTCHW = torch.zeros(0, config.model.num_frames, 3, config.input.size, config.input.size, dtype=torch.uint8)
-    tally = take_step(
-        run.learner,
+    tally = train_step(
+        run.stateful_model,
         [
             (nothing_BTCHW if batch.views_BVTCHW is None else batch.views_BVTCHW[:, 0], batch.labels_B)
             for batch in batches
@@ -198,7 +198,7 @@ def _learn(run: Run, step: Step, batches: Sequence[Batch]) -> Tally:
         precision=config.training.precision,
         label_smoothing=config.training.label_smoothing,
         clip_grad_norm=config.optim.clip_grad_norm,
-        chunk_frames=config.training.chunk_frames,
+        tbptt_frames=config.training.tbptt_frames,
         carried=run.carried,
     )
     tally.unreadable = step.num_clips - tally.clips

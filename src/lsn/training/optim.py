@@ -13,7 +13,7 @@ from lsn.errors import ConfigError, shown
 
 
 def parameter_groups(
-    model: nn.Module, *, new_names: Collection[str], new_layer_factor: float, weight_decay: float
+    model: nn.Module, *, new_names: Collection[str], new_layer_lr_mult: float, weight_decay: float
 ) -> list[dict[str, Any]]:
     """Sorts the parameters that learn by learning rate and decay.
 
@@ -22,7 +22,7 @@ def parameter_groups(
     Args:
         model: The network; its parameters without `requires_grad` are left out.
         new_names: Names of the parameters that did not start from trained weights.
-        new_layer_factor: Factor on the learning rate of those.
+        new_layer_lr_mult: Factor on the learning rate of those.
         weight_decay: Decay of matrices and kernels.
 
     Returns:
@@ -36,7 +36,7 @@ def parameter_groups(
         fresh = {
             "params": [],
             "weight_decay": weight_decay if decays else 0.0,
-            "rate_factor": new_layer_factor if is_new else 1.0,
+            "rate_factor": new_layer_lr_mult if is_new else 1.0,
         }
         groups.setdefault((is_new, decays), fresh)["params"].append(parameter)
     return list(groups.values())

@@ -30,13 +30,13 @@ class Step:
         return [shares[process] for shares in self.shares]
 
 
-def count_steps(num_clips: int, *, batch_size: int, accumulate: int, num_processes: int) -> int:
+def count_steps(num_clips: int, *, batch_size: int, grad_accum_steps: int, num_processes: int) -> int:
     """Updates of the weights an epoch."""
-    return math.ceil(num_clips / (batch_size * accumulate * num_processes))
+    return math.ceil(num_clips / (batch_size * grad_accum_steps * num_processes))
 
 
 def plan_epoch(
-    num_clips: int, *, seed: int, epoch: int, batch_size: int, accumulate: int, num_processes: int
+    num_clips: int, *, seed: int, epoch: int, batch_size: int, grad_accum_steps: int, num_processes: int
 ) -> list[Step]:
     """Shuffles the clips of one epoch and deals them out.
 
@@ -50,12 +50,14 @@ def plan_epoch(
         seed: With `epoch`, fixes the order.
         epoch: Which pass over the clips, from 0.
         batch_size: Most clips a forward pass and process.
-        accumulate: Most forward passes a step.
+        grad_accum_steps: Most forward passes a step.
         num_processes: Processes that share each forward pass.
     """
     order = list(range(num_clips))
     random.Random(f"order/{seed}/{epoch}").shuffle(order)
-    num_steps = count_steps(num_clips, batch_size=batch_size, accumulate=accumulate, num_processes=num_processes)
+    num_steps = count_steps(
+        num_clips, batch_size=batch_size, grad_accum_steps=grad_accum_steps, num_processes=num_processes
+    )
     steps = []
     for clips in split_evenly(order, num_steps):
         passes = split_evenly(clips, math.ceil(len(clips) / (batch_size * num_processes)))

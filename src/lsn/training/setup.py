@@ -13,17 +13,17 @@ from torch import nn
 
 from lsn.config import OptimConfig, RunConfig, to_yaml
 from lsn.data import ClipDataset, Manifest, load_splits
+from lsn.distributed import World
 from lsn.errors import ConfigError, LSNError
+from lsn.evaluation.protocol import EvaluationProtocol
 from lsn.files import write_text
-from lsn.inference.protocol import EvaluationProtocol
-from lsn.machine import tune_allocator
+from lsn.hardware import tune_allocator
 from lsn.models import Recognizer
 from lsn.models.compile import compile_model
 from lsn.models.weights import FrameRates
 from lsn.training.batch_norm import freeze_batch_norm, synchronize_batch_norm
-from lsn.training.carry import CarriedState, Learner
+from lsn.training.carry import CarriedState, StatefulModel
 from lsn.training.checkpoint import CHECKPOINT_NAME, Position, damaged, load_checkpoint, save_checkpoint
-from lsn.training.distributed import World
 from lsn.training.folder import RECIPE_NAME, remove_start
 from lsn.training.freeze import freeze_stages
 from lsn.training.optim import Schedule, create_optimizer, parameter_groups, restore_optimizer
@@ -47,7 +47,7 @@ class Run:
     dataset: ClipDataset
     protocol: EvaluationProtocol
     model: Recognizer
-    learner: nn.Module
+    stateful_model: nn.Module
     """The model as it is trained: as a stream if it learns from states, and wrapped to average gradients."""
     carried: CarriedState | None
     """The state that one forward pass leaves for the next, if clips are to start from it."""
@@ -95,7 +95,7 @@ class Run:
                 )
             except LSNError as caught:
                 error = caught
-        self.world.raise_together(error)
+        self.world.raise_on_all_ranks(error)
 
     def restore(self, states: dict[str, Any]) -> None:
         """Takes over the states of a checkpoint.
@@ -151,13 +151,13 @@ def prepare(config: RunConfig, out: Path, world: World, *, resume: bool) -> Run:
     groups = parameter_groups(
         model,
         new_names=model.new_parameter_names(),
-        new_layer_factor=config.optim.new_layer_factor,
+        new_layer_lr_mult=config.optim.new_layer_lr_mult,
         weight_decay=config.optim.weight_decay,
     )
     steps_per_epoch = count_steps(
         len(train_set),
         batch_size=settings.batch_size,
-        accumulate=settings.accumulate,
+        grad_accum_steps=settings.grad_accum_steps,
         num_processes=world.size,
     )
     run = Run(
@@ -169,8 +169,10 @@ def prepare(config: RunConfig, out: Path, world: World, *, resume: bool) -> Run:
         dataset=clip_dataset(config, train_set, model),
         protocol=EvaluationProtocol.of(model, config.input, config.evaluation),
         model=model,
-        learner=world.wrap(Learner(model) if settings.carry_state or settings.chunk_frames else model),
-        carried=CarriedState(settings.carry_state, world) if settings.carry_state else None,
+        stateful_model=world.wrap(
+            StatefulModel(model) if settings.state_carry_prob or settings.tbptt_frames else model
+        ),
+        carried=CarriedState(settings.state_carry_prob, world) if settings.state_carry_prob else None,
         frozen_norms=frozen_norms,
         optimizer=_optimizer(groups, config.optim),
         schedule=_schedule(config, steps_per_epoch),
@@ -195,7 +197,7 @@ def _build_model(config: RunConfig, labels: Sequence[str], saved: dict[str, Any]
 
 
 def _require_causal(model: Recognizer, config: RunConfig) -> None:
-    for key in ("carry_state", "chunk_frames"):
+    for key in ("state_carry_prob", "tbptt_frames"):
         if (value := getattr(config.training, key)) and not model.is_causal:
             raise ConfigError(
                 f"training.{key} is {value}, but no state leads from one part of a video to the next in {model.name}, "
@@ -263,7 +265,7 @@ def _open_folder(run: Run, *, resumed: bool) -> None:
             run.frame_rates = measure_frame_rates(run.train_set, run.config)
     except (LSNError, OSError) as caught:
         error = caught
-    run.world.raise_together(error)
+    run.world.raise_on_all_ranks(error)
     try:
         try:
             if not resumed:
@@ -278,7 +280,7 @@ def _open_folder(run: Run, *, resumed: bool) -> None:
                 )
         except (LSNError, OSError) as caught:
             error = caught
-        run.world.raise_together(error)
+        run.world.raise_on_all_ranks(error)
     except BaseException:
         if not resumed and run.world.is_main:
             remove_start(run.out)
@@ -298,7 +300,7 @@ def describe(run: Run, *, resumed: bool) -> list[str]:
     num_parameters = sum(p.numel() for p in run.model.parameters())
     num_learning = sum(p.numel() for p in run.model.parameters() if p.requires_grad)
     num_new = sum(p.numel() for name, p in run.model.named_parameters() if name in new_names)
-    clips_a_step = settings.batch_size * settings.accumulate * run.world.size
+    clips_a_step = settings.batch_size * settings.grad_accum_steps * run.world.size
     processes = f"{run.world.size} processes" if run.world.size > 1 else "1 process"
     return [
         f"{network.name}: {num_parameters:,} parameters, of which {num_learning:,} learn and {num_new:,} are new; "

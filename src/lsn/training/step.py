@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lsn.distributed import World, without_sync
 from lsn.errors import TrainingError
 from lsn.training.carry import CarriedState
 from lsn.training.checkpoint import Tally
-from lsn.training.distributed import World, without_sync
 
 Precision = Literal["float32", "bf16", "fp16"]
 _WAY_OUT = (
@@ -27,7 +27,7 @@ _WAY_OUT = (
 _AUTOCAST_DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def take_step(
+def train_step(
     model: nn.Module,
     passes: Sequence[tuple[Tensor, Tensor]],
     *,
@@ -39,17 +39,17 @@ def take_step(
     precision: Precision,
     label_smoothing: float,
     clip_grad_norm: float,
-    chunk_frames: int = 0,
+    tbptt_frames: int = 0,
     carried: CarriedState | None = None,
 ) -> Tally:
     """Moves the weights by the gradient of the mean loss over all clips of the step.
 
-    With `chunk_frames` a clip is learned from in even parts of at most that many frames, each of which goes on from the
+    With `tbptt_frames` a clip is learned from in even parts of at most that many frames, each of which goes on from the
     state of the one before. Each has a loss of its own, weighted by its share of the frames, and no gradient flows
     between them, so the memory that a step takes does not depend on the length of the clips.
 
     Args:
-        model: What `World.wrap` returns of the network, or of its `Learner` for chunks and carried states.
+        model: What `World.wrap` returns of the network, or of its `StatefulModel` for chunks and carried states.
         passes: What this process read: clip_BTCHW and labels_B of each forward pass, where B may be 0.
         where: What an error calls this step.
         num_clips: Clips planned for the step, over all passes and processes; fewer may have been readable.
@@ -59,7 +59,7 @@ def take_step(
         precision: Of the forward pass.
         label_smoothing: Share of the target spread over all classes.
         clip_grad_norm: Largest norm of the gradient; 0 is off.
-        chunk_frames: Most frames that a gradient goes back through; 0 is the whole clip.
+        tbptt_frames: Most frames that a gradient goes back through; 0 is the whole clip.
         carried: Gives clips the state that they start from, and takes the one that they leave.
 
     Returns:
@@ -68,13 +68,13 @@ def take_step(
     Raises:
         TrainingError: the loss or the gradient is not finite; the weights stay.
     """
-    streams = carried is not None or chunk_frames > 0
+    streams = carried is not None or tbptt_frames > 0
     optimizer.zero_grad(set_to_none=True)
     sums = torch.zeros(3, device=world.device)  # read once a step, so that a GPU is not held up
     for number, (clip_BTCHW, labels_B) in enumerate(passes, start=1):
         labels_B = labels_B.to(world.device, non_blocking=True)
         num_frames = clip_BTCHW.shape[1]
-        chunks = clip_BTCHW.tensor_split(math.ceil(num_frames / (chunk_frames or num_frames)), dim=1)
+        chunks = clip_BTCHW.tensor_split(math.ceil(num_frames / (tbptt_frames or num_frames)), dim=1)
         state = None if carried is None else carried.draw(len(labels_B))
         losses, scores_BK = [], []
         for place, chunk_BTCHW in enumerate(chunks, start=1):

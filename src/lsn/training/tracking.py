@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lsn.errors import ConfigError, DataError
+from lsn.evaluation.metrics import Metrics
 from lsn.files import read_text, write_text
-from lsn.inference.metrics import Metrics
 from lsn.parsing import parse_json
 
 METRICS_NAME = "metrics.jsonl"

@@ -4,18 +4,18 @@
 of a clip; `lsn.video.transforms` turns them into the tensor that a network sees.
 """
 
-from lsn.video.frames_reader import IMAGE_SUFFIXES
-from lsn.video.opening import open_video
-from lsn.video.reader import FrameBatch, VideoInfo, VideoReader, array_reader, window
+from lsn.video.decoding.frames_reader import IMAGE_SUFFIXES
+from lsn.video.decoding.opening import open_video
+from lsn.video.decoding.reader import FrameBatch, VideoInfo, VideoReader, array_reader, window
 from lsn.video.sampling import (
-    dense_indices_test,
+    dense_indices_eval,
     dense_indices_train,
-    segment_indices_test,
+    segment_indices_eval,
     segment_indices_train,
-    timed_indices_test,
+    timed_indices_eval,
     timed_indices_train,
 )
-from lsn.video.write import VideoWriter, write_video
+from lsn.video.writing.video_writer import VideoWriter, write_video
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -24,12 +24,12 @@ __all__ = [
     "VideoReader",
     "VideoWriter",
     "array_reader",
-    "dense_indices_test",
+    "dense_indices_eval",
     "dense_indices_train",
     "open_video",
-    "segment_indices_test",
+    "segment_indices_eval",
     "segment_indices_train",
-    "timed_indices_test",
+    "timed_indices_eval",
     "timed_indices_train",
     "window",
     "write_video",

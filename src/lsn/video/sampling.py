@@ -17,7 +17,7 @@ import random
 from collections.abc import Sequence
 
 from lsn.errors import ConfigError, VideoError
-from lsn.video.clock import on_screen
+from lsn.video.frame_sampler import on_screen
 
 
 def segment_indices_train(num_total: int, num_frames: int, rng: random.Random) -> list[int]:
@@ -39,7 +39,7 @@ def segment_indices_train(num_total: int, num_frames: int, rng: random.Random) -
     return [rng.randrange(edges[k], edges[k + 1]) for k in range(num_frames)]
 
 
-def segment_indices_test(num_total: int, num_frames: int, *, clip: int = 0, num_clips: int = 1) -> list[int]:
+def segment_indices_eval(num_total: int, num_frames: int, *, clip: int = 0, num_clips: int = 1) -> list[int]:
     """The same place in each of `num_frames` segments, another place for each clip.
 
     One clip takes the centres. Of two, clip 0 takes the centres and clip 1 the starts (TSM's
@@ -71,7 +71,7 @@ def dense_indices_train(num_total: int, num_frames: int, stride: int, rng: rando
     return _dense(rng.randint(0, last_start), num_frames, stride)
 
 
-def dense_indices_test(num_total: int, num_frames: int, stride: int, *, clip: int = 0, num_clips: int = 1) -> list[int]:
+def dense_indices_eval(num_total: int, num_frames: int, stride: int, *, clip: int = 0, num_clips: int = 1) -> list[int]:
     """`num_frames` frames that are `stride` apart: in the middle, or n clips spread from start to end.
 
     A video too short for that gives evenly spread frames.
@@ -112,7 +112,7 @@ def timed_indices_train(
     return _timed(pts_seconds, offset_seconds, num_frames, fps)
 
 
-def timed_indices_test(
+def timed_indices_eval(
     pts_seconds: Sequence[float], end_seconds: float, num_frames: int, fps: float, *, clip: int = 0, num_clips: int = 1
 ) -> list[int]:
     """The frames on screen at moments 1 / fps seconds apart: in the middle, or n clips spread from start to end.

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from lsn.data.labels import check_labels
+from lsn.data.clips.labels import check_labels
+from lsn.data.clips.text import read_text
 from lsn.data.official.lists import Row, Split, integer_of, read_json_objects, text_of
-from lsn.data.text import read_text
 from lsn.errors import DataError
 from lsn.parsing import parse_json
 

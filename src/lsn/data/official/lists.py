@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lsn.data.text import read_text
+from lsn.data.clips.text import read_text
 from lsn.errors import DataError, shown
 from lsn.parsing import is_unicode
 

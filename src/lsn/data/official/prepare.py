@@ -10,15 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from lsn.data.clips import Problem, raise_on_errors
-from lsn.data.folders import VIDEO_SUFFIXES
+from lsn.data.clips.folders import VIDEO_SUFFIXES
+from lsn.data.clips.table import Problem, raise_on_errors
+from lsn.data.clips.text import listing, suggestions
 from lsn.data.official.datasets import Annotations, OfficialDataset, read_annotations
 from lsn.data.official.lists import Row, Split
-from lsn.data.text import listing, suggestions
 from lsn.errors import DataError, VideoError, shown
 from lsn.files import new_folder, write_csv, write_text
-from lsn.machine import usable_cores
-from lsn.video.frames_reader import numbered_files
+from lsn.hardware import usable_cores
+from lsn.video.decoding.frames_reader import numbered_files
 
 RECORD = "dataset.json"
 """Written last: which data set a prepared folder holds."""

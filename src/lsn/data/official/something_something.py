@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lsn.data.formats import parse_tsn_list
-from lsn.data.labels import read_labels
+from lsn.data.clips.formats import parse_tsn_list
+from lsn.data.clips.labels import read_labels
+from lsn.data.clips.text import read_text
 from lsn.data.official.lists import Row, Split, read_json_objects, text_of
-from lsn.data.text import read_text
 from lsn.errors import DataError
 
 

@@ -11,8 +11,8 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lsn.data.loading.workers import check_num_workers, map_in_processes
 from lsn.data.synthetic import gestures, long, motion
-from lsn.data.workers import check_num_workers, map_in_processes
 from lsn.errors import ConfigError, DataError, did_you_mean, shown
 from lsn.files import new_folder, read_text, write_csv, write_text
 from lsn.parsing import parse_json

@@ -1,0 +1,1 @@
+"""The commands of `lsn`, each of which parses, calls and prints."""

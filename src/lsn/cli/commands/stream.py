@@ -1,0 +1,189 @@
+"""`lsn stream`: what happens, while it happens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from lsn.cli.commands.stream_options import StreamOptions, event_line, named_sources, streaming_predictor
+from lsn.cli.commands.weights_options import weights_files
+from lsn.cli.signals import first_signal_asks
+from lsn.cli.ui.console import error_line, output
+from lsn.cli.ui.live_view import LineView, LiveView, View, counts_text, event_text
+from lsn.errors import ConfigError
+from lsn.files import check_outputs
+from lsn.parsing import to_json
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from lsn.streaming import StreamPrediction
+    from lsn.streaming.recorder import StreamRecorder
+    from lsn.streaming.runner import StreamEnd, StreamRunner
+
+
+def stream(
+    weights: Path,
+    /,
+    *sources: str,
+    name: str | None = None,
+    options: Annotated[StreamOptions | None, Parameter(name="*")] = None,
+    policy: Literal["block", "drop_oldest", "drop_newest"] | None = None,
+    reconnect: float | None = None,
+    timeout: float = 10.0,
+    seconds: float | None = None,
+    events: Path | None = None,
+    record: Path | None = None,
+    json_: Annotated[bool, Parameter(name="--json")] = False,
+    state: Path | None = None,
+    save_state: Path | None = None,
+) -> int:
+    """Tell what happens in cameras, network streams and files, while it happens.
+
+    Ctrl-C, SIGTERM or a closed terminal end it as the end of the source does: events under way are written, and the
+    recording and the state are kept. A source that fails costs an error line and the exit code 2; the others go on.
+
+    Parameters
+    ----------
+    weights
+        Folder of weights, such as a run's, of a causal model.
+    sources
+        Cameras (0, /dev/video0), addresses (rtsp://..., http://...), video files, or folders of frames. NAME=SOURCE
+        names a stream, as in door=rtsp://...; otherwise it is called as its source, with passwords hidden.
+    name
+        Name of the stream of a single source.
+    policy
+        What becomes of frames that come too fast: block lets the source wait, drop_oldest and drop_newest lose some,
+        counted. By default cameras and addresses drop the oldest, and files wait.
+    reconnect
+        Seconds to try to reach a live source again that was lost; by default for ever.
+    timeout
+        Seconds of silence after which a camera or an address counts as lost.
+    seconds
+        Stop after so many seconds, whatever the sources do.
+    events
+        Append each event to this file, as a line of JSON.
+    record
+        Write what the model saw, with its answers drawn on it, into this video (.mp4).
+    json_
+        One line of JSON an answer instead of the live view.
+    state
+        Continue from this file, which --save-state wrote.
+    save_state
+        At the end, write where the stream stands into this file.
+    """
+    if not sources:
+        raise ConfigError(f"nothing to watch; lsn stream {weights} SOURCE, where SOURCE is 0 for a camera, or clip.mp4")
+    named = named_sources(sources, name=name)
+    for option, path in (("--record", record), ("--state", state), ("--save-state", save_state)):
+        if path is not None and len(named) > 1:
+            raise ConfigError(f"{option} is for one source; got {len(named)}")
+    check_outputs((record, events, save_state), [*named.values(), *weights_files(weights)])
+    check_outputs((record, events), (state,))  # a state may take the place of the one before
+    options = options or StreamOptions()
+    predictor, remarks = streaming_predictor(weights, options, capacity=len(named))
+    from lsn.streaming.recorder import StreamRecorder
+    from lsn.streaming.runner import StreamRunner
+
+    with ExitStack() as stack:
+        watch = stack.enter_context(
+            StreamRunner(
+                predictor,
+                named,
+                policy=policy,
+                source_fps=options.source_fps,
+                reconnect_seconds=reconnect,
+                timeout_seconds=timeout,
+                states={} if state is None else dict.fromkeys(named, state),
+                seconds=seconds,
+            )
+        )
+        stack.enter_context(first_signal_asks(watch.stop))  # until all is written; a second signal interrupts
+        if save_state is not None:
+            (watched,) = watch.streams.values()
+            stack.callback(watched.save, save_state)  # whatever else fails
+        teller = _Teller(
+            view=None if json_ else stack.enter_context(_view(remarks)),
+            log=None if events is None else stack.enter_context(_opened(events)),
+            recorder=None if record is None else stack.enter_context(StreamRecorder(record, fps=predictor.fps)),
+            stop=watch.stop,
+        )
+        for told in watch:
+            teller.take(told, watch)
+    if teller.output_failure is not None:
+        raise teller.output_failure
+    return 2 if teller.num_failed else 0
+
+
+class _Teller:
+    """Passes on what is told of the streams: to the recording, to the log of events, to the screen or as JSON.
+
+    When nobody reads the output any more (a closed terminal, a pipe whose reader has left), it calls `stop`; the
+    recording and the log still get all that is left.
+    """
+
+    def __init__(
+        self,
+        *,
+        view: View | None,
+        log: TextIO | None,
+        recorder: StreamRecorder | None,
+        stop: Callable[[], None],
+    ) -> None:
+        self._view, self._log, self._recorder, self._stop = view, log, recorder, stop
+        self.num_failed = 0
+        self.output_failure: OSError | SystemExit | None = None
+
+    def take(self, told: StreamPrediction | StreamEnd, watch: StreamRunner) -> None:
+        from lsn.streaming.session import StreamPrediction
+
+        if isinstance(told, StreamPrediction):
+            if self._recorder is not None:
+                self._recorder.write(told)
+        elif told.error is not None:
+            self.num_failed += 1
+        if self._log is not None:
+            self._log.writelines(f"{event_line(told.stream, event)}\n" for event in told.events)
+            self._log.flush()
+        if self.output_failure is None:
+            try:
+                self._print(told, watch)
+            except (OSError, SystemExit) as failure:  # Rich exits when a pipe breaks
+                self.output_failure = failure
+                self._stop()
+
+    def _print(self, told: StreamPrediction | StreamEnd, watch: StreamRunner) -> None:
+        from lsn.streaming.session import StreamPrediction
+
+        if isinstance(told, StreamPrediction):
+            if self._view is not None:
+                self._view.show(told, watch.counts(told.stream))
+        elif told.error is not None:
+            error_line(str(told.error))
+        if self._view is None:
+            print(to_json(told.to_dict()), flush=True)
+            return
+        for event in told.events:
+            self._view.say(event_text(told.stream, event))
+        if not isinstance(told, StreamPrediction) and told.error is None:
+            self._view.say(f"{told.stream}  ended at {told.seconds:.2f} s; {counts_text(told.counts)}")
+
+
+@contextmanager
+def _view(remarks: list[str]) -> Iterator[View]:
+    console = output()
+    for remark in remarks:
+        console.print(remark, style="dim")
+    with LiveView() if console.is_terminal else LineView() as view:
+        yield view
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8", errors="surrogateescape") as file:
+        yield file

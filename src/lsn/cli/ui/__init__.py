@@ -1,0 +1,1 @@
+"""What commands show: text and tables, progress, and the live view of streams."""

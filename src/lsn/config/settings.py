@@ -1,0 +1,272 @@
+"""The settings of a run: frozen dataclasses with their defaults, without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from lsn.errors import ConfigError, shown
+
+MAX_FRAMES = 4096
+"""Frames a clip may have; those of a longer one would fill the memory."""
+MAX_SIDE = 8192
+"""Side of the frames that a network may see, in pixels."""
+MAX_INTEGER = 2**63
+"""Integers are below this in size, so that they fit into tensors."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which network, and how it starts."""
+
+    name: str = "lsn_resnet50"
+    """A name of `lsn models`: tsn_*, tsm_*, convlstm_*, lsn_* or lsn_ss_* over a CNN of timm."""
+    num_frames: int = 16
+    """Frames a clip."""
+    pretrained: bool = False
+    """Start the CNN from timm's ImageNet weights (downloaded from the hub, or its local cache)."""
+    backbone_weights: str | None = None
+    """Start the CNN from this local .safetensors file instead."""
+    initial_weights: str | None = None
+    """Start the whole network from this weights folder; labels that its classifier does not know start fresh."""
+    memory: Literal["none", "convlstm", "ho_convlstm"] | None = None
+    """Overrides the memory that the name stands for."""
+    shift: Literal["none", "bidirectional", "causal"] | None = None
+    """Overrides the shift that the name stands for."""
+    memory_stages: tuple[int, ...] | None = None
+    """Stages of the CNN that a memory block follows, 0 to 3 (maps of 1/4 to 1/32 of the side); by default all."""
+    reduction: int | None = None
+    """Channels of a stage over hidden channels of its memory (default 16, never under 16 hidden channels)."""
+    order: int | None = None
+    """Order N of the memory: how many windows of past hidden states are accumulated (default 3)."""
+    steps: int | None = None
+    """Past hidden states S that the windows cover (default 3, at least `order`)."""
+    rank: int | None = None
+    """Channels R of the accumulated state (default max(8, hidden // 4))."""
+    kernel_size: int | None = None
+    """Side of the recurrent kernels, odd (default 3)."""
+    dropout: float = 0.5
+    """Dropout before the classifier."""
+    readout_frames: int | None = None
+    """Last frames of a clip whose mean is its answer (default all); those before are what the memory needs to know."""
+
+    def __post_init__(self) -> None:
+        expected = f"at least 1 and at most {MAX_FRAMES}"
+        _require(1 <= self.num_frames <= MAX_FRAMES, "model.num_frames", self.num_frames, expected)
+        _require(0 <= self.dropout < 1, "model.dropout", self.dropout, "in [0, 1)")
+        if self.readout_frames is not None:
+            expected = f"between 1 and model.num_frames ({self.num_frames})"
+            _require(1 <= self.readout_frames <= self.num_frames, "model.readout_frames", self.readout_frames, expected)
+
+    def overrides(self) -> dict[str, Any]:
+        """The keyword arguments of `lsn.create_model` that this configuration sets."""
+        memory = ("memory", "memory_stages", "reduction", "order", "steps", "rank", "kernel_size")
+        chosen = {name: getattr(self, name) for name in (*memory, "shift", "readout_frames")}
+        return {name: value for name, value in chosen.items() if value is not None} | {"dropout": self.dropout}
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the clips are, and what happens to those that cannot be read."""
+
+    train: str = ""
+    """Manifest (.csv, .jsonl, TSN list .txt) or folder of class folders to train on."""
+    val: str | None = None
+    """The same for validation; without it `val_fraction` of `train` is set aside."""
+    val_fraction: float = 0.2
+    """Share of the clips set aside when `val` is not given, class by class."""
+    root: str | None = None
+    """Folder that the paths of the manifests start from; by default each manifest's own folder."""
+    labels: str | None = None
+    """File with one label a line that fixes the order; by default the sorted names found."""
+    group_column: str | None = None
+    """Column that names the source of a clip; a source is never split over train and val."""
+    reader: Literal["pyav", "torchcodec"] = "pyav"
+    """Decoder of video files; folders of JPEG frames are recognised by themselves."""
+    on_unreadable: Literal["raise", "skip"] = "raise"
+    """Stop at a clip that cannot be read, or leave it out, count it and list it in the report."""
+    num_workers: int = 2
+    """Processes that read clips; 0 reads in the training process."""
+
+    def __post_init__(self) -> None:
+        _require(0 < self.val_fraction < 1, "data.val_fraction", self.val_fraction, "between 0 and 1")
+        _require(self.num_workers >= 0, "data.num_workers", self.num_workers, "0 or more")
+
+
+@dataclass(frozen=True)
+class InputConfig:
+    """From frames to the tensor that the network sees."""
+
+    size: int = 224
+    """Side of the square that the network sees, in pixels."""
+    short_side: int = 256
+    """For evaluation the frames' short side is brought to this before cropping; training crops at full size."""
+    sampling: Literal["segments", "dense", "timed"] = "segments"
+    """TSN's one frame a segment over the whole clip, neighbours `frame_stride` apart, or `fps` frames a second."""
+    frame_stride: int = 4
+    """Distance of neighbours under dense sampling, in frames."""
+    fps: float = 8.0
+    """Frames a second under timed sampling, whatever the video's own rate."""
+    fps_jitter: float = 1.0
+    """Timed training clips have any rate from fps / fps_jitter to fps * fps_jitter; 1 is off."""
+    scales: tuple[float, ...] = (1.0, 0.875, 0.75, 0.66)
+    """Multi-scale crop: sides of the crop over the short side."""
+    color_jitter: float = 0.0
+    """Strength of brightness, contrast and saturation jitter, the same for all frames of a clip."""
+    rand_augment_layers: int = 0
+    """Operations of RandAugment a clip; 0 is off."""
+    rand_augment_magnitude: int = 9
+    """Strength of RandAugment, 0 to 30."""
+    horizontal_flip: bool = True
+    """Mirror half of the clips. Classes that name left or right swap with their mirror class, or are left alone."""
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.size <= MAX_SIDE, "input.size", self.size, f"at least 1 and at most {MAX_SIDE}")
+        expected = f"at least input.size ({self.size}) and at most {MAX_SIDE}"
+        _require(self.size <= self.short_side <= MAX_SIDE, "input.short_side", self.short_side, expected)
+        _require(self.frame_stride >= 1, "input.frame_stride", self.frame_stride, "at least 1")
+        _require(self.fps > 0, "input.fps", self.fps, "above 0")
+        _require(self.fps_jitter >= 1, "input.fps_jitter", self.fps_jitter, "at least 1")
+        _require(bool(self.scales) and all(0 < s <= 1 for s in self.scales), "input.scales", self.scales, "in (0, 1]")
+        _require(self.color_jitter >= 0, "input.color_jitter", self.color_jitter, "0 or more")
+        _require(self.rand_augment_layers >= 0, "input.rand_augment_layers", self.rand_augment_layers, "0 or more")
+        magnitude = self.rand_augment_magnitude
+        _require(0 <= magnitude <= 30, "input.rand_augment_magnitude", magnitude, "between 0 and 30")
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """Optimiser and learning-rate schedule."""
+
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """SGD with Nesterov momentum, or AdamW."""
+    learning_rate: float = 0.01
+    """Peak learning rate, for the batch size as configured (it is not rescaled)."""
+    momentum: float = 0.9
+    """Momentum of SGD; the first beta of AdamW."""
+    beta2: float = 0.999
+    """Second beta of AdamW: how long it remembers the size of gradients."""
+    weight_decay: float = 5e-4
+    """Decay of weights; biases and norm parameters are never decayed."""
+    new_layer_lr_mult: float = 1.0
+    """Factor on the learning rate of layers that did not start from trained weights."""
+    schedule: Literal["cosine", "step"] = "cosine"
+    """Cosine to zero, or a drop by `step_factor` at each of `step_epochs`."""
+    step_epochs: tuple[float, ...] = ()
+    """Epochs at which the step schedule drops."""
+    step_factor: float = 0.1
+    """What the step schedule multiplies by."""
+    warmup_epochs: float = 0.0
+    """Epochs of linear warm-up from a hundredth of the rate."""
+    clip_grad_norm: float = 20.0
+    """Largest norm of the gradient; 0 is off."""
+
+    def __post_init__(self) -> None:
+        _require(self.learning_rate > 0, "optim.learning_rate", self.learning_rate, "above 0")
+        _require(0 <= self.momentum < 1, "optim.momentum", self.momentum, "in [0, 1)")
+        _require(0 <= self.beta2 < 1, "optim.beta2", self.beta2, "in [0, 1)")
+        _require(self.weight_decay >= 0, "optim.weight_decay", self.weight_decay, "0 or more")
+        _require(self.new_layer_lr_mult > 0, "optim.new_layer_lr_mult", self.new_layer_lr_mult, "above 0")
+        _require(self.warmup_epochs >= 0, "optim.warmup_epochs", self.warmup_epochs, "0 or more")
+        _require(self.clip_grad_norm >= 0, "optim.clip_grad_norm", self.clip_grad_norm, "0 or more")
+        if self.schedule == "step":
+            _require(bool(self.step_epochs), "optim.step_epochs", self.step_epochs, "given with schedule: step")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How long, in what batches and precision, with what regularisation."""
+
+    epochs: int = 50
+    """Passes over the training clips."""
+    batch_size: int = 8
+    """Clips a forward pass and process."""
+    grad_accum_steps: int = 1
+    """Forward passes whose gradients are added before the weights move; together they are one step."""
+    precision: Literal["float32", "bf16", "fp16"] = "float32"
+    """Automatic mixed precision, or none."""
+    label_smoothing: float = 0.0
+    """Share of the target spread over all classes."""
+    ema_decay: float = 0.0
+    """Decay of the moving average of the weights, which is then what is evaluated and saved; 0 is off."""
+    batch_norm: Literal["train", "sync", "partial", "frozen"] = "train"
+    """Statistics by process; over all processes; only the first norm and those of new layers learn; only the latter."""
+    frozen_stages: int = 0
+    """First stages of the CNN, 0 to 4, that keep their starting weights; memory blocks learn all the same."""
+    grad_checkpointing: bool = False
+    """Recompute the CNN's activations in the backward pass instead of keeping them."""
+    compile: bool = False
+    """Run the network through PyTorch's compiler, which takes a minute or two at the start."""
+    state_carry_prob: float = 0.0
+    """Share of the clips that start from the memory that another clip left, as in a stream; the others from zeros."""
+    tbptt_frames: int = 0
+    """Most frames that a gradient goes back through, so that memory stays flat in longer clips; 0 is the whole clip."""
+    seed: int = 0
+    """Fixes weights, order, sampling and augmentation."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, mps; auto takes a GPU if there is one."""
+    evaluate_every: int = 1
+    """Epochs between validations; the last epoch is always validated."""
+    checkpoint_every: int = 0
+    """Steps between checkpoints inside an epoch; the end of an epoch always has one. 0 is off."""
+    tensorboard: bool = False
+    """Also write TensorBoard events (needs the extra `tb`)."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "grad_accum_steps", "evaluate_every"):
+            _require(getattr(self, name) >= 1, f"training.{name}", getattr(self, name), "at least 1")
+        _require(0 <= self.seed < MAX_INTEGER, "training.seed", self.seed, "between 0 and 2^63 - 1")
+        _require(0 <= self.label_smoothing < 1, "training.label_smoothing", self.label_smoothing, "in [0, 1)")
+        _require(0 <= self.ema_decay < 1, "training.ema_decay", self.ema_decay, "in [0, 1)")
+        _require(0 <= self.frozen_stages <= 4, "training.frozen_stages", self.frozen_stages, "between 0 and 4")
+        _require(0 <= self.state_carry_prob <= 1, "training.state_carry_prob", self.state_carry_prob, "in [0, 1]")
+        _require(self.tbptt_frames >= 0, "training.tbptt_frames", self.tbptt_frames, "0 or more")
+        if self.compile and self.grad_checkpointing:
+            raise ConfigError(
+                "training.compile and training.grad_checkpointing cannot go together, as the compiler decides by "
+                "itself what the backward pass computes again; set one of them to false"
+            )
+        _require(self.checkpoint_every >= 0, "training.checkpoint_every", self.checkpoint_every, "0 or more")
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """Views of a video and how they are averaged."""
+
+    num_clips: int = 1
+    """Clips a video; two are TSN's centre and start of each segment."""
+    num_crops: Literal[1, 3] = 1
+    """Centre crop, or left, centre and right (top and bottom for tall videos)."""
+    average: Literal["logits", "probabilities"] = "logits"
+    """What is averaged over the views: logits before, or probabilities after the softmax."""
+    batch_size: int = 8
+    """Views a forward pass; it does not change the result."""
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.num_clips <= 1000, "evaluation.num_clips", self.num_clips, "between 1 and 1000")
+        _require(self.batch_size >= 1, "evaluation.batch_size", self.batch_size, "at least 1")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One experiment, whole."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    input: InputConfig = field(default_factory=InputConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+    def __post_init__(self) -> None:
+        if self.training.tbptt_frames and self.model.readout_frames:
+            raise ConfigError(
+                f"model.readout_frames is {self.model.readout_frames} and training.tbptt_frames "
+                f"{self.training.tbptt_frames}: each chunk learns the label, which only the last frames show; set one "
+                "of them to null or 0"
+            )
+
+
+def _require(holds: bool, name: str, value: Any, expected: str) -> None:
+    if not holds:
+        raise ConfigError(f"{name} is {shown(value)}; it must be {expected}")

@@ -1,0 +1,1 @@
+"""Manifests of trimmed clips: reading, checking, splitting and describing them."""

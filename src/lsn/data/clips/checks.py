@@ -1,0 +1,169 @@
+"""What is looked at before training starts. Every check lists what it finds; none stops at the first."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+from lsn.data.clips.overlap import Windows
+from lsn.data.clips.probe import probe
+from lsn.data.clips.table import Clip, Manifest, Problem
+from lsn.data.clips.text import listing, suggestions
+from lsn.errors import shown
+from lsn.files import exists, is_folder
+from lsn.parsing import is_unicode
+
+
+def check_manifests(train: Manifest, val: Manifest, *, decode: bool = False) -> list[Problem]:
+    """Checks two splits, each by itself and against the other.
+
+    Args:
+        train: what is trained on.
+        val: what is validated on; its labels must be those of `train`, in the same order.
+        decode: also decode every clip to its last frame, which finds files that are cut off. Slow.
+
+    Returns:
+        Errors (training would fail or its figures would mean nothing) and warnings.
+    """
+    problems = check_manifest(train, decode=decode) + check_manifest(val, decode=decode)
+    if train.labels != val.labels:
+        message = f"its labels differ from those of {train.source}; read both with the same labels"
+        problems.append(Problem("error", message, val.source))
+    return problems + _split_label_problems(train, val) + _leak_problems(train, val)
+
+
+def check_manifest(manifest: Manifest, *, decode: bool = False) -> list[Problem]:
+    """Checks one split: labels, missing files, clips listed twice, and with `decode` every frame of every clip."""
+    problems = label_problems(manifest) + _missing_files(manifest) + _duplicates(manifest)
+    if decode:
+        # A missing file is already reported, and counted once for all of them.
+        clips = tuple(clip for clip in manifest.clips if exists(clip.path))
+        results = probe(Manifest(manifest.source, manifest.labels, clips), decode=True)
+        problems += [Problem("error", found.error, manifest.where(found.clip)) for found in results if found.error]
+    return problems
+
+
+def label_problems(manifest: Manifest) -> list[Problem]:
+    """A manifest without clips, and labels that are not among its labels."""
+    if not manifest.clips:
+        return [Problem("error", "no usable clips", manifest.source)]
+    known = set(manifest.labels)
+    unknown: dict[str, list[Clip]] = {}
+    for clip in manifest.clips:
+        if clip.label not in known:
+            unknown.setdefault(clip.label, []).append(clip)
+    hints = suggestions(unknown, manifest.labels)
+    return [
+        Problem(
+            "error",
+            f"unknown label {shown(label)} ({_count(len(clips), 'clip')}); {hints[label]}",
+            manifest.where(clips[0]),
+        )
+        for label, clips in unknown.items()
+    ]
+
+
+def _missing_files(manifest: Manifest) -> list[Problem]:
+    """One problem for all files that are not there, the first by name."""
+
+    @cache
+    def names_in(folder: str) -> frozenset[str]:
+        try:
+            return frozenset(os.listdir(folder or "."))  # noqa: PTH208 - names only, folders hold 200 000
+        except (OSError, ValueError):  # ValueError: a name with a NUL in it
+            return frozenset()
+
+    def is_missing(clip: Clip) -> bool:
+        # Listing each folder once spares a network file system one question a file.
+        folder, name = os.path.split(clip.path)
+        return name not in names_in(folder) and not exists(clip.path)
+
+    missing = [clip for clip in manifest.clips if is_missing(clip)]
+    if not missing:
+        return []
+    first = missing[0]
+    some = f"{len(missing)} of {len(manifest)} files are missing, first {first.path}"
+    return [Problem("error", f"{some}; {_missing_hint(first)}", manifest.where(first))]
+
+
+def _missing_hint(clip: Clip) -> str:
+    path = Path(clip.path)
+    if "\\" in clip.path and os.sep == "/":
+        return "write the folders of the path with / instead of \\"
+    if not is_unicode(clip.path):
+        return "the manifest is not UTF-8, unless the name of the file is not; save it as UTF-8"
+    same_stem = [p for p in path.parent.glob("*") if p.stem == path.stem] if is_folder(path.parent) else []
+    if same_stem:
+        return f"did you mean {sorted(same_stem)[0].name!r}?"
+    return "relative paths start from the manifest's folder, or from data.root"
+
+
+def _duplicates(manifest: Manifest) -> list[Problem]:
+    """The same pictures in two rows: an error if the labels differ, else a warning."""
+    first: dict[tuple[object, ...], Clip] = {}
+    same: list[Clip] = []
+    problems = []
+    for clip in manifest.clips:
+        earlier = first.setdefault((_identity(clip), clip.window), clip)
+        if earlier is clip:
+            continue
+        if earlier.label == clip.label:
+            same.append(clip)
+        else:
+            message = (
+                f"{clip.path} is {shown(clip.label)} here and {shown(earlier.label)} in line {earlier.line}; keep one"
+            )
+            problems.append(Problem("error", message, manifest.where(clip)))
+    if same:
+        message = f"{_count(len(same), 'row')} listed twice, first {same[0].path}; each counts twice"
+        problems.append(Problem("warning", message, manifest.where(same[0])))
+    return problems
+
+
+def _split_label_problems(train: Manifest, val: Manifest) -> list[Problem]:
+    """Classes that only one of the splits has, or none."""
+    in_train, in_val = (Counter(clip.label for clip in split.clips) for split in (train, val))
+    problems = [
+        Problem("error", f"class {shown(label)} has {_count(in_val[label], 'clip')} here and none in train", val.source)
+        for label in train.labels
+        if label in in_val and label not in in_train
+    ]
+    only_train = [label for label in train.labels if label in in_train and label not in in_val]
+    empty = [label for label in train.labels if label not in in_train and label not in in_val]
+    for labels, what in ((only_train, "in train but not in val"), (empty, "without any clip")):
+        if labels:
+            message = f"{_count(len(labels), 'class', 'classes')} {what}: {listing(labels)}"
+            problems.append(Problem("warning", message, val.source))
+    return problems
+
+
+def _leak_problems(train: Manifest, val: Manifest) -> list[Problem]:
+    """Pictures or sources that are in both splits, which would flatter the figures on val."""
+    by_file: dict[str, list[Clip]] = {}
+    for clip in train.clips:
+        by_file.setdefault(_identity(clip), []).append(clip)
+    shared = [(clip, file) for clip in val.clips if (file := _identity(clip)) in by_file]
+    in_train = {file: Windows(by_file[file]) for file in {file for _, file in shared}}
+    leaks = [clip for clip, file in shared if in_train[file].overlap(clip)]
+    problems = []
+    if leaks:
+        message = f"{_count(len(leaks), 'clip')} of val also in train, first {leaks[0].path}; each belongs in one split"
+        problems.append(Problem("error", message, val.where(leaks[0])))
+    if len(shared) > len(leaks):
+        message = f"{_count(len(shared) - len(leaks), 'clip')} of val cut from files that train has other windows of"
+        problems.append(Problem("warning", message, val.source))
+    groups = {clip.group for clip in val.clips} & {clip.group for clip in train.clips} - {""}
+    if groups:
+        message = f"{_count(len(groups), 'group')} in train and in val ({listing(sorted(groups))}); leave out one side"
+        problems.append(Problem("error", f"{message}, or data.group_column to allow it", val.source))
+    return problems
+
+
+def _identity(clip: Clip) -> str:
+    return os.path.abspath(clip.path)  # noqa: PTH100 - links are not followed: that costs a call a folder
+
+
+def _count(number: int, noun: str, plural: str | None = None) -> str:
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"

@@ -1,0 +1,65 @@
+"""Opening every clip to see what is in it, without training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from lsn.data.clips.table import Clip, Manifest
+from lsn.data.clips.windows import open_clip
+from lsn.errors import VideoError
+from lsn.hardware import usable_cores
+from lsn.video import VideoInfo
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a clip turned out to hold."""
+
+    clip: Clip
+    info: VideoInfo | None
+    """Of the window; None if the clip cannot be opened."""
+    error: str | None
+    """Why it cannot be opened, or not decoded to the end."""
+
+
+def probe(
+    manifest: Manifest,
+    *,
+    decode: bool = False,
+    reader: Literal["pyav", "torchcodec"] = "pyav",
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Probe]:
+    """Opens every clip, in threads; the order is that of the manifest.
+
+    Args:
+        manifest: the clips.
+        decode: also decode each clip to its last frame, which finds files that are cut off.
+        reader: the decoder.
+        progress: called with the number of clips done and their total.
+    """
+    results: list[Probe] = []
+    # Decoders release the interpreter's lock, so threads use all cores.
+    with ThreadPoolExecutor(max_workers=usable_cores()) as pool:
+        for found in pool.map(partial(_probe_clip, decode=decode, reader=reader), manifest.clips):
+            results.append(found)
+            if progress:
+                progress(len(results), len(manifest))
+    return results
+
+
+def _probe_clip(clip: Clip, *, decode: bool, reader: Literal["pyav", "torchcodec"]) -> Probe:
+    info = None
+    try:
+        with open_clip(clip, reader=reader) as video:
+            info = video.info
+            if decode:
+                num_decoded = sum(1 for _ in video.of_one_size(range(video.num_frames)))
+                if num_decoded != video.num_frames:
+                    raise VideoError(f"{clip.path}: {num_decoded} of {video.num_frames} frames can be decoded")
+    except VideoError as error:
+        return Probe(clip, info, str(error))
+    return Probe(clip, info, None)

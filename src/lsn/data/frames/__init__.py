@@ -1,0 +1,1 @@
+"""Videos of whole data sets extracted to folders of JPEG frames."""

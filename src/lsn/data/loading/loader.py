@@ -1,0 +1,163 @@
+"""Batches of clips, read in this process or by workers."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from multiprocessing import forkserver
+from multiprocessing.context import BaseContext
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from lsn.data.loading.dataset import Batch, ClipDataset, Sample, collate
+from lsn.data.loading.workers import WorkerDied, check_num_workers, exit_with_parent, starting_workers
+from lsn.errors import VideoError
+
+logger = logging.getLogger(__name__)
+
+_DEAD_WORKER = (
+    "a process that reads clips died (killed, or out of memory or of shared memory in /dev/shm); "
+    "lower data.num_workers or the batch size, or set data.num_workers=0 to read in the main process"
+)
+_DEAD_SERVER = (
+    "the processes that read clips could not be started: the server that starts them died (killed, or out of memory); "
+    "run the same command again, or set data.num_workers=0 to read in the main process"
+)
+
+
+def make_loader(
+    dataset: ClipDataset,
+    *,
+    indices: Sequence[int],
+    batch_size: int | Sequence[int],
+    num_workers: int,
+    device: torch.device | None = None,
+) -> ClipLoader:
+    """Batches of the clips at `indices`, in that order; the last batch may be smaller.
+
+    With workers, a script must start its work under `if __name__ == "__main__":`, as with any library that
+    starts processes.
+
+    Args:
+        dataset: the clips.
+        indices: which clips, in which order.
+        batch_size: clips a batch, or the clips of each batch (their sum is the number of indices).
+        num_workers: processes that read clips; 0 reads in this one. It does not change the batches.
+        device: where the batches go next; for a GPU they are laid where it can copy them from while it computes.
+
+    Raises:
+        ConfigError: the number of workers is negative.
+    """
+    check_num_workers(num_workers)
+    pin_memory = device is not None and device.type == "cuda"
+    return ClipLoader(dataset, indices, batch_size=batch_size, num_workers=num_workers, pin_memory=pin_memory)
+
+
+class ClipLoader(DataLoader[Sample]):
+    """A DataLoader of `Batch` whose failures are one clear error in the main process; see `make_loader`."""
+
+    def __init__(
+        self,
+        dataset: ClipDataset,
+        indices: Sequence[int],
+        *,
+        batch_size: int | Sequence[int],
+        num_workers: int,
+        pin_memory: bool,
+    ) -> None:
+        batches = _cut(indices, batch_size)
+        num_workers = min(num_workers, len(batches))  # more would have nothing to do
+        super().__init__(
+            dataset,
+            batch_sampler=batches,
+            num_workers=num_workers,
+            pin_memory=pin_memory,
+            collate_fn=collate,
+            worker_init_fn=exit_with_parent,
+            multiprocessing_context=_worker_context() if num_workers else None,
+            # Without one of its own, every pass would draw from (and so change) torch's global generator.
+            generator=torch.Generator(),
+        )
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        """Yields the batches.
+
+        Raises:
+            VideoError: a clip cannot be read, and the dataset does not skip such clips.
+            WorkerDied: a worker died.
+            ConfigError: the reader or a frame pattern is not what it must be.
+        """
+        dataset = self.dataset
+        assert isinstance(dataset, ClipDataset)
+        batches = None
+        try:
+            batches = self._start()
+            while (batch := self._next(batches)) is not None:
+                if batch.failure is not None:
+                    raise batch.failure
+                for index, message in batch.unreadable:
+                    _report_unreadable(dataset, index, message)
+                yield batch
+        finally:
+            del batches  # ends the workers now, even if a traceback keeps this frame
+
+    def _start(self) -> Iterator[Any]:
+        """Starts the workers, if there are any."""
+        if self.num_workers == 0:
+            return super().__iter__()
+        try:
+            with starting_workers():
+                return super().__iter__()
+        except (OSError, EOFError) as error:
+            raise WorkerDied(_DEAD_SERVER) from error
+
+    def _next(self, batches: Iterator[Any]) -> Batch | None:
+        """The next batch; None after the last."""
+        try:
+            return next(batches, None)
+        except (RuntimeError, OSError, EOFError) as error:
+            # Torch re-raises what a worker raised as "Caught X in DataLoader worker": that is a bug to be seen.
+            if self.num_workers == 0 or str(error).startswith("Caught "):
+                raise
+            raise WorkerDied(_DEAD_WORKER) from error
+
+
+def _cut(indices: Sequence[int], batch_size: int | Sequence[int]) -> list[list[int]]:
+    """The indices in batches of one size, or each of its own."""
+    if isinstance(batch_size, int):
+        return [list(indices[start : start + batch_size]) for start in range(0, len(indices), batch_size)]
+    if sum(batch_size) != len(indices):
+        raise ValueError(f"batches of {sum(batch_size)} clips in all, but {len(indices)} indices")
+    ordered = iter(indices)
+    return [list(islice(ordered, size)) for size in batch_size]
+
+
+def _report_unreadable(dataset: ClipDataset, index: int, message: str) -> None:
+    if dataset.on_unreadable == "raise":
+        raise VideoError(f"{message}; mend or remove it, or set data.on_unreadable=skip to leave such clips out")
+    if index not in dataset.unreadable:
+        logger.warning("left out: %s", message)
+        dataset.unreadable[index] = message
+
+
+def _worker_context() -> BaseContext:
+    """How workers start.
+
+    A forked copy of a process that has threads (torch's, the decoder's, CUDA's) can wait for ever on a lock that
+    no thread of the copy will release. So workers are forked from a server process that has imported what this
+    process has of LSN and runs no threads: safe, and after the first one each start takes a fraction of a second
+    where a fresh interpreter would import torch again. Torch runs each worker single-threaded.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    # It has no effect once the server runs, and modules imported since are imported by each worker.
+    context.set_forkserver_preload([name for name in sys.modules if name.startswith("lsn.")])
+    with starting_workers():
+        forkserver.ensure_running()
+    return context

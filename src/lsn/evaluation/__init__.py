@@ -1,0 +1,1 @@
+"""How good a model is: what it sees of a video, metrics of clips, and results on disk."""

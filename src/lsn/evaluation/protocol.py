@@ -1,0 +1,156 @@
+"""What a model sees of a video when it is evaluated or used, and how the answers are put together.
+
+Shapes: V views (clips x crops, the crops of a clip side by side), T frames a clip, C = 3 channels, K classes.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from lsn.config import EvaluationConfig, InputConfig
+from lsn.errors import ConfigError
+from lsn.models import Recognizer
+from lsn.video import VideoReader
+from lsn.video.sampling import dense_indices_eval, segment_indices_eval, timed_indices_eval
+from lsn.video.transforms import EvalTransform
+
+MAX_VIEW_BYTES = 1 << 30
+"""Most memory for the views of one video: those of every worker's next batches wait at the same time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Views:
+    """What is seen of one video."""
+
+    views_VTCHW: Tensor
+    """uint8."""
+    pts_seconds: Tensor
+    """float64, (clips x T,): when the frames of the clips are shown, one clip after the other, on the clock of the
+    file."""
+    transform_seconds: float
+    """Time that it took to make the views of the decoded frames."""
+
+
+@dataclass(frozen=True)
+class EvaluationProtocol:
+    """Views of a video and their average: the one object behind validation, test and prediction."""
+
+    num_frames: int
+    """Frames T a clip."""
+    size: int
+    """Side of the square that the network sees, in pixels."""
+    short_side: int
+    """The frames' short side is brought to this before cropping."""
+    sampling: Literal["segments", "dense", "timed"]
+    """One frame a segment over the whole video, neighbours `frame_stride` apart, or `fps` frames a second."""
+    frame_stride: int
+    """Distance of neighbours under dense sampling, in frames."""
+    num_clips: int
+    """Clips a video, which differ in their frames."""
+    num_crops: Literal[1, 3]
+    """Crops a clip."""
+    average: Literal["logits", "probabilities"]
+    """What is averaged over the views."""
+    batch_size: int
+    """Views a forward pass, at most; it does not change the result."""
+    fps: float = 8.0
+    """Frames a second under timed sampling; evaluations of older versions do not tell it."""
+
+    def __post_init__(self) -> None:
+        num_bytes = self.num_views * self.num_frames * 3 * self.size**2
+        if num_bytes > MAX_VIEW_BYTES:
+            raise ConfigError(
+                f"{self.num_clips} clips of {self.num_frames} frames and {self.num_crops} crops of {self.size} pixels "
+                f"take {num_bytes / 1e9:.1f} GB for each video; the limit is {MAX_VIEW_BYTES / 1e9:.1f} GB: ask for at "
+                f"most {MAX_VIEW_BYTES * self.num_clips // num_bytes} clips"
+            )
+
+    @classmethod
+    def of(cls, model: Recognizer, input: InputConfig, evaluation: EvaluationConfig) -> EvaluationProtocol:
+        """The protocol of a model with its preprocessing and the chosen views.
+
+        Raises:
+            ConfigError: the views of one video would take too much memory.
+        """
+        return cls(
+            num_frames=model.num_frames,
+            size=input.size,
+            short_side=input.short_side,
+            sampling=input.sampling,
+            frame_stride=input.frame_stride,
+            num_clips=evaluation.num_clips,
+            num_crops=evaluation.num_crops,
+            average=evaluation.average,
+            batch_size=evaluation.batch_size,
+            fps=input.fps,
+        )
+
+    @property
+    def num_views(self) -> int:
+        """Views V of a video."""
+        return self.num_clips * self.num_crops
+
+    def __call__(self, reader: VideoReader, label: int, rng: random.Random) -> tuple[Tensor, int]:
+        """The views of a video and its label, as `lsn.data.ClipDataset` asks for them; nothing is random."""
+        return self.read(reader).views_VTCHW, label
+
+    def read(self, reader: VideoReader) -> Views:
+        """Decodes the frames of all clips and makes the views of them on the way."""
+        indices, transform_seconds = self.indices(reader), 0.0
+
+        def timed_crops(frames_THWC: Tensor) -> Tensor:
+            nonlocal transform_seconds
+            start = time.perf_counter()
+            crops = self.crops(frames_THWC)
+            transform_seconds += time.perf_counter() - start
+            return crops
+
+        crops = reader.transformed_at(indices, timed_crops)
+        views_VTCHW = crops.unflatten(0, (self.num_clips, self.num_frames)).transpose(1, 2).flatten(0, 1)
+        return Views(views_VTCHW, reader.pts_seconds[indices], transform_seconds)
+
+    def crops(self, frames_THWC: Tensor) -> Tensor:
+        """The uint8 crops (T, num_crops, 3, size, size) of decoded frames."""
+        transform = EvalTransform(size=self.size, short_side=self.short_side, num_crops=self.num_crops)
+        return transform(frames_THWC.permute(0, 3, 1, 2)).transpose(0, 1)
+
+    def indices(self, reader: VideoReader) -> list[int]:
+        """The frames of all clips, one clip after the other."""
+        return [index for clip in range(self.num_clips) for index in self._indices(reader, clip)]
+
+    def seconds(self, reader: VideoReader) -> Tensor:
+        """When the frames that `read` gives are shown, float64, from the first frame of the video on."""
+        return reader.pts_seconds[self.indices(reader)] - reader.pts_seconds[0]
+
+    def combine(self, logits_NVK: Tensor) -> Tensor:
+        """The answer of each of N videos from the logits of its views, as log-probabilities NK.
+
+        They are the log of the softmax of the mean logits, or of the mean of the views' softmax. Logarithms keep
+        what a float32 probability loses near zero, which the loss and the ranking need.
+        """
+        if self.average == "logits":
+            return logits_NVK.mean(dim=1).log_softmax(dim=-1)
+        return logits_NVK.log_softmax(dim=-1).logsumexp(dim=1) - math.log(logits_NVK.shape[1])
+
+    def describe(self) -> str:
+        """One line for people, such as `16x2x3 frames x clips x crops, 224 px of 256, segments, mean of logits`."""
+        details = {"segments": "", "dense": f", stride {self.frame_stride}", "timed": f", {self.fps:g} fps"}
+        sampling = self.sampling + details[self.sampling]
+        mean = "" if self.num_views == 1 else f", mean of {self.average}"
+        shape = f"{self.num_frames}x{self.num_clips}x{self.num_crops} frames x clips x crops"
+        return f"{shape}, {self.size} px of {self.short_side}, {sampling}{mean}"
+
+    def _indices(self, reader: VideoReader, clip: int) -> list[int]:
+        total, frames = reader.num_frames, self.num_frames
+        if self.sampling == "segments":
+            return segment_indices_eval(total, frames, clip=clip, num_clips=self.num_clips)
+        if self.sampling == "dense":
+            return dense_indices_eval(total, frames, self.frame_stride, clip=clip, num_clips=self.num_clips)
+        pts_seconds, end_seconds = reader.pts_seconds.tolist(), reader.end_seconds
+        return timed_indices_eval(pts_seconds, end_seconds, frames, self.fps, clip=clip, num_clips=self.num_clips)

@@ -1,0 +1,178 @@
+"""What an evaluation found, and the two files that keep it: `evaluation.json` and `predictions.csv`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lsn.config import from_mapping, to_mapping
+from lsn.data import Clip
+from lsn.errors import ConfigError, DataError, shown
+from lsn.evaluation.anytime import Anytime
+from lsn.evaluation.metrics import Metrics
+from lsn.evaluation.protocol import EvaluationProtocol
+from lsn.files import csv_rows, read_text, write_csv, write_text
+from lsn.parsing import parse_json, to_json
+
+SUMMARY_NAME, ROWS_NAME = "evaluation.json", "predictions.csv"
+# Told with the protocol, but no part of it: the line for people, and what evaluations of older versions told too.
+_NO_FIELDS = ("description", "mean", "std")
+
+# What says which part of a file was seen, by the names that manifests use; an empty cell is None.
+_WINDOW_COLUMNS: dict[str, Callable[[str], Any]] = {
+    "start_seconds": float,
+    "end_seconds": float,
+    "first_frame": int,
+    "last_frame": int,
+    "frame_pattern": str,
+    "num_frames": int,
+}
+_COLUMNS = ("path", "label", "predicted", "confidence", "label_probability", "correct", "top5", *_WINDOW_COLUMNS)
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionRow:
+    """What was predicted for one video."""
+
+    clip: Clip
+    """The video, or the part of one; `lsn.data.open_clip` opens it."""
+    predicted: str
+    """The likeliest label."""
+    confidence: float
+    """Its probability."""
+    label_probability: float
+    """The probability of the true label."""
+    top5: tuple[str, ...]
+    """The five likeliest labels (all, if there are fewer), the likeliest first."""
+
+    @property
+    def path(self) -> str:
+        """File or folder of the video."""
+        return self.clip.path
+
+    @property
+    def label(self) -> str:
+        """The true label."""
+        return self.clip.label
+
+    @property
+    def correct(self) -> bool:
+        """Whether the likeliest label is the true one."""
+        return self.predicted == self.clip.label
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationResult:
+    """What `evaluate` found."""
+
+    source: str
+    """File or folder that the videos were listed in; empty if unknown."""
+    protocol: EvaluationProtocol
+    """What was seen of each video."""
+    labels: tuple[str, ...]
+    """Names of the K classes in label order."""
+    metrics: Metrics
+    """The figures."""
+    confusion: Tensor
+    """Counts of videos, int64 (K, K): row the true class, column the predicted one."""
+    rows: tuple[PredictionRow, ...]
+    """One for each video that could be read, in the order of the manifest."""
+    unreadable: tuple[tuple[str, str], ...]
+    """Path and error of each video that could not."""
+    anytime: Anytime | None = None
+    """How soon the model knew, where that was asked for."""
+
+    def save(self, folder: str | Path) -> None:
+        """Writes `evaluation.json` and `predictions.csv`; each appears whole or not at all."""
+        folder = Path(folder)
+        write_csv(folder / ROWS_NAME, [_COLUMNS, *map(_to_cells, self.rows)])
+        summary = {
+            "source": self.source,
+            "protocol": {**to_mapping(self.protocol), "description": self.protocol.describe()},
+            "labels": list(self.labels),
+            "metrics": asdict(self.metrics),
+            "confusion": self.confusion.tolist(),
+            "unreadable": [{"path": path, "error": error} for path, error in self.unreadable],
+        }
+        if self.anytime is not None:
+            summary["anytime"] = asdict(self.anytime)
+        write_text(folder / SUMMARY_NAME, json.dumps(summary) + "\n")
+
+
+def load_evaluation(folder: str | Path) -> EvaluationResult:
+    """Reads what `EvaluationResult.save` wrote; probabilities come back with six digits.
+
+    Raises:
+        DataError: a file is missing or damaged.
+    """
+    folder = Path(folder)
+    path = folder / SUMMARY_NAME
+    try:
+        summary = parse_json(_read(path))
+        protocol = {name: value for name, value in summary["protocol"].items() if name not in _NO_FIELDS}
+        labels = _names(summary["labels"])
+        anytime = summary.get("anytime")
+        result = EvaluationResult(
+            source=summary.get("source", ""),
+            protocol=from_mapping(EvaluationProtocol, protocol, where=f"{path}: protocol"),
+            labels=labels,
+            metrics=from_mapping(Metrics, summary["metrics"], where=f"{path}: metrics"),
+            confusion=torch.tensor(summary["confusion"], dtype=torch.int64).view(len(labels), len(labels)),
+            unreadable=tuple((entry["path"], entry["error"]) for entry in summary["unreadable"]),
+            anytime=None if anytime is None else from_mapping(Anytime, anytime, where=f"{path}: anytime"),
+            rows=_read_rows(path := folder / ROWS_NAME),  # last, because errors name the path
+        )
+    except (ArithmeticError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ConfigError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise DataError(f"{path}: not a whole evaluation ({reason}); evaluate again") from error
+    return result
+
+
+def _read_rows(path: Path) -> tuple[PredictionRow, ...]:
+    columns, *rows = (row for _, row in csv_rows(_read(path)))
+    if missing := [name for name in _COLUMNS if name not in columns]:
+        raise ValueError(f"no {missing[0]!r}")
+    return tuple(_from_cells(dict(zip(columns, row, strict=True))) for row in rows)
+
+
+def _read(path: Path) -> str:
+    if not path.exists():
+        raise DataError(f"{path}: no such file; `lsn evaluate` writes {SUMMARY_NAME} and {ROWS_NAME}")
+    return read_text(path, "file of an evaluation", error=DataError, errors="surrogateescape")
+
+
+def _names(found: Any) -> tuple[str, ...]:
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise ValueError(f"expected a list of names, got {shown(found)}")
+    return tuple(found)
+
+
+def _to_cells(row: PredictionRow) -> list[object]:
+    cells = {
+        "path": row.path,
+        "label": row.label,
+        "predicted": row.predicted,
+        "confidence": f"{row.confidence:.6g}",
+        "label_probability": f"{row.label_probability:.6g}",
+        "correct": int(row.correct),
+        "top5": to_json(row.top5),
+        **{name: getattr(row.clip, name) for name in _WINDOW_COLUMNS},
+    }
+    return [cells[name] for name in _COLUMNS]
+
+
+def _from_cells(cells: Mapping[str, str]) -> PredictionRow:
+    window: dict[str, Any] = {name: read(cells[name]) for name, read in _WINDOW_COLUMNS.items() if cells[name]}
+    return PredictionRow(
+        clip=Clip(path=cells["path"], label=cells["label"], **window),
+        predicted=cells["predicted"],
+        confidence=float(cells["confidence"]),
+        label_probability=float(cells["label_probability"]),
+        top5=_names(parse_json(cells["top5"])),
+    )

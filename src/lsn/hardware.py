@@ -1,0 +1,104 @@
+"""The machine: its cores, threads, memory, devices and signals."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lsn.errors import ConfigError, shown
+
+if TYPE_CHECKING:
+    import torch
+
+STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""All that ask a process to end; Windows has no SIGHUP."""
+
+_M_TRIM_THRESHOLD = -1  # the numbers of malloc.h
+_M_MMAP_THRESHOLD = -3
+_KEEP_BYTES, _KEEP_LITTLE_BYTES = 1 << 30, 1 << 26
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def usable_cores(cgroup: Path = _CGROUP) -> int:
+    """Cores that this process can keep busy: those that it may run on, or fewer where its container has a quota.
+
+    Args:
+        cgroup: Where Linux tells the quota of a container, of version 1 or 2.
+    """
+    has_affinity = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    return max(1, int(min(cores, _quota(cgroup))))
+
+
+def tune_threads(cgroup: Path = _CGROUP) -> None:
+    """Lets PyTorch run as many threads as the container's quota allows, unless the user says how many.
+
+    It would run one for each core of the machine, and the kernel would stop them all whenever the quota is spent.
+    It has an effect until PyTorch is imported; the command line calls it first.
+    """
+    if _quota(cgroup) < math.inf:
+        os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores(cgroup)))
+
+
+def resolve_device(name: str | torch.device) -> torch.device:
+    """The device that a name stands for; "auto" is a GPU if there is one.
+
+    Raises:
+        ConfigError: there is no such device, or it cannot be used.
+    """
+    import torch  # here, since what sets the threads must come before it
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.ones(1, device=device).item()  # the meta device has tensors, but no numbers in them
+        if device.type == "cpu" and device.index:
+            raise ValueError("all processors together are one device, cpu")
+    except Exception as error:  # a backend that is not there fails in every way
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        message = f"device {shown(str(name))} cannot be used ({reason}); use cpu, cuda, cuda:1, mps or auto"
+        raise ConfigError(message) from None
+    return device
+
+
+def _quota(cgroup: Path) -> float:
+    """Cores' worth of time that the container may use, rounded up; infinite without a quota."""
+    try:
+        if (version_2 := cgroup / "cpu.max").exists():
+            quota, period = version_2.read_text().split()
+        else:
+            quota, period = ((cgroup / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        share = float(quota.replace("max", "inf")) / float(period)
+    except (OSError, ValueError):
+        return math.inf
+    return math.ceil(share) if 0 < share < math.inf else math.inf
+
+
+def tune_allocator(*, spare_memory: bool = False) -> bool:
+    """Lets glibc's malloc keep large freed blocks instead of handing them back to the kernel.
+
+    A network on the CPU frees and asks for the same large tensors again and again; by default each one is mapped and
+    cleared anew, page by page. The command line and every training run call it. Other C libraries are left as they are.
+
+    Args:
+        spare_memory: keep blocks up to 64 MiB only. Kept ones leave holes, which made a training step with gradient
+            checkpointing take twice the memory that it needs.
+
+    Returns:
+        Whether the thresholds were set.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    libc = ctypes.CDLL(None)
+    if not (hasattr(libc, "gnu_get_libc_version") and hasattr(libc, "mallopt")):
+        return False
+    largest = _KEEP_LITTLE_BYTES if spare_memory else _KEEP_BYTES
+    thresholds = {_M_MMAP_THRESHOLD: largest, _M_TRIM_THRESHOLD: _KEEP_BYTES}
+    accepted = [libc.mallopt(option, size) for option, size in thresholds.items()]
+    return all(accepted)

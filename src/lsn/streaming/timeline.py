@@ -1,0 +1,65 @@
+"""A whole untrimmed video in one pass: what happens when.
+
+Shapes: T ticks, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lsn.inference.source import open_source
+from lsn.streaming.events import Event
+from lsn.streaming.predictor import StreamingPredictor
+from lsn.streaming.runner import StreamRunner
+from lsn.streaming.session import StreamPrediction
+from lsn.video.writing.overlay import Track
+
+
+@dataclass(frozen=True, eq=False)
+class Timeline:
+    """What a model says of a video from its start to its end."""
+
+    video: str
+    """Name of the video."""
+    track: Track
+    """The answer at every tick."""
+    events: tuple[Event, ...]
+    """In the order in which they began."""
+
+
+def make_timeline(
+    predictor: StreamingPredictor,
+    video: str | Path,
+    *,
+    source_fps: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Timeline:
+    """Runs a model over a video file or a folder of frames.
+
+    Args:
+        predictor: with a free place.
+        video: the file or folder.
+        source_fps: frames a second of a folder.
+        progress: called at each tick with the whole seconds seen, and those of the video.
+
+    Raises:
+        VideoError: the video cannot be read, or is damaged further on.
+    """
+    reader = open_source(video, fps=source_fps)  # the watch closes it
+    start_seconds, total_seconds = float(reader.pts_seconds[0]), reader.info.duration_seconds
+    answers: list[tuple[float, np.ndarray]] = []
+    events: list[Event] = []
+    with StreamRunner(predictor, {str(video): reader}, policy="block", on_error="raise") as watch:
+        for told in watch:
+            events += told.events
+            if isinstance(told, StreamPrediction):
+                answers.append((told.seconds, told.probabilities))
+                if progress is not None:
+                    progress(int(told.seconds - start_seconds), int(total_seconds))
+    seconds, probabilities = zip(*answers, strict=True)
+    track = Track(predictor.labels, np.stack(probabilities), np.array(seconds))
+    return Timeline(str(video), track, tuple(sorted(events, key=lambda event: event.start_seconds)))

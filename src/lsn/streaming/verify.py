@@ -1,0 +1,211 @@
+"""Proof that one checkpoint gives the same numbers as a clip, as a stream and as one of many streams.
+
+Shapes: T frames, C = 3 channels, H height, W width, B streams, K classes.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import random
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from lsn.errors import ConfigError, VideoError
+from lsn.inference.source import open_source
+from lsn.models import Recognizer, StreamState
+from lsn.models.compile import compile_model
+from lsn.models.fuse import fuse
+from lsn.models.weights import LoadedModel, load_weights
+from lsn.streaming.engine import StreamEngine
+from lsn.streaming.snapshots import load_state, save_state
+from lsn.video.transforms import EvalTransform
+
+TOLERANCE = 1e-4
+"""Largest difference of float32 logits that rounding explains."""
+MIN_FRAMES, MAX_FRAMES = 4, 4096
+"""Frames to compare on; they are held in memory."""
+POOL_STREAMS = 8
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One way of computing, held against the clip."""
+
+    name: str
+    """What was compared."""
+    difference: float
+    """Largest difference of the logits."""
+    limit: float
+    """The most that it may be; for a control, the least that it must be."""
+    is_control: bool = False
+    """Whether it must differ: what shows that the other checks can fail."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether it came out as it must."""
+        return self.difference > self.limit if self.is_control else self.difference <= self.limit
+
+
+def verify(
+    weights: str | Path,
+    video: str | Path | None = None,
+    *,
+    num_frames: int = 32,
+    tolerance: float = TOLERANCE,
+    compile: bool = False,
+) -> list[Check]:
+    """Compares a model's ways of computing on one video, on the CPU in float32.
+
+    The clip in one call is held against the same frames one by one, in chunks, in a pool in which other streams join,
+    leave, start anew and run at other rates, and against a stream that is saved in the middle and gone on with in
+    another process. For models with a memory or a shift a control makes sure that the past matters at all.
+
+    Args:
+        weights: a weights folder.
+        video: a video file or a folder of frames; by default frames of moving noise.
+        num_frames: frames to compare on, at least 4; the first ones of the video.
+        tolerance: largest difference of logits that is let pass.
+        compile: hold the clip in one call, still not compiled, against the network as a compiler makes it.
+
+    Raises:
+        ConfigError: too few or too many frames, or no finite tolerance.
+        ModelError: the model cannot stream.
+        WeightsError: the weights cannot be read.
+        VideoError: the video cannot be read.
+    """
+    if not MIN_FRAMES <= num_frames <= MAX_FRAMES:
+        raise ConfigError(f"{num_frames} frames to compare on; it must be between {MIN_FRAMES} and {MAX_FRAMES}")
+    if not 0 <= tolerance < math.inf:
+        raise ConfigError(f"tolerance is {tolerance}; it must be a finite number, 0 or more")
+    loaded = load_weights(weights)
+    model = loaded.model
+    model.init_state(1, 32, 32)  # says it now if the model cannot stream
+    clip_TCHW = _clip(loaded, video, num_frames)
+    fused = fuse(model)
+    if compile:
+        compile_model(fused, frozen=True)
+    with torch.inference_mode():
+        expected_TK = model.forward_frames(clip_TCHW[None])[0]
+        one_by_one, chunks = [1] * len(clip_TCHW), _chunk_sizes(len(clip_TCHW))
+        checks = [
+            Check("frame by frame", _difference(_in_chunks(fused, clip_TCHW, one_by_one), expected_TK), tolerance),
+            Check("in chunks", _difference(_in_chunks(fused, clip_TCHW, chunks), expected_TK), tolerance),
+            Check(f"in a pool of {POOL_STREAMS} streams", _pool_difference(model, fused, clip_TCHW), tolerance),
+            Check("saved, then gone on with in another process", _saved_difference(weights, model, clip_TCHW), 0.0),
+        ]
+        if model.memory or model.shift:
+            alone_TK = torch.cat([model.step(frame_CHW[None])[0] for frame_CHW in clip_TCHW])
+            name = "control: each frame by itself must differ"
+            checks.append(Check(name, _difference(alone_TK[1:], expected_TK[1:]), 10 * tolerance, is_control=True))
+    return checks
+
+
+def _clip(loaded: LoadedModel, video: str | Path | None, num_frames: int) -> Tensor:
+    """Neighbouring frames as the model sees them, uint8 TCHW."""
+    size, short_side = loaded.input.size, loaded.input.short_side
+    transform = EvalTransform(size=size, short_side=short_side, num_crops=1)
+    if video is None:
+        generator = torch.Generator().manual_seed(SEED)
+        coarse = torch.randint(0, 256, (num_frames, 3, 8, 8), generator=generator, dtype=torch.uint8).float()
+        noise_TCHW = torch.nn.functional.interpolate(coarse, size=(short_side, short_side), mode="bilinear").byte()
+        return transform(noise_TCHW)[0]
+    with open_source(video) as reader:
+        if reader.num_frames < num_frames:
+            raise VideoError(
+                f"{video}: {reader.num_frames} frames; {num_frames} are needed: take a longer video, or fewer"
+            )
+        return reader.transformed_at(range(num_frames), lambda frames: transform(frames.permute(0, 3, 1, 2))[0])
+
+
+def _in_chunks(model: Recognizer, clip_TCHW: Tensor, sizes: list[int]) -> Tensor:
+    state = model.init_state(1, *clip_TCHW.shape[-2:])
+    logits = []
+    for chunk_TCHW in clip_TCHW.split(sizes):
+        chunk = chunk_TCHW[0] if len(chunk_TCHW) == 1 else chunk_TCHW
+        logits_K, state = model.step(chunk[None], state)
+        logits.append(logits_K[0].reshape(len(chunk_TCHW), -1))
+    return torch.cat(logits)
+
+
+def _chunk_sizes(total: int) -> list[int]:
+    """Random sizes from 1 to 7 that add up to the total."""
+    rng, sizes = random.Random(SEED), []
+    while total:
+        sizes.append(min(total, rng.randint(1, 7)))
+        total -= sizes[-1]
+    return sizes
+
+
+def _pool_difference(model: Recognizer, fused: Recognizer, clip_TCHW: Tensor) -> float:
+    """Streams of other parts of the video at random rates, that come and go, against the clip of each one's frames."""
+    rng = random.Random(SEED)
+    pool = StreamEngine(fused, POOL_STREAMS, height=clip_TCHW.shape[-2], width=clip_TCHW.shape[-1])
+    seen: dict[int, list[int]] = {}
+    told: dict[int, list[Tensor]] = {}
+    worst = 0.0
+
+    def settle(stream: int) -> float:
+        """The difference of a stream that ends or starts anew from the clip of the frames that it saw."""
+        frames, logits = seen.pop(stream), told.pop(stream)
+        return _difference(torch.stack(logits), model.forward_frames(clip_TCHW[frames][None])[0]) if frames else 0.0
+
+    for _ in range(2 * len(clip_TCHW)):
+        while pool.num_streams < POOL_STREAMS and rng.random() < 0.5:
+            stream = pool.join()
+            seen[stream], told[stream] = [], []
+        for stream in [stream for stream in seen if rng.random() < 0.05]:
+            worst = max(worst, settle(stream))
+            if rng.random() < 0.5:
+                pool.leave(stream)
+            else:
+                pool.reset(stream)
+                seen[stream], told[stream] = [], []
+        due = {stream: rng.randrange(len(clip_TCHW)) for stream in seen if rng.random() < 0.7}
+        tick = pool.tick({stream: clip_TCHW[index] for stream, index in due.items()})
+        for stream, index in due.items():
+            seen[stream].append(index)
+            told[stream].append(tick.logits[stream])
+    return max([worst, *(settle(stream) for stream in list(seen))])
+
+
+def _saved_difference(weights: str | Path, model: Recognizer, clip_TCHW: Tensor) -> float:
+    """The second half of the frames after a state that went through a file, in a new process and in this one."""
+    middle = len(clip_TCHW) // 2
+    _, state = model.step(clip_TCHW[:middle][None])
+    with tempfile.TemporaryDirectory() as folder:
+        save_state(Path(folder, "state.safetensors"), state, model=model)
+        save_file({"frames": clip_TCHW[middle:].contiguous()}, Path(folder, "frames.safetensors"))
+        here = torch.stack(list(_each_step(model, clip_TCHW[middle:], state)))
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, mp_context=context) as elsewhere:
+            there = elsewhere.submit(_go_on, str(weights), folder, torch.get_num_threads()).result()
+    return _difference(torch.tensor(there), here)
+
+
+def _go_on(weights: str, folder: str, num_threads: int) -> list[list[float]]:
+    """What the other process does."""
+    torch.set_num_threads(num_threads)
+    model = load_weights(weights).model
+    state, _ = load_state(Path(folder, "state.safetensors"), model=model)
+    frames_TCHW = load_file(Path(folder, "frames.safetensors"))["frames"]
+    with torch.inference_mode():
+        return [logits_K.tolist() for logits_K in _each_step(model, frames_TCHW, state)]
+
+
+def _each_step(model: Recognizer, clip_TCHW: Tensor, state: StreamState) -> Iterator[Tensor]:
+    for frame_CHW in clip_TCHW:
+        logits_BK, state = model.step(frame_CHW[None], state)
+        yield logits_BK[0]
+
+
+def _difference(a: Tensor, b: Tensor) -> float:
+    return (a - b).abs().max().item()

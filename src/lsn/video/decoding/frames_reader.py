@@ -1,0 +1,149 @@
+"""Folders of images, one a frame, as TSN's and Something-Something's tools write them."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import simplejpeg
+import torch
+from PIL import Image
+from torch import Tensor
+
+from lsn.errors import ConfigError, VideoError
+from lsn.files import read_bytes
+from lsn.video.decoding.limits import check_pixels
+from lsn.video.decoding.reader import VideoInfo, VideoReader, check_fps
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+"""Endings of the images that a folder of frames is read from, in lower case."""
+
+_JPEG = b"\xff\xd8\xff"  # how one starts
+_MAX_IMAGE_BYTES = 1 << 29  # more than the largest frames have without any compression
+_NAMED = 5  # missing frames that an error names
+
+
+class FramesReader(VideoReader):
+    """A folder of numbered images, in the order of their numbers.
+
+    Args:
+        folder: Where the images are.
+        frame_pattern: Their names with the place of the number, such as `img_{:05d}.jpg`. By default all
+            images of the folder, which then must share one pattern.
+        fps: Frames a second, which images do not tell.
+
+    Raises:
+        VideoError: no folder, no images, several kinds of them, missing numbers, or an image that is broken.
+        ConfigError: the pattern has no place for a number.
+    """
+
+    def __init__(self, folder: str | Path, *, frame_pattern: str | None = None, fps: float) -> None:
+        check_fps(fps, str(folder))
+        self._files = numbered_files(Path(folder), frame_pattern)
+        num_frames = len(self._files)
+        width, height = self._size()
+        self.pts_seconds = torch.arange(num_frames, dtype=torch.float64) / fps
+        self.info = VideoInfo(
+            name=str(folder),
+            num_frames=num_frames,
+            width=width,
+            height=height,
+            duration_seconds=num_frames / fps,
+            average_fps=float(fps),
+            codec=self._files[0].suffix[1:].lower(),
+        )
+
+    def _frames(self, indices: Sequence[int]) -> Iterator[Tensor]:
+        return map(self._read, indices)
+
+    def _frame_name(self, index: int) -> str:
+        return self._files[index].name
+
+    def _size(self) -> tuple[int, int]:
+        """Width and height of the first image, which its header tells."""
+        path = self._files[0]
+        with _naming_broken(path), Image.open(io.BytesIO(_image_bytes(path))) as image:
+            check_pixels(*image.size, str(path))
+            return image.size
+
+    def _read(self, index: int) -> Tensor:
+        path = self._files[index]
+        with _naming_broken(path):
+            data = _image_bytes(path)
+            if data.startswith(_JPEG):
+                height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+                check_pixels(width, height, str(path))
+                return torch.from_numpy(simplejpeg.decode_jpeg(data))  # in half of Pillow's time
+            with Image.open(io.BytesIO(data)) as image:
+                check_pixels(*image.size, str(path))
+                return torch.from_numpy(np.array(image.convert("RGB")))
+
+
+def _image_bytes(path: Path) -> bytes:
+    return read_bytes(path, "frame", error=VideoError, max_bytes=_MAX_IMAGE_BYTES)
+
+
+@contextmanager
+def _naming_broken(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises all three for broken files
+        raise VideoError(f"{path}: a broken image ({error}); extract the frames again") from None
+    except Image.DecompressionBombError as error:
+        raise VideoError(f"{path}: too large for Pillow ({error}); extract the frames in a smaller size") from None
+
+
+def numbered_files(folder: Path, frame_pattern: str | None) -> list[Path]:
+    """The images in the order of their numbers, without holes."""
+    matcher = _matcher(frame_pattern)
+    by_kind: dict[tuple[str, str], dict[int, Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if match := matcher.fullmatch(path.name):
+            files = by_kind.setdefault((match["before"], match["after"]), {})
+            number = int(match["number"])
+            if number in files:
+                raise VideoError(f"{folder}: {files[number].name} and {path.name} are the same frame; remove one")
+            files[number] = path
+    if not by_kind:
+        expected = f"{frame_pattern!r}" if frame_pattern else f"numbered images ({', '.join(sorted(IMAGE_SUFFIXES))})"
+        raise VideoError(f"{folder}: holds no frames; expected {expected}")
+    if len(by_kind) > 1:
+        kinds = ", ".join(f"{before}*{after}" for before, after in sorted(by_kind))
+        raise VideoError(f"{folder}: holds several kinds of images ({kinds}); keep one, or name it with frame_pattern")
+    (files,) = by_kind.values()
+    promised = max(files) - min(files) + 1  # without end if the numbers are times, so the holes are never listed
+    if num_missing := promised - len(files):
+        missing = (number for number in itertools.count(min(files)) if number not in files)
+        names = ", ".join(map(str, itertools.islice(missing, min(num_missing, _NAMED))))
+        more = f" and {num_missing - _NAMED} more" if num_missing > _NAMED else ""
+        raise VideoError(
+            f"{folder}: {len(files)} of {promised} frames are there; missing: {names}{more}; extract them again"
+        )
+    return [files[number] for number in sorted(files)]
+
+
+def frame_number(name: str, frame_pattern: str) -> int | None:
+    """The number of an image that the pattern names, None for another image.
+
+    Raises:
+        ConfigError: the pattern has no place for a number, or more than one.
+    """
+    match = _matcher(frame_pattern).fullmatch(name)
+    return int(match["number"]) if match else None
+
+
+def _matcher(frame_pattern: str | None) -> re.Pattern[str]:
+    """Splits a file name into what stands before the number, the number, and what stands after."""
+    if frame_pattern is None:
+        suffixes = "|".join(re.escape(suffix) for suffix in sorted(IMAGE_SUFFIXES))
+        return re.compile(rf"(?P<before>.*?)(?P<number>\d+)(?P<after>(?i:{suffixes}))")
+    parts = re.split(r"\{(?::0?\d*d)?\}", frame_pattern)
+    if len(parts) != 2:
+        raise ConfigError(f"frame pattern {frame_pattern!r}: expected one place for the number, as in img_{{:05d}}.jpg")
+    before, after = map(re.escape, parts)
+    return re.compile(rf"(?P<before>{before})(?P<number>\d+)(?P<after>{after})")

@@ -1,0 +1,52 @@
+"""From a path to its reader."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from lsn.errors import ConfigError, VideoError, did_you_mean
+from lsn.files import is_folder
+from lsn.video.decoding.container import Source, check_source, source_name
+from lsn.video.decoding.frames_reader import FramesReader
+from lsn.video.decoding.pyav_reader import PyAVReader
+from lsn.video.decoding.reader import VideoReader
+from lsn.video.decoding.torchcodec_reader import TorchcodecReader
+
+_READERS = {"pyav": PyAVReader, "torchcodec": TorchcodecReader}
+
+
+def open_video(
+    source: Source,
+    *,
+    reader: Literal["pyav", "torchcodec"] = "pyav",
+    num_threads: int = 1,
+    frame_pattern: str | None = None,
+    frames_fps: float = 30.0,
+) -> VideoReader:
+    """Opens a video file, the bytes of one, or a folder of numbered images.
+
+    Args:
+        source: Path of a file or folder, or the whole content of a file.
+        reader: What decodes files. Folders are read the same way whatever it is.
+        num_threads: Threads that decode a file.
+        frame_pattern: Names of the images of a folder, such as `img_{:05d}.jpg`; found by itself if the
+            folder holds one kind of images.
+        frames_fps: Frames a second of a folder, which images do not tell.
+
+    Raises:
+        VideoError: the source is missing, is no video, is truncated or damaged; names it and says what to do.
+        ConfigError: an unknown reader, one that is not installed, or a pattern without a place for the number.
+    """
+    if reader not in _READERS:
+        raise ConfigError(f"unknown video reader {reader!r}; {did_you_mean(reader, _READERS)}")
+    if num_threads < 1:
+        raise ConfigError(f"{num_threads} decoding threads; it must be at least 1")
+    if not isinstance(source, bytes) and is_folder(source):
+        return FramesReader(source, frame_pattern=frame_pattern, fps=frames_fps)
+    check_source(source)
+    if frame_pattern is not None:
+        raise VideoError(
+            f"{source_name(source)}: no folder, but a frame pattern ({frame_pattern}) was given; "
+            "leave the pattern out for video files"
+        )
+    return _READERS[reader](source, num_threads=num_threads)

@@ -1,0 +1,1 @@
+"""What is made of frames: videos, JPEGs, and pictures drawn on them."""
