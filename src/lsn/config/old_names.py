@@ -1,4 +1,4 @@
-"""Names of LSN 0.1.0 that have changed: its recipes, weights folders and options still work, with one line of notice."""
+"""Names of LSN 0.1.0 that have changed: its recipes, weights and options still work, with one line of notice."""
 
 from __future__ import annotations
 

@@ -69,10 +69,11 @@ class Prediction:
         return top_labels(self.labels, self.probabilities, k)
 
     def cumulative_probabilities_TK(self) -> np.ndarray:
-        """float32: the answer after each frame, from the evidence up to and with it; every row sums to 1.
+        """float32: the answer after each frame, from the frames up to and with it; every row sums to 1.
 
         It is the mean of the frames' scores, all or the last `readout_frames`, as the model itself takes it, so the
-        last row is the answer (only close to it with `average: probabilities`, or with several clips and `readout_frames`).
+        last row is the answer (only close to it with `average: probabilities`, or with several clips and
+        `readout_frames`).
         """
         mean_TK = running_mean(torch.from_numpy(self.frame_log_probabilities_TK), self.readout_frames)
         return mean_TK.softmax(dim=1).float().numpy()
