@@ -124,3 +124,19 @@ def test_light_modules_import_nothing_heavy():
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout.split() == []
+
+
+def test_pytorch_begins_at_the_training_transforms_and_the_models():
+    code = (
+        "import sys\nsys.modules['torch'] = None  # whoever imports it fails\n"
+        "import lsn.video, lsn.video.frame_sampler, lsn.video.sampling, lsn.video.live.opening, lsn.video.writing.overlay\n"
+        "import lsn.streaming, lsn.streaming.recorder, lsn.streaming.runner, lsn.streaming.session, lsn.streaming.tracker\n"
+        "import numpy as np\n"
+        "from lsn.video import array_reader\n"
+        "from lsn.video.frame_sampler import FrameSampler\n"
+        "from lsn.video.live.capture_thread import CaptureThread\n"
+        "with CaptureThread(array_reader(np.zeros((5, 4, 4, 3), np.uint8), 10), FrameSampler(10)) as thread:\n"
+        "    print(len(list(thread)))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (run.returncode, run.stdout) == (0, "5\n"), run.stderr

@@ -15,6 +15,7 @@ from lsn.streaming import EventRules, ResetRules, StreamingPredictor, StreamPred
 from lsn.streaming.runner import StreamEnd, StreamRunner
 from lsn.video import open_video, window, write_video
 from lsn.video.live.file_source import IteratorSource
+from lsn.video.live.options import SourceOptions
 
 FPS, SOURCE_FPS = 8, 16
 SCENES = torch.cat(
@@ -83,7 +84,7 @@ def watch(predictor, source, *, stop_after=math.inf, state=None, save=None, **op
     answers = []
     states = {} if state is None else {"a": state}
     with StreamRunner(
-        predictor, {"a": source}, states=states, policy="block", reconnect_seconds=0, **options
+        predictor, {"a": source}, states=states, options=SourceOptions(policy="block", reconnect_seconds=0), **options
     ) as watched:
         for told in watched:
             if isinstance(told, StreamEnd):

@@ -14,9 +14,10 @@ from video_files import picture
 
 from lsn.errors import ConfigError, VideoError
 from lsn.video import open_video, write_video
-from lsn.video.frame_sampler import Tick, on_screen
-from lsn.video.live.capture_thread import FeedCounts, FrameFeed
+from lsn.video.frame_sampler import FrameSampler, Tick, on_screen
+from lsn.video.live.capture_thread import CaptureThread, FrameCounts
 from lsn.video.live.opening import open_live
+from lsn.video.live.options import SourceOptions
 from lsn.video.live.source import LiveFrame
 from lsn.video.live.tick_queue import TickQueue
 
@@ -48,7 +49,7 @@ def clip(tmp_path_factory):
 
 @pytest.mark.parametrize("fps", [4.0, 12.5, 25.0, 40.0])
 def test_a_file_gives_what_is_on_screen(clip, fps):
-    with FrameFeed(clip, fps=fps) as feed, open_video(clip) as reader:
+    with CaptureThread(clip, FrameSampler(fps)) as feed, open_video(clip) as reader:
         ticks = list(feed)
         moments = [number / fps for number in range(round(2 * fps))]
         frames = on_screen(reader.pts_seconds.tolist(), moments)
@@ -56,15 +57,15 @@ def test_a_file_gives_what_is_on_screen(clip, fps):
         assert [tick.pts_seconds for tick in ticks] == reader.pts_seconds[frames].tolist()
         assert torch.equal(torch.stack([tick.frame for tick in ticks]), reader.frames_at(frames).frames_THWC)
         assert [tick.is_discontinuity for tick in ticks] == [True] + [False] * (len(ticks) - 1)
-        assert feed.counts == FeedCounts(num_frames=50, num_ticks=len(ticks))
+        assert feed.counts == FrameCounts(num_frames=50, num_ticks=len(ticks))
         assert feed.is_finished and feed.get() is None
 
 
 def test_frames_that_nobody_looks_at_are_not_made(clip):
-    with FrameFeed(clip, fps=5.0) as feed:
+    with CaptureThread(clip, FrameSampler(5.0)) as feed:
         ticks = list(feed)
         assert len({tick.frame.data_ptr() for tick in ticks}) == len(ticks) == 10
-    with FrameFeed(((number / 5, numbered(number)) for number in range(4)), fps=20.0) as feed:
+    with CaptureThread(((number / 5, numbered(number)) for number in range(4)), FrameSampler(20.0)) as feed:
         assert len({tick.frame.data_ptr() for tick in list(feed)}) == 4  # four ticks share one picture
 
 
@@ -75,11 +76,11 @@ def test_one_scene_at_any_rate_gives_ticks_at_the_same_moments(tmp_path):
         count = round(2.4 * rate)
         shades = [np.full((16, 16, 3), 20 + round(80 * number / rate), np.uint8) for number in range(count)]
         write_video(tmp_path / f"{name}.mp4", np.stack(shades), fps=rate, crf=0)
-        with FrameFeed(tmp_path / f"{name}.mp4", fps=10.0) as feed:
+        with CaptureThread(tmp_path / f"{name}.mp4", FrameSampler(10.0)) as feed:
             found[name] = [(tick.seconds, float(tick.frame.float().mean())) for tick in feed]
     with open_live(tmp_path / "60.mp4") as source:
         kept = [(f.pts_seconds, f.rgb()) for number, f in enumerate(source) if number % 7 not in (2, 3, 5)]
-    with FrameFeed(kept, fps=10.0) as feed:
+    with CaptureThread(kept, FrameSampler(10.0)) as feed:
         found["dropped"] = [(tick.seconds, float(tick.frame.float().mean())) for tick in feed]
     for name, ticks in found.items():
         assert [seconds for seconds, _ in ticks] == [number / 10 for number in range(24)], name
@@ -90,7 +91,7 @@ def test_one_scene_at_any_rate_gives_ticks_at_the_same_moments(tmp_path):
 def test_a_folder_has_the_rate_that_it_is_given(tmp_path):
     for number in range(6):
         Image.fromarray(picture(number)).save(tmp_path / f"{number}.jpg")
-    with FrameFeed(tmp_path, fps=4.0, source_fps=2.0) as feed, open_video(tmp_path) as reader:
+    with CaptureThread(tmp_path, FrameSampler(4.0), SourceOptions(fps=2.0)) as feed, open_video(tmp_path) as reader:
         ticks = list(feed)
         assert [tick.seconds for tick in ticks] == [number / 4 for number in range(12)]
         assert torch.equal(ticks[5].frame, reader.frames_at([2]).frames_THWC[0])
@@ -105,14 +106,14 @@ def test_block_loses_nothing_and_reads_no_further_than_there_is_room():
             ahead.append(number - taken)
             yield pair
 
-    with FrameFeed(watched(), fps=10.0, policy="block", capacity=3) as feed:
+    with CaptureThread(watched(), FrameSampler(10.0), SourceOptions(policy="block"), capacity=3) as feed:
         numbers = []
         for tick in feed:
             numbers += numbers_of([tick])
             taken += 1
         assert numbers == list(range(40))
         assert max(ahead) <= 3 + 2  # in the queue, in the thread's hands, and in ours
-        assert feed.counts == FeedCounts(num_frames=40, num_ticks=40)
+        assert feed.counts == FrameCounts(num_frames=40, num_ticks=40)
 
 
 @pytest.mark.parametrize(
@@ -120,13 +121,15 @@ def test_block_loses_nothing_and_reads_no_further_than_there_is_room():
 )
 def test_what_a_slow_consumer_gets(policy, kept):
     done = threading.Event()
-    with FrameFeed(pairs(range(20), done=done), fps=10.0, policy=policy, capacity=4) as feed:
+    with CaptureThread(
+        pairs(range(20), done=done), FrameSampler(10.0), SourceOptions(policy=policy), capacity=4
+    ) as feed:
         if policy != "block":
             assert done.wait(LONG)
         ticks = list(feed)
         assert numbers_of(ticks) == list(kept)
         assert [tick.is_discontinuity for tick in ticks] == [True] + [False] * (len(ticks) - 1)
-        assert feed.counts == FeedCounts(num_frames=20, num_ticks=20, num_dropped=20 - len(kept))
+        assert feed.counts == FrameCounts(num_frames=20, num_ticks=20, num_dropped=20 - len(kept))
 
 
 def test_a_dropped_start_leaves_its_mark_to_the_next_tick_that_is_taken():
@@ -138,7 +141,7 @@ def test_a_dropped_start_leaves_its_mark_to_the_next_tick_that_is_taken():
         go_on.wait(LONG)
         yield from pairs(range(52, 54), done=done)
 
-    with FrameFeed(with_a_silence(), fps=10.0, policy="drop_newest", capacity=3) as feed:
+    with CaptureThread(with_a_silence(), FrameSampler(10.0), SourceOptions(policy="drop_newest"), capacity=3) as feed:
         assert at_silence.wait(LONG)
         first = [feed.get(LONG) for _ in range(3)]
         go_on.set()
@@ -146,7 +149,7 @@ def test_a_dropped_start_leaves_its_mark_to_the_next_tick_that_is_taken():
         ticks = first + list(feed)
         assert numbers_of(ticks) == [0, 1, 2, 52, 53]
         assert [tick.is_discontinuity for tick in ticks] == [True, False, False, True, False]
-        assert feed.counts == FeedCounts(num_frames=7, num_ticks=7, num_dropped=2)
+        assert feed.counts == FrameCounts(num_frames=7, num_ticks=7, num_dropped=2)
 
 
 @given(
@@ -168,7 +171,7 @@ def test_whatever_is_dropped_no_start_is_lost_and_none_made_up(policy, capacity,
     while not queue.is_finished:
         taken.append(queue.get(0))
     ticks = [tick for tick in taken if tick is not None]
-    assert queue.counts == FeedCounts(num_ticks=len(starts), num_dropped=len(starts) - len(ticks))
+    assert queue.counts == FrameCounts(num_ticks=len(starts), num_dropped=len(starts) - len(ticks))
     place = 0
     for tick in ticks:
         assert tick.is_discontinuity == any(starts[place : int(tick.frame) + 1])
@@ -177,17 +180,17 @@ def test_whatever_is_dropped_no_start_is_lost_and_none_made_up(policy, capacity,
 
 def test_late_frames_are_counted_and_silences_start_anew():
     times = [0.0, 0.1, 0.1, 0.05, 0.2, 5.0, 5.1, 1.0, 1.1]
-    with FrameFeed([(pts, numbered(n)) for n, pts in enumerate(times)], fps=10.0) as feed:
+    with CaptureThread([(pts, numbered(n)) for n, pts in enumerate(times)], FrameSampler(10.0)) as feed:
         ticks = list(feed)
         assert [(tick.frame[0, 0, 0].item(), tick.is_discontinuity) for tick in ticks] == [
             (0, True), (1, False), (4, False), (5, True), (6, False), (7, True), (8, False),
         ]  # fmt: skip
-        assert feed.counts == FeedCounts(num_frames=9, num_ticks=7, num_late=2)
+        assert feed.counts == FrameCounts(num_frames=9, num_ticks=7, num_late=2)
 
 
 def test_the_hold_is_the_callers():
     frames = [(0.0, numbered(0)), (3.0, numbered(1))]
-    with FrameFeed(frames, fps=1.0, longest_hold_seconds=5.0) as feed:
+    with CaptureThread(frames, FrameSampler(1.0, longest_hold_seconds=5.0)) as feed:
         assert [tick.is_discontinuity for tick in feed] == [True] + [False] * 5
 
 
@@ -196,7 +199,7 @@ def test_an_error_comes_after_the_ticks_before_it_and_once():
         yield from pairs(range(3))
         yield 0.3, "no picture"
 
-    with FrameFeed(broken(), fps=10.0) as feed:
+    with CaptureThread(broken(), FrameSampler(10.0)) as feed:
         assert numbers_of([feed.get(LONG) for _ in range(3)]) == [0, 1, 2]
         assert not feed.is_finished
         with pytest.raises(VideoError, match="iterator of frames: frame 3 is a str"):
@@ -209,7 +212,7 @@ def test_errors_of_an_iterator_come_out_as_they_are():
         yield from pairs(range(2))
         raise KeyError("sensor")
 
-    with FrameFeed(broken(), fps=10.0) as feed, pytest.raises(KeyError, match="sensor"):
+    with CaptureThread(broken(), FrameSampler(10.0)) as feed, pytest.raises(KeyError, match="sensor"):
         list(feed)
 
 
@@ -219,7 +222,7 @@ def test_a_damaged_file_gives_its_good_frames_first(make_video):
     start = [place for place in range(len(data) - 2) if data[place : place + 3] == b"\xff\xd8\xff"][6]
     data[start : start + 400] = bytes(400)
     path.write_bytes(data)
-    with FrameFeed(path, fps=10.0) as feed:
+    with CaptureThread(path, FrameSampler(10.0)) as feed:
         ticks = [feed.get(LONG) for _ in range(6)]
         assert [tick.seconds for tick in ticks] == [number / 10 for number in range(6)]
         with pytest.raises(VideoError, match=r"damaged\.mp4: damaged: 6 of 10 frames"):
@@ -227,10 +230,10 @@ def test_a_damaged_file_gives_its_good_frames_first(make_video):
 
 
 def test_a_source_that_cannot_be_opened_is_told_at_once(tmp_path):
-    with FrameFeed(tmp_path / "none.mp4", fps=10.0, reconnect_seconds=None) as feed:
+    with CaptureThread(tmp_path / "none.mp4", FrameSampler(10.0), SourceOptions(reconnect_seconds=None)) as feed:
         with pytest.raises(VideoError, match=r"none\.mp4: no such file"):
             feed.get(LONG)
-        assert feed.is_finished and feed.counts == FeedCounts()
+        assert feed.is_finished and feed.counts == FrameCounts()
 
 
 def test_nothing_in_time_is_none_and_closing_wakes_who_waits():
@@ -241,7 +244,7 @@ def test_nothing_in_time_is_none_and_closing_wakes_who_waits():
         waiting.wait(LONG)
 
     taken = []
-    feed = FrameFeed(silent(), fps=10.0)
+    feed = CaptureThread(silent(), FrameSampler(10.0))
     assert numbers_of([feed.get(LONG)]) == [0]
     assert feed.get(0) is None and not feed.is_finished
     thread = threading.Thread(target=lambda: taken.append(feed.get()))
@@ -255,7 +258,7 @@ def test_nothing_in_time_is_none_and_closing_wakes_who_waits():
 def test_closing_a_feed_that_waits_for_room_ends_its_thread(clip):
     ready = threading.Event()
     before = set(threading.enumerate())
-    feed = FrameFeed(clip, fps=25.0, capacity=1, on_ready=ready)
+    feed = CaptureThread(clip, FrameSampler(25.0), capacity=1, on_ready=ready)
     assert ready.wait(LONG)
     feed.close()
     feed.close()
@@ -271,7 +274,7 @@ def test_one_event_tells_of_many_feeds():
             gates[place].acquire(timeout=LONG)
             yield number / 10, numbered(10 * place + number)
 
-    feeds = [FrameFeed(gated(place), fps=10.0, on_ready=ready) for place in range(8)]
+    feeds = [CaptureThread(gated(place), FrameSampler(10.0), on_ready=ready) for place in range(8)]
     order = [place for number in range(5) for place in ((3 * number + k) % 8 for k in range(8))]
     for place in order:
         gates[place].release()
@@ -285,12 +288,12 @@ def test_one_event_tells_of_many_feeds():
         assert ready.wait(LONG)
         ready.clear()
     for feed in feeds:
-        assert feed.counts == FeedCounts(num_frames=5, num_ticks=5)
+        assert feed.counts == FrameCounts(num_frames=5, num_ticks=5)
         feed.close()
 
 
 def test_the_time_that_a_tick_took_is_told(clip):
-    with FrameFeed(clip, fps=25.0) as feed:
+    with CaptureThread(clip, FrameSampler(25.0)) as feed:
         assert feed.decode_ms == 0.0
         assert sum(feed.decode_ms for _ in feed) > 0
 
@@ -309,14 +312,14 @@ def test_the_time_that_a_tick_took_is_told(clip):
 )
 def test_arguments_that_make_no_feed(options, words):
     with pytest.raises(ConfigError) as caught:
-        FrameFeed([], **{"fps": 10.0, **options})
+        CaptureThread([], **{"fps": 10.0, **options})
     assert words in str(caught.value)
 
 
 def test_a_function_sets_the_rate_of_what_it_opens(clip):
     with pytest.raises(ConfigError, match="let the function set it"):
-        FrameFeed(lambda: open_live(clip), fps=10.0, source_fps=5.0)
-    with FrameFeed(lambda: open_live(clip), fps=5.0) as feed:
+        CaptureThread(lambda: open_live(clip), FrameSampler(10.0), SourceOptions(fps=5.0))
+    with CaptureThread(lambda: open_live(clip), FrameSampler(5.0)) as feed:
         assert len(list(feed)) == 10
-    with FrameFeed(open_live(clip), fps=5.0) as feed:
+    with CaptureThread(open_live(clip), FrameSampler(5.0)) as feed:
         assert len(list(feed)) == 10

@@ -13,6 +13,7 @@ from video_files import TURNS, picture, turned
 from lsn.errors import ConfigError, VideoError
 from lsn.video import open_video, window, write_video
 from lsn.video.live.opening import open_live
+from lsn.video.live.options import SourceOptions
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def test_turned_videos_come_upright(clip, tmp_path):
 def test_a_folder_of_images_has_the_rate_that_it_is_given(tmp_path):
     for number in range(4):
         Image.fromarray(picture(number)).save(tmp_path / f"{number}.jpg")
-    with open_live(tmp_path, fps=8) as source, open_video(tmp_path) as reader:
+    with open_live(tmp_path, SourceOptions(fps=8)) as source, open_video(tmp_path) as reader:
         frames = list(source)
         assert [live.pts_seconds for live in frames] == [0, 0.125, 0.25, 0.375]
         assert source.end_seconds == 0.5
@@ -98,7 +99,7 @@ def test_pairs_keep_their_times(make):
 
 
 def test_frames_alone_have_the_rate_that_they_are_given():
-    with open_live((frame() for _ in range(3)), fps=4) as source:
+    with open_live((frame() for _ in range(3)), SourceOptions(fps=4)) as source:
         assert source.end_seconds == 0.0
         assert [live.pts_seconds for live in source] == [0, 0.25, 0.5]
         assert source.end_seconds == 0.75
@@ -111,7 +112,7 @@ def test_frames_may_share_their_memory():
             memory[:] = value
             yield memory
 
-    with open_live(reused(), fps=25) as source:
+    with open_live(reused(), SourceOptions(fps=25)) as source:
         assert [int(live.rgb().max()) for live in list(source)] == [0, 1, 2]
 
 
@@ -191,6 +192,6 @@ def test_arguments_that_do_not_fit(source, options, words):
 
 def test_open_readers_and_sources_know_their_rate(clip):
     with open_video(clip) as reader, pytest.raises(ConfigError, match="tells its rate itself"):
-        open_live(reader, fps=5)
+        open_live(reader, SourceOptions(fps=5))
     with open_live(clip) as source, pytest.raises(ConfigError, match="tells its rate itself"):
-        open_live(source, fps=5)
+        open_live(source, SourceOptions(fps=5))

@@ -21,6 +21,7 @@ from lsn.video import open_video
 from lsn.video.live.capture import CaptureSource
 from lsn.video.live.ffmpeg_input import Address, camera_address, redacted
 from lsn.video.live.opening import open_live
+from lsn.video.live.options import SourceOptions
 
 
 def play(source) -> list:
@@ -72,7 +73,10 @@ def test_motion_jpeg_has_the_times_of_arrival():
             yield image
 
     go_on.release(4)  # for FFmpeg to find out what comes
-    with Server({"/": motion_jpeg(one_by_one())}) as server, open_live(server.url, timeout_seconds=5) as source:
+    with (
+        Server({"/": motion_jpeg(one_by_one())}) as server,
+        open_live(server.url, SourceOptions(timeout_seconds=5)) as source,
+    ):
         assert source.is_live
         frames = []
         with pytest.raises(VideoError, match="lost after 8 frames"):

@@ -6,8 +6,7 @@ import logging
 from collections.abc import Collection, Iterator, Sequence
 
 import av
-import torch
-from torch import Tensor
+import numpy as np
 
 from lsn.errors import VideoError
 from lsn.video.decoding.container import Source, reason_of
@@ -63,7 +62,7 @@ class PyAVReader(VideoReader):
         self.orientation = self._to_rgb.orientation
         """How stored frames are turned to be upright."""
         time_base = self._index.time_base
-        ticks = torch.tensor(self._index.pts, dtype=torch.float64)
+        ticks = np.array(self._index.pts, dtype=np.float64)
         self.pts_seconds = ticks * time_base.numerator / time_base.denominator
         self.info = self._make_info()
 
@@ -86,7 +85,7 @@ class PyAVReader(VideoReader):
             rotation_degrees=self.orientation.rotation_degrees,
         )
 
-    def _frames(self, indices: Sequence[int]) -> Iterator[Tensor]:
+    def _frames(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
         wanted = indices if isinstance(indices, range) else frozenset(indices)
         for index in indices:
             # Said again each time, since another request may have come between.

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from torch import Tensor
+import numpy as np
+
+from lsn.errors import VideoError
 
 
 @dataclass(frozen=True)
@@ -21,11 +23,11 @@ class LiveFrame:
 
     pts_seconds: float
     """When it comes on screen, on the clock of the source."""
-    convert: Callable[[], Tensor] = field(repr=False, compare=False)
+    convert: Callable[[], np.ndarray] = field(repr=False, compare=False)
     """Makes the picture; called once at most."""
 
-    def rgb(self) -> Tensor:
-        """The frame, uint8 HWC; the same tensor each time.
+    def rgb(self) -> np.ndarray:
+        """The frame, uint8 HWC; the same array each time.
 
         Raises:
             VideoError: it cannot be decoded or converted, or its file has been closed.
@@ -33,7 +35,7 @@ class LiveFrame:
         return self._rgb
 
     @cached_property
-    def _rgb(self) -> Tensor:
+    def _rgb(self) -> np.ndarray:
         return self.convert()
 
 
@@ -69,3 +71,26 @@ class LiveSource(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def frame_array(frame: Any) -> np.ndarray:
+    """A frame that somebody else made, as an array: uint8 RGB HWC, of at least one pixel.
+
+    Args:
+        frame: an array, or a tensor of PyTorch on any device.
+
+    Raises:
+        VideoError: it is something else; the message says what, without a subject.
+    """
+    if isinstance(frame, np.ndarray):
+        found, array_HWC = str(frame.dtype), frame
+    elif type(frame).__module__.partition(".")[0] == "torch":
+        found, array_HWC = str(frame.dtype), frame.detach().cpu().numpy()
+    else:
+        raise VideoError(f"a {type(frame).__name__}; {_EXPECTED}")
+    if array_HWC.dtype != np.uint8 or array_HWC.ndim != 3 or array_HWC.shape[2] != 3 or not array_HWC.size:
+        raise VideoError(f"{found} of shape {array_HWC.shape}; {_EXPECTED}")
+    return array_HWC
+
+
+_EXPECTED = "expected a uint8 RGB array or tensor of shape (height, width, 3) with at least one pixel"
