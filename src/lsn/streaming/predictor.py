@@ -69,9 +69,10 @@ class StreamingPredictor:
         self.frame_rates = loaded.frame_rates
         self.fps = self._default_fps() if fps is None else fps
         self.resets, self.events = resets or ResetRules(), events or EventRules()
+        self._sampler()  # to refuse a wrong rate now
         num_frames = self.model.readout_frames or self.model.num_frames
         self.consensus = consensus or f"sliding:{num_frames / self.fps:.6g}"
-        self._sampler(), self._tracker()  # to refuse wrong values now
+        self._tracker()  # likewise, what it is made of
         self._transform = EvalTransform(size=loaded.input.size, short_side=loaded.input.short_side, num_crops=1)
         self.engine = StreamEngine(
             prepare_for_inference(self.model, device=device, compile=compile),

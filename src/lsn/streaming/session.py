@@ -83,7 +83,7 @@ class StreamSession:
         try:
             array_HWC = frame_array(frame_HWC)
         except VideoError as error:
-            raise VideoError(f"{self.name}: {error}") from None
+            raise VideoError(f"{self.name}: a pushed frame is {error}") from None
         frame = LiveFrame(seconds, lambda: array_HWC)
         try:
             return [self._answer(tick) for tick in self.sampler.push(seconds, frame)]

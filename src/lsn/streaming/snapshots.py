@@ -47,7 +47,7 @@ def save_state(
     Raises:
         WeightsError: it is larger than `load_state` reads.
     """
-    kept = {f"{_EXTRA}{name}": torch.from_numpy(np.ascontiguousarray(array)) for name, array in (extra or {}).items()}
+    kept = {f"{_EXTRA}{name}": torch.tensor(array) for name, array in (extra or {}).items()}
     tensors = state.tensors() | kept
     if (num_bytes := sum(tensor.nbytes for tensor in tensors.values())) > MAX_STATE_BYTES // 2:
         raise WeightsError(f"{path}: a state of {num_bytes:,} bytes is too large for a file; save fewer streams in it")
