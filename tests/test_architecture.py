@@ -129,8 +129,8 @@ def test_light_modules_import_nothing_heavy():
 def test_pytorch_begins_at_the_training_transforms_and_the_models():
     code = (
         "import sys\nsys.modules['torch'] = None  # whoever imports it fails\n"
-        "import lsn.video, lsn.video.frame_sampler, lsn.video.sampling, lsn.video.live.opening, lsn.video.writing.overlay\n"
-        "import lsn.streaming, lsn.streaming.recorder, lsn.streaming.runner, lsn.streaming.session, lsn.streaming.tracker\n"
+        "import lsn.video, lsn.video.sampling, lsn.video.live.opening, lsn.video.writing.overlay\n"
+        "import lsn.streaming, lsn.streaming.recorder, lsn.streaming.runner, lsn.streaming.tracker\n"
         "import numpy as np\n"
         "from lsn.video import array_reader\n"
         "from lsn.video.frame_sampler import FrameSampler\n"

@@ -1,7 +1,6 @@
 """The live view on a terminal of 140 columns."""
 
 import numpy as np
-import torch
 from rich.console import Console
 
 from lsn.cli.ui.live_view import LiveView
@@ -20,7 +19,7 @@ def answer(stream: str, seconds: float, probabilities) -> StreamPrediction:
         num_frames=1,
         reset=None,
         events=(),
-        frame_HWC=torch.zeros(1, 1, 3, dtype=torch.uint8),
+        frame_HWC=np.zeros((1, 1, 3), np.uint8),
         timings_ms={"wait": 1.0, "decode": 2.0, "transform": 3.0, "model": 4.0},
     )
 

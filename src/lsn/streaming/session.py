@@ -184,7 +184,8 @@ class StreamSession:
             )
         try:
             self._tracker.restore(kept)
-            if "frame" in kept or "clock" in kept:  # neither is kept before the first frame
+            # Neither is kept before the first frame; format version 2 kept a clock that says nothing.
+            if "frame" in kept or ("clock" in kept and "watch" not in kept):
                 self._stand_at(_position_in(kept, fps=self.sampler.fps))
         except LSNError as error:
             raise WeightsError(_with_remedy(path, error)) from error
