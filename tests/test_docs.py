@@ -10,8 +10,7 @@ import pytest
 
 import lsn
 from lsn.cli.app import app
-from lsn.config import load_config
-from lsn.config.recipes import find_recipe
+from lsn.cli.commands.train import read_run
 from lsn.config.recipes.tables import find_table
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -32,7 +31,7 @@ def test_a_command_of_the_docs_is_valid(page, line):
     command, bound, *_ = app.parse_args(shlex.split(line), exit_on_error=False, print_error=False)
     if command.__name__ == "train":
         recipe, *overrides = bound.args
-        load_config(find_recipe(recipe), overrides)
+        read_run(recipe, overrides)
     if command.__name__ == "reproduce" and bound.args:
         table, *rows = bound.args
         assert find_table(table).choose([row for row in rows if "=" not in row])

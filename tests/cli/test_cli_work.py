@@ -72,7 +72,8 @@ def test_the_run_goes_to_a_folder_of_the_recipes_name(lsn, tmp_path, monkeypatch
     (tmp_path / "my.own.yaml").write_text("{}", encoding="utf-8")
     lsn("train", "fight")
     lsn("train", "my.own.yaml")
-    assert seen == [Path("runs/fight"), Path("runs/my.own")]
+    lsn("train", "data.train=videos")
+    assert seen == [Path("runs/fight"), Path("runs/my.own"), Path("runs/default")]
 
 
 def test_evaluate_without_data_repeats_the_validation(lsn, run):

@@ -169,11 +169,13 @@ def _config(folder: Path) -> Any:
     from lsn.config import DataConfig, InputConfig, ModelConfig, OptimConfig, RunConfig, TrainingConfig
 
     return RunConfig(
-        model=ModelConfig(name="lsn_test_resnet", num_frames=2, memory_stages=(3,), dropout=0.5),
+        model=ModelConfig(name="lsn_test_resnet", num_frames=2, pretrained=False, memory_stages=(3,), dropout=0.5),
         data=DataConfig(train=str(folder / "train.csv"), val=str(folder / "val.csv"), num_workers=0),
         input=InputConfig(size=32, short_side=32),
-        optim=OptimConfig(learning_rate=0.01, warmup_epochs=0.0),
-        training=TrainingConfig(epochs=1, batch_size=2, device="cpu", seed=3, checkpoint_every=1, ema_decay=0.5),
+        optim=OptimConfig(learning_rate=0.01, new_layer_lr_mult=1.0, warmup_epochs=0.0),
+        training=TrainingConfig(
+            epochs=1, batch_size=2, ema_decay=0.5, batch_norm="train", seed=3, device="cpu", checkpoint_every=1
+        ),
     )
 
 

@@ -64,11 +64,17 @@ def write_inputs(folder: Path) -> None:
             rows.append(f"{split}/{number}.mp4,{'ab'[number % 2]}")
         (folder / f"{split}.csv").write_text("\n".join(rows) + "\n")
     recipe = {
-        "model": {"name": "lsn_test_resnet", "num_frames": 2, "memory_stages": [3]},
+        "model": {"name": "lsn_test_resnet", "num_frames": 2, "pretrained": False, "memory_stages": [3]},
         "data": {"train": "train.csv", "val": "val.csv", "num_workers": 0},
         "input": {"size": 32, "short_side": 32},
-        "optim": {"learning_rate": 0.01, "warmup_epochs": 0.0},
-        "training": {"epochs": EPOCHS, "batch_size": 2, "device": "cpu", "checkpoint_every": 1},
+        "optim": {"learning_rate": 0.01, "new_layer_lr_mult": 1.0, "warmup_epochs": 0.0},
+        "training": {
+            "epochs": EPOCHS,
+            "batch_size": 2,
+            "batch_norm": "train",
+            "device": "cpu",
+            "checkpoint_every": 1,
+        },
     }
     (folder / "recipe.yaml").write_text(json.dumps(recipe))
 
