@@ -10,11 +10,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
 from lsn.errors import VideoError
+from lsn.video.arrays import rgb_array, what_it_is
 
 STACK_BYTES = 64 << 20
 """Frames that are transformed together: transforms are faster on several small ones at a time."""
@@ -201,25 +202,25 @@ def window(reader: VideoReader, *, first: int, last: int) -> VideoReader:
     return _WindowReader(reader, first, last)
 
 
-def array_reader(frames_THWC: np.ndarray, fps: float, *, name: str = "array of frames") -> VideoReader:
-    """Frames in memory, seen as a video. They are not copied.
+def array_reader(frames_THWC: Any, fps: float, *, name: str = "array of frames") -> VideoReader:
+    """Frames in memory, seen as a video. They are not copied, unless they are on another device than the CPU.
 
     Args:
-        frames_THWC: uint8 RGB, at least one frame.
+        frames_THWC: uint8 RGB, at least one frame: an array, or a tensor of PyTorch.
         fps: Frames a second; frame i is shown at i / fps seconds.
         name: What messages call it.
 
     Raises:
         VideoError: wrong shape or type, no frames, or a rate that is not above 0.
     """
-    shape = frames_THWC.shape
-    if len(shape) != 4 or shape[3] != 3 or 0 in shape or frames_THWC.dtype != np.uint8:
+    array_THWC = rgb_array(frames_THWC, num_dims=4)
+    if array_THWC is None:
         raise VideoError(
             f"{name}: expected uint8 frames of shape (frames, height, width, 3) with none of them 0, "
-            f"got {frames_THWC.dtype} of shape {shape}"
+            f"got {what_it_is(frames_THWC)}"
         )
     check_fps(fps, name)
-    return _ArrayReader(frames_THWC, fps, name)
+    return _ArrayReader(array_THWC, fps, name)
 
 
 def check_fps(fps: float, name: str) -> None:

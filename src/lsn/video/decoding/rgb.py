@@ -89,7 +89,7 @@ class RGBConverter:
         self._graph: Any = None
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
-        """A new uint8 tensor HWC.
+        """A new uint8 array HWC.
 
         Raises:
             VideoError: FFmpeg does not convert the format to RGB.

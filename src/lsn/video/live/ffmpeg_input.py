@@ -164,6 +164,11 @@ def why(address: Address, error: av.FFmpegError, timeout_seconds: float) -> str:
             f"this FFmpeg does not speak {protocol}; offer the stream as rtsp, http, https, rtmp or udp, or build PyAV "
             f"from source with an FFmpeg that speaks {protocol}"
         )
+    if error.errno == errno.EPROTONOSUPPORT:  # what FFmpeg makes of 461 Unsupported Transport
+        return (
+            "the server does not send its stream this way; choose another transport (--transport of lsn stream, "
+            "SourceOptions.transport in Python)"
+        )
     if isinstance(error, av.InvalidDataError):
         return "what comes is no video that FFmpeg knows; check the address"
     return f"{reason_of(error)}; check the address, the network, and that the server runs"

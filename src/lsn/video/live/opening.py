@@ -53,10 +53,10 @@ def open_live(source: Source, options: SourceOptions | None = None) -> LiveSourc
     address = _address(source, options)
     if address is not None:
         return CaptureSource(address, timeout_seconds=options.timeout_seconds, num_threads=options.num_threads)
-    if options.ffmpeg_options or options.transport:
-        raise ConfigError(
-            "ffmpeg_options and transport are for cameras and addresses; leave them out for other sources"
-        )
+    if options.transport:
+        raise ConfigError("transport is for addresses of RTSP; leave it out for other sources")
+    if options.ffmpeg_options:
+        raise ConfigError("ffmpeg_options are for cameras and addresses; leave them out for other sources")
     if isinstance(source, LiveSource):
         _refuse_fps(fps, source.name)
         return source

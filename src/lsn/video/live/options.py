@@ -54,3 +54,6 @@ class SourceOptions:
             )
         if self.num_threads < 1:
             raise ConfigError(f"{self.num_threads} decoding threads; it must be at least 1")
+        for name, text in self.ffmpeg_options.items():
+            if not isinstance(name, str) or not isinstance(text, str):
+                raise ConfigError(f"ffmpeg_options has {name!r}: {text!r}; both must be text, as in 'rtbufsize': '64M'")

@@ -15,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 
 from lsn.errors import VideoError
+from lsn.video.arrays import rgb_array, what_it_is
 
 
 @dataclass(frozen=True)
@@ -82,14 +83,9 @@ def frame_array(frame: Any) -> np.ndarray:
     Raises:
         VideoError: it is something else; the message says what, without a subject.
     """
-    if isinstance(frame, np.ndarray):
-        found, array_HWC = str(frame.dtype), frame
-    elif type(frame).__module__.partition(".")[0] == "torch":
-        found, array_HWC = str(frame.dtype), frame.detach().cpu().numpy()
-    else:
-        raise VideoError(f"a {type(frame).__name__}; {_EXPECTED}")
-    if array_HWC.dtype != np.uint8 or array_HWC.ndim != 3 or array_HWC.shape[2] != 3 or not array_HWC.size:
-        raise VideoError(f"{found} of shape {array_HWC.shape}; {_EXPECTED}")
+    array_HWC = rgb_array(frame, num_dims=3)
+    if array_HWC is None:
+        raise VideoError(f"{what_it_is(frame)}; {_EXPECTED}")
     return array_HWC
 
 
