@@ -7,7 +7,7 @@
 
 `data` joins clips to videos with pauses between them, in which the first or last frame is held while the view drifts a
 little, and cuts labelled windows of six seconds out of them.
-`rates` writes every validation clip anew at 30, 15 and 7.5 frames a second and at 30 with a tenth
+`rates` encodes every validation clip again at 30, 15 and 7.5 frames a second and at 30 with a tenth
 of the frames dropped at random, and streams them all. `events` joins validation clips and pauses to a video of about a
 minute.
 """
@@ -100,7 +100,7 @@ def draw_windows(joined: Joined, rng: random.Random) -> Iterator[tuple[float, st
 def shown_at(truths: Sequence[Truth], seconds: float) -> Truth | None:
     """What the second before a time shows: a gesture, None for a pause, or that one cannot say.
 
-    A gesture is told by its last quarter, and until three quarters of a second after its end.
+    A gesture is recognised from its last quarter, and until three quarters of a second after its end.
     """
     for truth in truths:
         length = truth.end_seconds - truth.start_seconds
@@ -115,16 +115,16 @@ def compare_rates(gestures: Path, weights: Path) -> None:
     """The top-1 of every validation clip at several rates, and whether it stays the same."""
     manifest = read_manifest(gestures / "val.csv")
     rng = random.Random(SEED)
-    told: dict[str, list[str]] = {}
+    answers_by_rate: dict[str, list[str]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for index in range(len(manifest)):
             frames_THWC, fps = read_clip(manifest, index)
             for name, frames in variants(frames_THWC, fps, rng):
-                told.setdefault(name, []).append(last_answer(weights, frames, Path(folder)))
+                answers_by_rate.setdefault(name, []).append(last_answer(weights, frames, Path(folder)))
     labels = [clip.label for clip in manifest.clips]
-    reference = told["30 fps"]
+    reference = answers_by_rate["30 fps"]
     print(f"{'variant':24}{'right':>7}{'same as 30 fps':>16}   of {len(labels)}")
-    for name, answers in told.items():
+    for name, answers in answers_by_rate.items():
         right = sum(map(str.__eq__, answers, labels))
         print(f"{name:24}{right:7}{sum(map(str.__eq__, answers, reference)):16}")
 
@@ -151,8 +151,8 @@ def last_answer(weights: Path, frames: list[tuple[float, np.ndarray]], folder: P
     write_video(path, np.stack([frame for _, frame in frames]), fps=30)  # the times are given below
     with open_video(path) as reader:
         decoded = zip((seconds for seconds, _ in frames), (frame for _, frame in reader), strict=True)
-        with StreamRunner(predictor(weights), {"clip": decoded}, on_error="raise") as watch:
-            answers = [told for told in watch if isinstance(told, StreamPrediction)]
+        with StreamRunner(predictor(weights), {"clip": decoded}, on_error="raise") as runner:
+            answers = [result for result in runner if isinstance(result, StreamPrediction)]
     return answers[-1].label
 
 

@@ -1,6 +1,6 @@
 """Where the time of a clip and of a training step goes: stage by stage, and what of it is convolution.
 
-From PyTorch's profiler, which tells of every operation how long it took: on a CPU that it ran, on a GPU that its
+From PyTorch's profiler, which measures how long every operation took: on a CPU that it ran, on a GPU that its
 kernels ran. A backward operation counts for the stage of its forward one. What the profiler itself costs is seen in
 the wall clock without it.
 

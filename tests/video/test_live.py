@@ -192,7 +192,7 @@ def test_arguments_that_do_not_fit(source, options, words):
 
 
 def test_open_readers_and_sources_know_their_rate(clip):
-    with open_video(clip) as reader, pytest.raises(ConfigError, match="tells its rate itself"):
+    with open_video(clip) as reader, pytest.raises(ConfigError, match="states its rate itself"):
         open_live(reader, SourceOptions(fps=5))
-    with open_live(clip) as source, pytest.raises(ConfigError, match="tells its rate itself"):
+    with open_live(clip) as source, pytest.raises(ConfigError, match="states its rate itself"):
         open_live(source, SourceOptions(fps=5))

@@ -1,4 +1,4 @@
-"""Single videos of a report: their sampled frames, and what each frame told the model."""
+"""Single videos of a report: their sampled frames, and the answer after each frame."""
 
 from __future__ import annotations
 

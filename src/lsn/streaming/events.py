@@ -51,7 +51,7 @@ class Event:
     start_seconds: float
     """When its probability came to the lower threshold."""
     end_seconds: float
-    """When it fell below, or the stream ended or started anew."""
+    """When it fell below, or the stream ended or was reset."""
     confidence: float
     """Mean of its probability in between."""
     peak: float

@@ -24,7 +24,7 @@ from lsn.video.live.source import LiveFrame
 from lsn.video.transforms import EvalTransform
 
 WIDE_RATES = 1.25
-"""Rates of training clips that differ by more than this factor are told as a range."""
+"""Rates of training clips that differ by more than this factor are reported as a range."""
 
 
 class StreamingPredictor:
@@ -109,7 +109,7 @@ class StreamingPredictor:
     def describe(self) -> str:
         """One line for people: the rate and where it comes from, the consensus, and the memory of a stream."""
         rates = self.frame_rates
-        known = "the weights do not tell the rate of their training clips"
+        known = "the weights do not state the rate of their training clips"
         if rates is not None:
             wide = rates.high > WIDE_RATES * rates.low
             span = f", {rates.low:.3g} to {rates.high:.3g}" if wide else ""

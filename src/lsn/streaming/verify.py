@@ -65,7 +65,7 @@ def verify(
     """Compares a model's ways of computing on one video, on the CPU in float32.
 
     The clip in one call is held against the same frames one by one, in chunks, in a pool in which other streams join,
-    leave, start anew and run at other rates, and against a stream that is saved in the middle and gone on with in
+    leave, are reset and run at other rates, and against a stream that is saved in the middle and continued in
     another process. For models with a memory or a shift a control makes sure that the past matters at all.
 
     Args:

@@ -148,6 +148,6 @@ def _manifest(
         raise_on_errors(check_manifest(manifest))
         return manifest
     if config is None:
-        raise ConfigError(f"{weights}: no recipe.yaml tells what it was validated on; add a manifest or folder")
+        raise ConfigError(f"{weights}: no recipe.yaml says what it was validated on; add a manifest or folder")
     _, val = load_splits(config.data, config.training.seed)
     return replace(val, labels=names)

@@ -39,7 +39,7 @@ class View(Protocol):
 
 
 class LineView:
-    """A line whenever a stream has another likeliest label, or starts anew."""
+    """A line whenever a stream has another likeliest label, or is reset."""
 
     def __init__(self) -> None:
         self._console = output()
@@ -50,8 +50,8 @@ class LineView:
         label, probability = answer.top(1)[0]
         if self._labels.get(answer.stream) != label or answer.reset:
             self._labels[answer.stream] = label
-            anew = f"  (anew: {answer.reset})" if answer.reset not in (None, "start") else ""
-            self.say(f"{answer.stream}  {answer.seconds:8.2f} s  {percent(probability):>6}  {label}{anew}")
+            reset = f"  (reset: {answer.reset})" if answer.reset not in (None, "start") else ""
+            self.say(f"{answer.stream}  {answer.seconds:8.2f} s  {percent(probability):>6}  {label}{reset}")
 
     def say(self, line: str) -> None:
         """Prints a line, at once."""

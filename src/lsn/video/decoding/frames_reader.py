@@ -63,7 +63,7 @@ class FramesReader(VideoReader):
         return self._files[index].name
 
     def _size(self) -> tuple[int, int]:
-        """Width and height of the first image, which its header tells."""
+        """Width and height of the first image, from its header."""
         path = self._files[0]
         with _naming_broken(path), Image.open(io.BytesIO(_image_bytes(path))) as image:
             check_pixels(*image.size, str(path))

@@ -52,7 +52,7 @@ class PyAVReader(VideoReader):
             self._can_seek = self._index.can_seek and self._decoder.seek(self._index.key_before(0), self._index)
             if not self._can_seek:
                 self._rewind()
-            # Only H.264 marks frames that no other frame needs so that they can be told for certain.
+            # Only H.264 marks frames that no other frame needs so that they are known for certain.
             self._can_skip = self._decoder.stream.codec_context.name == "h264"
             self._to_rgb = RGBConverter(self._decoder.name, short_side=short_side)
             self._to_rgb.prepare(self._decode(0))

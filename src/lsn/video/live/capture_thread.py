@@ -113,7 +113,7 @@ class CaptureThread:
             timeout_seconds: How long to wait for it; None until it comes or the source ends.
 
         Returns:
-            The tick, or None if none came in that time; `is_finished` tells whether any will.
+            The tick, or None if none came in that time; `is_finished` says whether any will.
 
         Raises:
             VideoError: the source failed, after all ticks before that were taken. Said once. What an iterator of

@@ -16,7 +16,7 @@ from lsn.video.live.source import LiveFrame, LiveSource, frame_array
 
 
 class ReaderSource(LiveSource):
-    """The frames of a video with the times that its file tells, each of its own size. It owns the reader.
+    """The frames of a video with the times that its file states, each of its own size. It owns the reader.
 
     A frame is decoded when its picture is asked for, so a damaged one that nobody looks at does no harm.
 

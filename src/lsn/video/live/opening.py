@@ -96,5 +96,5 @@ def _refuse_fps(fps: float | None, name: str) -> None:
     if fps is not None:
         raise ConfigError(
             f"{name}: fps is for folders of images, cameras and iterators of frames alone; leave it out: the source "
-            "tells its rate itself"
+            "states its rate itself"
         )
