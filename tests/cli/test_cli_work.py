@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lsn.cli import demo as demo_module
 from lsn.cli import main
+from lsn.cli.commands import demo as demo_module
 from lsn.config import load_config
 from lsn.files import held_lock
 
@@ -291,7 +291,8 @@ DEMO = """
 import os, signal, sys
 for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(signum, signal.SIG_DFL)
-from lsn.cli import demo, main
+from lsn.cli import main
+from lsn.cli.commands import demo
 from lsn.config import load_config
 from lsn.files import held_lock
 demo.NUM_TRAIN, demo.NUM_VAL, demo.NUM_WORKERS = 200, 10, 0
