@@ -16,7 +16,7 @@ def write_clips(folder: Path, split: str, num_clips: int) -> Path:
     for number in range(num_clips):
         label = list(COLOURS)[number % len(COLOURS)]
         frames = torch.tensor(COLOURS[label]) + torch.randint(-20, 21, (6, 40, 48, 3), generator=generator)
-        write_video(folder / split / f"{number}.mp4", frames.clamp(0, 255).to(torch.uint8), fps=10)
+        write_video(folder / split / f"{number}.mp4", frames.clamp(0, 255).byte().numpy(), fps=10)
         rows.append(f"{split}/{number}.mp4,{label}")
     manifest = folder / f"{split}.csv"
     manifest.write_text("\n".join(rows) + "\n")
