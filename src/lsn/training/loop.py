@@ -5,16 +5,15 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 
 import torch
 
 from lsn.config import RunConfig
-from lsn.data import Batch, make_loader
+from lsn.data import Batch, Step, load_steps
 from lsn.distributed import join_world
 from lsn.errors import LSNError, TrainingStopped
 from lsn.evaluation.evaluate import evaluate
@@ -23,7 +22,6 @@ from lsn.training.batch_norm import enter_training
 from lsn.training.checkpoint import Best, Position, Tally
 from lsn.training.folder import claimed_folder
 from lsn.training.optim import set_learning_rate
-from lsn.training.plan import Step, plan_epoch
 from lsn.training.setup import Run, describe, prepare
 from lsn.training.step import train_step
 from lsn.training.tracking import Progress, StepReport
@@ -91,22 +89,13 @@ def train(
                 progress.on_start(lines)
 
         for epoch in range(position.epoch, settings.epochs):
-            # Deal out the clips of this epoch, and begin to read where the run stands.
-            plan = plan_epoch(
-                len(run.train_set),
-                seed=settings.seed,
-                epoch=epoch,
-                batch_size=settings.batch_size,
-                grad_accum_steps=settings.grad_accum_steps,
-                num_processes=world.size,
-            )[position.step_in_epoch :]
             enter_training(run.model, run.frozen_norms)
-            with closing(_read(run, plan, epoch)) as batches:
-                for step in plan:
+            with closing(_read_steps(run, epoch, should_stop)) as steps:
+                for step, batches in steps:
                     # Move the weights.
                     rate = config.optim.learning_rate * run.schedule.factor(position.step)
                     set_learning_rate(run.optimizer, rate)
-                    tally = _learn(run, step, _take(run, batches, len(step.shares), should_stop))
+                    tally = _learn(run, step, batches)
                     position.step += 1
                     position.step_in_epoch += 1
                     if run.ema is not None:
@@ -119,7 +108,7 @@ def train(
                         _report(run, rate, clock, progress)
 
                     # Be ready to be killed.
-                    is_last = position.step_in_epoch == run.steps_per_epoch
+                    is_last = position.step_in_epoch == len(run.sampler)
                     if settings.checkpoint_every and position.step % settings.checkpoint_every == 0 and not is_last:
                         run.save()
 
@@ -137,39 +126,32 @@ def train(
         return TrainingResult(run.out, position.best.top1, position.best.epoch, position.seconds)
 
 
-def _read(run: Run, plan: Sequence[Step], epoch: int) -> Generator[Batch, None, None]:
-    """What this process reads, one batch a forward pass; where it has no share, an empty one."""
-    shares = [share for step in plan for share in step.of(run.world.rank)]
+def _read_steps(
+    run: Run, epoch: int, should_stop: Callable[[], bool]
+) -> Generator[tuple[Step, list[Batch]], None, None]:
+    """The steps of an epoch from where the run stands, each with the batches that this process reads for it.
+
+    What one process cannot read stops all, as does its wish to stop, after a checkpoint.
+    """
+    steps = run.sampler.steps(epoch)[run.position.step_in_epoch :]
     run.dataset.set_epoch(epoch)
-    loader = make_loader(
-        run.dataset,
-        indices=[index for share in shares for index in share],
-        batch_size=[len(share) for share in shares if share],
-        num_workers=run.config.data.num_workers,
-        device=run.world.device,
-    )
-    batches = iter(loader)
-    nothing = torch.zeros(0, dtype=torch.long)
-    for share in shares:
-        yield next(batches) if share else Batch(None, nothing, nothing, [])
+    loaded = load_steps(run.dataset, steps, num_workers=run.config.data.num_workers, device=run.world.device)
+    with closing(loaded):
+        for step in steps:
+            batches: list[Batch] = []
+            error = None
+            try:
+                batches = next(loaded)
+            except LSNError as caught:
+                error = caught
+            if run.world.raise_on_all_ranks(error, wish=should_stop()):
+                run.save()
+                raise _stopped(run)
+            yield step, batches
 
 
 def _never() -> bool:
     return False
-
-
-def _take(run: Run, batches: Iterator[Batch], number: int, should_stop: Callable[[], bool]) -> list[Batch]:
-    """The next batches; what one process cannot read stops all, as does its wish to stop, after a checkpoint."""
-    taken: list[Batch] = []
-    error = None
-    try:
-        taken += islice(batches, number)
-    except LSNError as caught:
-        error = caught
-    if run.world.raise_on_all_ranks(error, wish=should_stop()):
-        run.save()
-        raise _stopped(run)
-    return taken
 
 
 def _stopped(run: Run) -> TrainingStopped:
@@ -205,7 +187,7 @@ def _learn(run: Run, step: Step, batches: Sequence[Batch]) -> Tally:
     if tally.unreadable:
         for index, error in run.world.gather([failure for batch in batches for failure in batch.unreadable]):
             if run.tracker is not None:
-                path, epoch = run.train_set.clips[index].path, (position.step + 1) / run.steps_per_epoch
+                path, epoch = run.train_set.clips[index].path, (position.step + 1) / len(run.sampler)
                 run.tracker.log_unreadable(path, error, epoch=epoch, step=position.step + 1)
     return tally
 
@@ -218,7 +200,7 @@ def _report(run: Run, rate: float, clock: _Clock, progress: Progress | None) -> 
     report = StepReport(
         step=position.step,
         num_steps=run.num_steps,
-        epoch=position.step / run.steps_per_epoch,
+        epoch=position.step / len(run.sampler),
         num_epochs=run.config.training.epochs,
         loss=tally.loss / tally.clips,
         top1=tally.correct / tally.clips,
@@ -229,7 +211,7 @@ def _report(run: Run, rate: float, clock: _Clock, progress: Progress | None) -> 
     if progress is not None:
         progress.on_step(report)
     lines_before, lines = (
-        LINES_PER_EPOCH * steps // run.steps_per_epoch for steps in (position.step_in_epoch - 1, position.step_in_epoch)
+        LINES_PER_EPOCH * steps // len(run.sampler) for steps in (position.step_in_epoch - 1, position.step_in_epoch)
     )
     if run.tracker is not None and lines > lines_before:
         run.tracker.log(

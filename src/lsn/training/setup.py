@@ -12,7 +12,7 @@ from timm.utils import ModelEmaV3
 from torch import nn
 
 from lsn.config import OptimConfig, RunConfig, to_yaml
-from lsn.data import ClipDataset, Manifest, load_splits
+from lsn.data import ClipDataset, Manifest, StepSampler, load_splits
 from lsn.distributed import World
 from lsn.errors import ConfigError, LSNError
 from lsn.evaluation.protocol import EvaluationProtocol
@@ -27,7 +27,6 @@ from lsn.training.checkpoint import CHECKPOINT_NAME, Position, damaged, load_che
 from lsn.training.folder import RECIPE_NAME, remove_start
 from lsn.training.freeze import freeze_stages
 from lsn.training.optim import Schedule, create_optimizer, parameter_groups, restore_optimizer
-from lsn.training.plan import count_steps
 from lsn.training.rates import measure_frame_rates
 from lsn.training.start import start_model
 from lsn.training.tracking import Tracker, require_tensorboard
@@ -45,6 +44,7 @@ class Run:
     train_set: Manifest
     val_set: Manifest
     dataset: ClipDataset
+    sampler: StepSampler
     protocol: EvaluationProtocol
     model: Recognizer
     stateful_model: nn.Module
@@ -56,7 +56,6 @@ class Run:
     schedule: Schedule
     scaler: torch.amp.GradScaler
     ema: ModelEmaV3 | None
-    steps_per_epoch: int
     position: Position
     tracker: Tracker | None = None
     """In the main process only."""
@@ -71,7 +70,7 @@ class Run:
     @property
     def num_steps(self) -> int:
         """Steps of the whole run."""
-        return self.config.training.epochs * self.steps_per_epoch
+        return self.config.training.epochs * len(self.sampler)
 
     def save(self) -> None:
         """Writes the checkpoint, in the main process; all processes must call it.
@@ -154,10 +153,12 @@ def prepare(config: RunConfig, out: Path, world: World, *, resume: bool) -> Run:
         new_layer_lr_mult=config.optim.new_layer_lr_mult,
         weight_decay=config.optim.weight_decay,
     )
-    steps_per_epoch = count_steps(
+    sampler = StepSampler(
         len(train_set),
         batch_size=settings.batch_size,
         grad_accum_steps=settings.grad_accum_steps,
+        seed=settings.seed,
+        rank=world.rank,
         num_processes=world.size,
     )
     run = Run(
@@ -167,6 +168,7 @@ def prepare(config: RunConfig, out: Path, world: World, *, resume: bool) -> Run:
         train_set=train_set,
         val_set=val_set,
         dataset=clip_dataset(config, train_set, model),
+        sampler=sampler,
         protocol=EvaluationProtocol.of(model, config.input, config.evaluation),
         model=model,
         stateful_model=world.wrap(
@@ -175,10 +177,9 @@ def prepare(config: RunConfig, out: Path, world: World, *, resume: bool) -> Run:
         carried=CarriedState(settings.state_carry_prob, world) if settings.state_carry_prob else None,
         frozen_norms=frozen_norms,
         optimizer=_optimizer(groups, config.optim),
-        schedule=_schedule(config, steps_per_epoch),
+        schedule=_schedule(config, len(sampler)),
         scaler=torch.amp.GradScaler(world.device.type, enabled=settings.precision == "fp16"),
         ema=ModelEmaV3(model, settings.ema_decay, use_warmup=True) if settings.ema_decay else None,
-        steps_per_epoch=steps_per_epoch,
         position=Position() if saved is None else saved["position"],
     )
     if saved is not None:
@@ -275,7 +276,7 @@ def _open_folder(run: Run, *, resumed: bool) -> None:
                 run.tracker = Tracker(
                     run.out,
                     step=run.position.step,
-                    validated=run.position.step_in_epoch < run.steps_per_epoch,
+                    validated=run.position.step_in_epoch < len(run.sampler),
                     tensorboard=run.config.training.tensorboard,
                 )
         except (LSNError, OSError) as caught:
@@ -307,6 +308,6 @@ def describe(run: Run, *, resumed: bool) -> list[str]:
         f"starts from {start}",
         f"{len(run.train_set.labels)} classes; {len(run.train_set)} clips to train on from {run.train_set.source}, "
         f"{len(run.val_set)} to validate on from {run.val_set.source}",
-        f"{settings.epochs} epochs of {run.steps_per_epoch} steps of up to {clips_a_step} clips, "
+        f"{settings.epochs} epochs of {len(run.sampler)} steps of up to {clips_a_step} clips, "
         f"on {run.world.device} in {settings.precision}, {processes}; everything goes to {run.out}",
     ]
