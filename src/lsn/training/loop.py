@@ -94,7 +94,7 @@ def train(
                 for step, batches in steps:
                     # Move the weights.
                     rate = config.optim.learning_rate * run.schedule.factor(position.step)
-                    set_learning_rate(run.optimizer, rate)
+                    set_learning_rate(run.context.optimizer, rate)
                     tally = _learn(run, step, batches)
                     position.step += 1
                     position.step_in_epoch += 1
@@ -167,21 +167,13 @@ def _learn(run: Run, step: Step, batches: Sequence[Batch]) -> Tally:
     torch.manual_seed(random.Random(f"step/{config.training.seed}/{position.step}/{run.world.rank}").getrandbits(63))
     nothing_BTCHW = torch.zeros(0, config.model.num_frames, 3, config.input.size, config.input.size, dtype=torch.uint8)
     tally = train_step(
-        run.stateful_model,
+        run.context,
         [
             (nothing_BTCHW if batch.views_BVTCHW is None else batch.views_BVTCHW[:, 0], batch.labels_B)
             for batch in batches
         ],
         where=f"step {position.step + 1} (epoch {position.epoch + 1})",
         num_clips=step.num_clips,
-        world=run.world,
-        optimizer=run.optimizer,
-        scaler=run.scaler,
-        precision=config.training.precision,
-        label_smoothing=config.training.label_smoothing,
-        clip_grad_norm=config.optim.clip_grad_norm,
-        tbptt_frames=config.training.tbptt_frames,
-        carried=run.carried,
     )
     tally.unreadable = step.num_clips - tally.clips
     if tally.unreadable:

@@ -29,6 +29,7 @@ from lsn.training.freeze import freeze_stages
 from lsn.training.optim import Schedule, create_optimizer, parameter_groups, restore_optimizer
 from lsn.training.rates import measure_frame_rates
 from lsn.training.start import start_model
+from lsn.training.step import StepContext
 from lsn.training.tracking import Tracker, require_tensorboard
 from lsn.training.views import TrainingViews
 from lsn.video.transforms import TrainTransform
@@ -47,14 +48,10 @@ class Run:
     sampler: StepSampler
     protocol: EvaluationProtocol
     model: Recognizer
-    stateful_model: nn.Module
-    """The model as it is trained: as a stream if it learns from states, and wrapped to average gradients."""
-    carried: CarriedState | None
-    """The state that one forward pass leaves for the next, if clips are to start from it."""
     frozen_norms: list[nn.Module]
-    optimizer: torch.optim.Optimizer
+    context: StepContext
+    """What moves the weights, the model as it is trained among it."""
     schedule: Schedule
-    scaler: torch.amp.GradScaler
     ema: ModelEmaV3 | None
     position: Position
     tracker: Tracker | None = None
@@ -114,10 +111,11 @@ class Run:
             raise damaged(self.out / CHECKPOINT_NAME, error) from error
 
     def _parts(self) -> dict[str, Any]:
-        parts = {"model": self.model, "optimizer": self.optimizer, "scaler": self.scaler}
+        context = self.context
+        parts = {"model": self.model, "optimizer": context.optimizer, "scaler": context.scaler}
         if self.ema is not None:
             parts["ema"] = self.ema.module
-        return parts if self.carried is None else parts | {"carried": self.carried}
+        return parts if context.carried is None else parts | {"carried": context.carried}
 
 
 def prepare(config: RunConfig, out: Path, world: World, *, resume: bool) -> Run:
@@ -147,12 +145,6 @@ def prepare(config: RunConfig, out: Path, world: World, *, resume: bool) -> Run:
     elif settings.batch_norm == "sync" and world.size > 1:
         synchronize_batch_norm(model, world.device)
 
-    groups = parameter_groups(
-        model,
-        new_names=model.new_parameter_names(),
-        new_layer_lr_mult=config.optim.new_layer_lr_mult,
-        weight_decay=config.optim.weight_decay,
-    )
     sampler = StepSampler(
         len(train_set),
         batch_size=settings.batch_size,
@@ -171,14 +163,9 @@ def prepare(config: RunConfig, out: Path, world: World, *, resume: bool) -> Run:
         sampler=sampler,
         protocol=EvaluationProtocol.of(model, config.input, config.evaluation),
         model=model,
-        stateful_model=world.wrap(
-            StatefulModel(model) if settings.state_carry_prob or settings.tbptt_frames else model
-        ),
-        carried=CarriedState(settings.state_carry_prob, world) if settings.state_carry_prob else None,
         frozen_norms=frozen_norms,
-        optimizer=_optimizer(groups, config.optim),
+        context=_context(model, config, world),
         schedule=_schedule(config, len(sampler)),
-        scaler=torch.amp.GradScaler(world.device.type, enabled=settings.precision == "fp16"),
         ema=ModelEmaV3(model, settings.ema_decay, use_warmup=True) if settings.ema_decay else None,
         position=Position() if saved is None else saved["position"],
     )
@@ -235,7 +222,29 @@ def clip_dataset(config: RunConfig, train_set: Manifest, model: Recognizer) -> C
     )
 
 
-def _optimizer(groups: list[dict[str, Any]], config: OptimConfig) -> torch.optim.Optimizer:
+def _context(model: Recognizer, config: RunConfig, world: World) -> StepContext:
+    settings = config.training
+    learns_from_states = settings.state_carry_prob > 0 or settings.tbptt_frames > 0
+    return StepContext(
+        model=world.wrap(StatefulModel(model) if learns_from_states else model),
+        optimizer=_optimizer(model, config.optim),
+        scaler=torch.amp.GradScaler(world.device.type, enabled=settings.precision == "fp16"),
+        world=world,
+        precision=settings.precision,
+        label_smoothing=settings.label_smoothing,
+        clip_grad_norm=config.optim.clip_grad_norm,
+        tbptt_frames=settings.tbptt_frames,
+        carried=CarriedState(settings.state_carry_prob, world) if settings.state_carry_prob else None,
+    )
+
+
+def _optimizer(model: Recognizer, config: OptimConfig) -> torch.optim.Optimizer:
+    groups = parameter_groups(
+        model,
+        new_names=model.new_parameter_names(),
+        new_layer_lr_mult=config.new_layer_lr_mult,
+        weight_decay=config.weight_decay,
+    )
     return create_optimizer(
         groups,
         name=config.optimizer,
