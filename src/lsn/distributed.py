@@ -73,6 +73,16 @@ class World:
             raise self.gather([] if error is None else [error])[0]
         return num_wishes > 0
 
+    @contextmanager
+    def errors_on_all_ranks(self) -> Iterator[None]:
+        """Raises the errors of a block that some processes run, of LSN and of the system, in all of them."""
+        error: LSNError | OSError | None = None
+        try:
+            yield
+        except (LSNError, OSError) as caught:
+            error = caught
+        self.raise_on_all_ranks(error)
+
     def share_buffers(self, model: nn.Module) -> None:
         """Gives every process the buffers of the first, such as the statistics of its batch norms."""
         if self.size > 1:

@@ -20,9 +20,11 @@ from lsn.evaluation.evaluate import evaluate
 from lsn.models.weights import save_weights
 from lsn.training.batch_norm import enter_training
 from lsn.training.checkpoint import Best, Position, Tally
-from lsn.training.folder import claimed_folder
+from lsn.training.description import describe
+from lsn.training.folder import claimed_folder, open_folder
 from lsn.training.optim import set_learning_rate
-from lsn.training.setup import Run, describe, prepare
+from lsn.training.run import Run
+from lsn.training.setup import build_run
 from lsn.training.step import train_step
 from lsn.training.tracking import Progress, StepReport
 
@@ -79,7 +81,8 @@ def train(
     """
     settings, should_stop = config.training, should_stop or _never
     with join_world(settings.device) as world, claimed_folder(Path(out), world, resume=resume):
-        run = prepare(config, Path(out), world, resume=resume)
+        run = build_run(config, Path(out), world, resume=resume)
+        open_folder(run, resumed=resume)
         should_stop()  # from now on it is asked, and nothing is lost by waiting for that
         position, clock = run.position, _Clock(run.position)
         if world.is_main:
