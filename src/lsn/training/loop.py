@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import random
-import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -17,21 +15,18 @@ from lsn.data import Batch, Step, load_steps
 from lsn.distributed import join_world
 from lsn.errors import LSNError, TrainingStopped
 from lsn.evaluation.evaluate import evaluate
+from lsn.evaluation.result import EvaluationResult
 from lsn.models.weights import save_weights
 from lsn.training.batch_norm import enter_training
-from lsn.training.checkpoint import Best, Position, Tally
+from lsn.training.checkpoint import Best, Tally
 from lsn.training.description import describe
 from lsn.training.folder import claimed_folder, open_folder
 from lsn.training.optim import set_learning_rate
+from lsn.training.reporting import Reporter
 from lsn.training.run import Run
 from lsn.training.setup import build_run
 from lsn.training.step import train_step
-from lsn.training.tracking import Progress, StepReport
-
-logger = logging.getLogger(__name__)
-
-LINES_PER_EPOCH = 20
-"""Lines of metrics an epoch, at most one a step."""
+from lsn.training.tracking import Progress
 
 
 @dataclass(frozen=True)
@@ -84,49 +79,40 @@ def train(
         run = build_run(config, Path(out), world, resume=resume)
         open_folder(run, resumed=resume)
         should_stop()  # from now on it is asked, and nothing is lost by waiting for that
-        position, clock = run.position, _Clock(run.position)
-        if world.is_main:
-            lines = describe(run, resumed=resume)
-            logger.info("\n".join(lines))
-            if progress is not None:
-                progress.on_start(lines)
-
+        reporter, position = Reporter(run, progress), run.position
+        reporter.start(describe(run, resumed=resume))
         for epoch in range(position.epoch, settings.epochs):
-            enter_training(run.model, run.frozen_norms)
-            with closing(_read_steps(run, epoch, should_stop)) as steps:
-                for step, batches in steps:
-                    # Move the weights.
-                    rate = config.optim.learning_rate * run.schedule.factor(position.step)
-                    set_learning_rate(run.context.optimizer, rate)
-                    tally = _learn(run, step, batches)
-                    position.step += 1
-                    position.step_in_epoch += 1
-                    if run.ema is not None:
-                        run.ema.update(run.model, step=position.step)
-
-                    # Tell how it goes.
-                    tally.seconds = clock.lap()
-                    position.tally.add(tally)
-                    if world.is_main:
-                        _report(run, rate, clock, progress)
-
-                    # Be ready to be killed.
-                    is_last = position.step_in_epoch == len(run.sampler)
-                    if settings.checkpoint_every and position.step % settings.checkpoint_every == 0 and not is_last:
-                        run.save()
-
-            # Validate, and keep the weights if they are the best so far.
+            _train_epoch(run, epoch, reporter, should_stop)
             if (epoch + 1) % settings.evaluate_every == 0 or epoch + 1 == settings.epochs:
                 run.save()  # a long validation may be stopped too
-                _validate(run, epoch + 1, progress, should_stop)
-                clock.lap()
+                _validate(run, epoch + 1, reporter, should_stop)
             position.epoch, position.step_in_epoch = epoch + 1, 0
             run.save()
-
-        if run.tracker is not None:
-            run.tracker.close()
+        run.close()
         assert position.best is not None  # the last epoch is always validated
         return TrainingResult(run.out, position.best.top1, position.best.epoch, position.seconds)
+
+
+def _train_epoch(run: Run, epoch: int, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
+    """The steps of an epoch, from where the run stands."""
+    settings, position = run.config.training, run.position
+    enter_training(run.model, run.frozen_norms)
+    with closing(_read_steps(run, epoch, should_stop)) as steps:
+        for step, batches in steps:
+            # Move the weights.
+            rate = run.config.optim.learning_rate * run.schedule.factor(position.step)
+            set_learning_rate(run.context.optimizer, rate)
+            tally = _learn(run, step, batches)
+            position.step += 1
+            position.step_in_epoch += 1
+            if run.ema is not None:
+                run.ema.update(run.model, step=position.step)
+
+            # Report, and be ready to be killed.
+            reporter.step(tally, learning_rate=rate)
+            is_last = position.step_in_epoch == len(run.sampler)
+            if settings.checkpoint_every and position.step % settings.checkpoint_every == 0 and not is_last:
+                run.save()
 
 
 def _read_steps(
@@ -158,8 +144,7 @@ def _never() -> bool:
 
 
 def _stopped(run: Run) -> TrainingStopped:
-    if run.tracker is not None:
-        run.tracker.close()
+    run.close()
     return TrainingStopped(f"{run.out}: training was stopped after step {run.position.step}; resume it to continue")
 
 
@@ -187,51 +172,14 @@ def _learn(run: Run, step: Step, batches: Sequence[Batch]) -> Tally:
     return tally
 
 
-def _report(run: Run, rate: float, clock: _Clock, progress: Progress | None) -> None:
-    """Tells of a step, and writes a line of metrics when one is due."""
-    position, tally = run.position, run.position.tally
-    if not tally.clips:
-        return
-    report = StepReport(
-        step=position.step,
-        num_steps=run.num_steps,
-        epoch=position.step / len(run.sampler),
-        num_epochs=run.config.training.epochs,
-        loss=tally.loss / tally.clips,
-        top1=tally.correct / tally.clips,
-        learning_rate=rate,
-        clips_per_second=tally.clips / tally.seconds,
-        seconds_left=clock.seconds_a_step() * (run.num_steps - position.step),
-    )
-    if progress is not None:
-        progress.on_step(report)
-    lines_before, lines = (
-        LINES_PER_EPOCH * steps // len(run.sampler) for steps in (position.step_in_epoch - 1, position.step_in_epoch)
-    )
-    if run.tracker is not None and lines > lines_before:
-        run.tracker.log(
-            "train",
-            epoch=report.epoch,
-            step=report.step,
-            loss=report.loss,
-            top1=report.top1,
-            learning_rate=report.learning_rate,
-            clips_per_second=report.clips_per_second,
-            unreadable=int(tally.unreadable),
-            seconds=round(position.seconds, 1),
-        )
-        position.tally = Tally()
-
-
-def _validate(run: Run, epoch: int, progress: Progress | None, should_stop: Callable[[], bool]) -> None:
+def _validate(run: Run, epoch: int, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
     """Evaluates on the validation set; the best weights so far are kept with their evaluation."""
     model, position = run.evaluated_model, run.position
 
     def on_batch(done: int, total: int) -> None:
         if should_stop():  # raised in all processes once they gather their answers; the checkpoint is there
             raise _stopped(run)
-        if progress is not None and run.world.is_main:
-            progress.on_evaluation(done, total)
+        reporter.evaluation(done, total)
 
     run.world.share_buffers(model)
     result = evaluate(
@@ -244,51 +192,22 @@ def _validate(run: Run, epoch: int, progress: Progress | None, should_stop: Call
         num_workers=run.config.data.num_workers,
         progress=on_batch,
     )
-    metrics = result.metrics
-    best = position.best
+    metrics, best = result.metrics, position.best
     is_best = best is None or (metrics.top1, -metrics.loss) > (best.top1, -best.loss)
     if is_best:
         position.best = Best(top1=metrics.top1, loss=metrics.loss, epoch=epoch)
-    if run.tracker is None:
-        return
-    numbers = asdict(metrics)
-    if is_best:
-        save_weights(
-            run.out,
-            model,
-            labels=run.train_set.labels,
-            input=run.config.input,
-            metrics=numbers | {"epoch": epoch, "views": run.protocol.describe()},
-            frame_rates=run.frame_rates,
-        )
-        result.save(run.out)
-    run.tracker.log(
-        "val",
-        epoch=epoch,
-        step=position.step,
-        **numbers,
-        unreadable=len(result.unreadable),
-        seconds=round(position.seconds, 1),
+        if run.world.is_main:
+            _save_best(run, result, epoch)
+    reporter.evaluated(epoch, result, is_best=is_best)
+
+
+def _save_best(run: Run, result: EvaluationResult, epoch: int) -> None:
+    save_weights(
+        run.out,
+        run.evaluated_model,
+        labels=run.train_set.labels,
+        input=run.config.input,
+        metrics=asdict(result.metrics) | {"epoch": epoch, "views": run.protocol.describe()},
+        frame_rates=run.frame_rates,
     )
-    if progress is not None:
-        progress.on_evaluated(epoch, metrics, is_best)
-
-
-class _Clock:
-    """Adds the time that passes to a position, lap by lap."""
-
-    def __init__(self, position: Position) -> None:
-        self.position = position
-        self.last = time.monotonic()
-        self.step_before, self.seconds_before = position.step, position.seconds
-
-    def lap(self) -> float:
-        """Seconds since the lap before."""
-        now = time.monotonic()
-        seconds, self.last = now - self.last, now
-        self.position.seconds += seconds
-        return seconds
-
-    def seconds_a_step(self) -> float:
-        """Mean time of a step of this process, its share of the validations included."""
-        return (self.position.seconds - self.seconds_before) / (self.position.step - self.step_before)
+    result.save(run.out)

@@ -93,6 +93,11 @@ class Run:
         except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise damaged(self.out / CHECKPOINT_NAME, error) from error
 
+    def close(self) -> None:
+        """Flushes what is reported."""
+        if self.tracker is not None:
+            self.tracker.close()
+
     def _parts(self) -> dict[str, Any]:
         context = self.context
         parts = {"model": self.model, "optimizer": context.optimizer, "scaler": context.scaler}
