@@ -73,11 +73,33 @@ class World:
             raise self.gather([] if error is None else [error])[0]
         return num_wishes > 0
 
+    @contextmanager
+    def errors_on_all_ranks(self) -> Iterator[None]:
+        """Raises the errors of a block that some processes run, of LSN and of the system, in all of them."""
+        error: LSNError | OSError | None = None
+        try:
+            yield
+        except (LSNError, OSError) as caught:
+            error = caught
+        self.raise_on_all_ranks(error)
+
     def share_buffers(self, model: nn.Module) -> None:
         """Gives every process the buffers of the first, such as the statistics of its batch norms."""
         if self.size > 1:
             for buffer in model.buffers():
                 dist.broadcast(buffer, src=0)
+
+
+def current_world(device: torch.device | None = None) -> World:
+    """The processes of the process group that exists, such as in the block of `join_world`, or this one alone.
+
+    Args:
+        device: Where this process computes; the CPU unless it matters.
+    """
+    device = device or torch.device("cpu")
+    if dist.is_available() and dist.is_initialized():
+        return World(dist.get_rank(), dist.get_world_size(), device)
+    return World(0, 1, device)
 
 
 @contextmanager
@@ -105,11 +127,10 @@ def join_world(device_name: str) -> Iterator[World]:
         store = dist.PrefixStore(f"lsn/{next(_groups)}", store)  # apart from what an earlier group left in the store
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", store=store, rank=rank, world_size=size)
     try:
-        if dist.is_initialized():
-            yield World(dist.get_rank(), dist.get_world_size(), device)
+        world = current_world(device)
+        yield world
+        if world.size > 1:
             dist.barrier()  # nobody leaves before all is written
-        else:
-            yield World(0, 1, device)
     finally:
         if is_ours:
             dist.destroy_process_group()

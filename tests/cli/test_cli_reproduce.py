@@ -134,9 +134,9 @@ def test_a_run_that_was_stopped_before_its_recipe_was_written_starts_again(tmp_p
     arguments = ["reproduce", "long", "no_memory", *data, *SMALL, "--out", "runs"]
     run = tmp_path / "runs/long/no_memory/seed0"
     with monkeypatch.context() as patch:
-        patch.setattr("lsn.training.setup.Tracker", stop)
+        patch.setattr("lsn.training.folder.Tracker", stop)
         if is_killed:  # what is killed removes nothing
-            patch.setattr("lsn.training.setup.remove_start", lambda out: None)
+            patch.setattr("lsn.training.folder._remove_start", lambda out: None)
         assert main(arguments) == 130
     assert run.exists() == is_killed
     assert main([*arguments, "optim.learning_rate=0.05"]) == 0  # corrected, too

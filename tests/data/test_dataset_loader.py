@@ -18,6 +18,8 @@ import pytest
 import torch
 
 from lsn.data import Clip, ClipDataset, Manifest, make_loader
+from lsn.data.loading.loader import load_steps
+from lsn.data.loading.step_sampler import Step
 from lsn.errors import ConfigError, DataError, VideoError
 from lsn.video import VideoReader, write_video
 
@@ -166,12 +168,28 @@ def test_order_and_last_batch(manifest, num_workers):
     assert all(batch.unreadable == [] for batch in batches)
 
 
-def test_batches_of_given_sizes(manifest):
-    dataset = ClipDataset(manifest, random_view)
-    loader = make_loader(dataset, indices=[4, 2, 0, 1], batch_size=[1, 0, 3], num_workers=0)
-    assert [batch.indices_B.tolist() for batch in loader] == [[4], [], [2, 0, 1]]
-    with pytest.raises(ValueError, match="3 clips in all, but 4 indices"):
-        make_loader(dataset, indices=[4, 2, 0, 1], batch_size=[1, 2], num_workers=0)
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_the_batches_of_a_step_come_together(manifest, num_workers):
+    steps = [Step(((4,), ()), num_clips=2), Step(((2, 0, 1), (5, 3)), num_clips=5), Step(((),), num_clips=1)]
+    loaded = load_steps(ClipDataset(manifest, random_view), steps, num_workers=num_workers)
+    found = [[batch.indices_B.tolist() for batch in batches] for batches in loaded]
+    assert found == [[[4], []], [[2, 0, 1], [5, 3]], [[]]]
+
+
+def test_a_process_without_clips_starts_no_worker(manifest):
+    loaded = load_steps(ClipDataset(manifest, random_view), [Step(((),), num_clips=1)], num_workers=2)
+    (batch,) = next(loaded)
+    assert (batch.views_BVTCHW, batch.labels_B.tolist()) == (None, [])
+    assert multiprocessing.active_children() == []
+
+
+def test_steps_that_are_closed_leave_no_worker(manifest):
+    steps = [Step(((index,),), num_clips=1) for index in range(NUM_CLIPS)]
+    loaded = load_steps(ClipDataset(manifest, random_view), steps, num_workers=2)
+    next(loaded)
+    assert multiprocessing.active_children() != []
+    loaded.close()
+    assert multiprocessing.active_children() == []
 
 
 def test_no_indices(manifest):
@@ -312,6 +330,8 @@ class TestFailures:
         with pytest.raises(DataError, match=r"the server that starts them died .* data\.num_workers=0"):
             list(loader)
         monkeypatch.undo()
+        # Until it is seen to be gone, Python takes it for the one that is running.
+        os.waitid(os.P_PID, forkserver._forkserver._forkserver_pid, os.WEXITED | os.WNOWAIT)
         assert len(list(loader)) == 2
 
     @pytest.mark.parametrize("num_workers", [0, 1])

@@ -141,7 +141,7 @@ def test_a_run_that_fails_while_its_first_files_are_written_leaves_none(tmp_path
         raise OSError(28, "No space left on device", "metrics.jsonl")
 
     with monkeypatch.context() as context:
-        context.setattr("lsn.training.setup.Tracker", fail)
+        context.setattr("lsn.training.folder.Tracker", fail)
         with pytest.raises(OSError, match="No space left"):
             train(config, tmp_path / "run")
     assert list(tmp_path.iterdir()) == []

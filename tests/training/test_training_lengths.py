@@ -7,7 +7,7 @@ from lsn.distributed import World
 from lsn.models import create_model
 from lsn.training.batch_norm import enter_training
 from lsn.training.carry import CarriedState, StatefulModel
-from lsn.training.step import train_step
+from lsn.training.step import StepContext, train_step
 
 ALONE = World(rank=0, size=1, device=torch.device("cpu"))
 
@@ -17,24 +17,19 @@ def trained():
     """A network after three steps on clips of 4 frames."""
     torch.manual_seed(0)
     model = create_model("lsn_ss_test_resnet", num_classes=3, num_frames=4, shift="causal", dropout=0.0)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    carried = CarriedState(0.5, ALONE)
+    context = StepContext(
+        StatefulModel(model),
+        torch.optim.SGD(model.parameters(), lr=0.1),
+        torch.amp.GradScaler("cpu", enabled=False),
+        ALONE,
+        clip_grad_norm=5.0,
+        tbptt_frames=2,
+        carried=CarriedState(0.5, ALONE),
+    )
     enter_training(model, [])
     for _ in range(3):
-        train_step(
-            StatefulModel(model),
-            [(torch.randn(4, 4, 3, 32, 32), torch.tensor([0, 1, 2, 0]))],
-            where="a step",
-            num_clips=4,
-            world=ALONE,
-            optimizer=optimizer,
-            scaler=torch.amp.GradScaler("cpu", enabled=False),
-            precision="float32",
-            label_smoothing=0.0,
-            clip_grad_norm=5.0,
-            tbptt_frames=2,
-            carried=carried,
-        )
+        clips = torch.randn(4, 4, 3, 32, 32), torch.tensor([0, 1, 2, 0])
+        train_step(context, [clips], where="a step", num_clips=4)
     assert any(block.expand[1].weight.any() for block in model.memory.values())
     return model.double().eval()
 

@@ -9,7 +9,7 @@ from lsn.distributed import World
 from lsn.errors import TrainingError
 from lsn.models import create_model
 from lsn.training.carry import CarriedState, StatefulModel
-from lsn.training.step import train_step
+from lsn.training.step import StepContext, train_step
 
 ALONE = World(rank=0, size=1, device=torch.device("cpu"))
 
@@ -37,18 +37,14 @@ def clips():
     return torch.randn(6, 2, 3, 5, 5), torch.tensor([0, 1, 2, 3, 0, 1])
 
 
-def step(model, passes, **changes):
+def step(model, passes, *, num_clips=None, **changes):
     arguments = {
-        "where": "step 7",
-        "num_clips": sum(len(labels) for _, labels in passes),
-        "world": ALONE,
         "optimizer": torch.optim.SGD(model.parameters(), lr=1.0),
         "scaler": torch.amp.GradScaler("cpu", enabled=False),
-        "precision": "float32",
-        "label_smoothing": 0.0,
-        "clip_grad_norm": 0.0,
+        "world": ALONE,
     }
-    return train_step(model, passes, **arguments | changes)
+    num_clips = num_clips or sum(len(labels) for _, labels in passes)
+    return train_step(StepContext(model, **arguments | changes), passes, where="step 7", num_clips=num_clips)
 
 
 def plain_step(model, clip, labels, **loss_options):

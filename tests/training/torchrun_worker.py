@@ -12,7 +12,7 @@ from lsn.errors import LSNError
 from lsn.models import create_model
 from lsn.training import train
 from lsn.training.batch_norm import enter_training, synchronize_batch_norm
-from lsn.training.step import train_step
+from lsn.training.step import StepContext, train_step
 
 
 def take_steps(world: World, *, shares: list[tuple[int, ...]]) -> tuple[dict[str, torch.Tensor], list[float]]:
@@ -26,26 +26,18 @@ def take_steps(world: World, *, shares: list[tuple[int, ...]]) -> tuple[dict[str
     clips, labels = torch.randn(7, 2, 3, 32, 32).double(), torch.tensor([0, 1, 2, 0, 1, 2, 1])
     if world.size > 1:
         synchronize_batch_norm(model, world.device)
-    stateful_model = world.wrap(model)
     enter_training(model, [])
     sizes = [size for of_processes in shares for size in of_processes]
     passes = list(zip(clips.split(sizes), labels.split(sizes), strict=True))[world.rank :: world.size]
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    losses = [
-        train_step(
-            stateful_model,
-            passes,
-            where="a step",
-            num_clips=7,
-            world=world,
-            optimizer=optimizer,
-            scaler=torch.amp.GradScaler("cpu", enabled=False),
-            precision="float32",
-            label_smoothing=0.1,
-            clip_grad_norm=5.0,
-        ).loss
-        for _ in range(3)
-    ]
+    context = StepContext(
+        world.wrap(model),
+        torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9),
+        torch.amp.GradScaler("cpu", enabled=False),
+        world,
+        label_smoothing=0.1,
+        clip_grad_norm=5.0,
+    )
+    losses = [train_step(context, passes, where="a step", num_clips=7).loss for _ in range(3)]
     return model.state_dict(), losses
 
 

@@ -9,7 +9,8 @@ from lsn.data.clips.splits import check_splits, load_splits, split_manifest
 from lsn.data.clips.table import Clip, Manifest, Problem, raise_on_errors
 from lsn.data.clips.windows import open_clip
 from lsn.data.loading.dataset import Batch, ClipDataset, MakeViews, Sample
-from lsn.data.loading.loader import ClipLoader, make_loader
+from lsn.data.loading.loader import ClipLoader, load_steps, make_loader
+from lsn.data.loading.step_sampler import Step, StepSampler
 
 __all__ = [
     "Batch",
@@ -24,11 +25,14 @@ __all__ = [
     "Problem",
     "Sample",
     "Spread",
+    "Step",
+    "StepSampler",
     "check_manifest",
     "check_manifests",
     "check_splits",
     "describe",
     "load_splits",
+    "load_steps",
     "make_loader",
     "open_clip",
     "parse_manifest",

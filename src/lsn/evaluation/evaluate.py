@@ -5,15 +5,15 @@ Shapes: B videos of a batch, N videos, V views, T frames, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
-from lsn.data import ClipDataset, Manifest, make_loader
+from lsn.data import Clip, ClipDataset, Manifest, make_loader
+from lsn.distributed import current_world
 from lsn.errors import ConfigError, DataError, LSNError, ModelError
 from lsn.evaluation.anytime import check_anytime, measure_anytime
 from lsn.evaluation.metrics import compute_metrics, confusion_matrix, rank_classes
@@ -64,6 +64,28 @@ def evaluate(
         ConfigError: there is no such device, or `anytime` was asked for with several clips, or an accuracy outside
             0..1 or without `anytime`.
     """
+    _check(model, manifest, protocol, anytime=anytime, wanted_top1=wanted_top1)
+    world = current_world()
+
+    def report(done: int) -> None:
+        if progress is not None:
+            progress(min(done * world.size, len(manifest)), len(manifest))
+
+    make_times = protocol.seconds if anytime else None
+    dataset = ClipDataset(manifest, protocol, make_times=make_times, reader=reader, on_unreadable=on_unreadable)
+    indices = range(world.rank, len(manifest), world.size)
+    share: _Share | LSNError
+    try:
+        share = _predict(model, dataset, protocol, indices, resolve_device(device), num_workers, report)
+    except LSNError as error:  # told to the other processes, which would wait for this one's share for ever
+        share = error
+    return _result(manifest, protocol, _join(world.gather([share])), wanted_top1)
+
+
+def _check(
+    model: Recognizer, manifest: Manifest, protocol: EvaluationProtocol, *, anytime: bool, wanted_top1: float | None
+) -> None:
+    """Refuses what cannot be evaluated, before anything is read."""
     if anytime:
         check_anytime(model, protocol, wanted_top1)
     elif wanted_top1 is not None:
@@ -75,21 +97,6 @@ def evaluate(
         )
     if not len(manifest):
         raise DataError(f"{manifest.source}: no videos to evaluate on; give a manifest with at least one")
-    rank, world_size = (dist.get_rank(), dist.get_world_size()) if _is_distributed() else (0, 1)
-
-    def report(done: int) -> None:
-        if progress is not None:
-            progress(min(done * world_size, len(manifest)), len(manifest))
-
-    make_times = protocol.seconds if anytime else None
-    dataset = ClipDataset(manifest, protocol, make_times=make_times, reader=reader, on_unreadable=on_unreadable)
-    indices = range(rank, len(manifest), world_size)
-    share: _Share | LSNError
-    try:
-        share = _predict(model, dataset, protocol, indices, resolve_device(device), num_workers, report)
-    except LSNError as error:  # told to the other processes, which would wait for this one's share for ever
-        share = error
-    return _result(manifest, protocol, _join(_gather(share)), wanted_top1)
 
 
 @dataclass(frozen=True)
@@ -144,20 +151,7 @@ def _predict(
     )
 
 
-def _is_distributed() -> bool:
-    return dist.is_available() and dist.is_initialized()
-
-
-def _gather(share: _Share | LSNError) -> list[_Share | LSNError]:
-    """What every process found; shares may differ in size."""
-    if not _is_distributed():
-        return [share]
-    shares: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(shares, share)
-    return shares
-
-
-def _join(shares: list[_Share | LSNError]) -> _Share:
+def _join(shares: Sequence[_Share | LSNError]) -> _Share:
     """One share with everything, in the order of the manifest; raises what any process could not do."""
     good = []
     for share in shares:
@@ -190,27 +184,31 @@ def _result(
 
     labels_N = torch.tensor([manifest.label_index(clip.label) for clip in clips])
     ranked_NK = rank_classes(scores_NK)
-    probabilities_NK = scores_NK.exp()
-    names = manifest.labels
-    rows = tuple(
-        PredictionRow(
-            clip=clip,
-            predicted=names[ranked[0]],
-            confidence=float(probabilities_K[ranked[0]]),
-            label_probability=float(probabilities_K[label]),
-            top5=tuple(names[index] for index in ranked),
-        )
-        for clip, label, ranked, probabilities_K in zip(
-            clips, labels_N.tolist(), ranked_NK[:, :5].tolist(), probabilities_NK, strict=True
-        )
-    )
     return EvaluationResult(
         source=manifest.source,
         protocol=protocol,
-        labels=names,
-        metrics=compute_metrics(scores_NK, labels_N, class_names=names),
-        confusion=confusion_matrix(ranked_NK[:, 0], labels_N, num_classes=len(names)),
-        rows=rows,
+        labels=manifest.labels,
+        metrics=compute_metrics(scores_NK, labels_N, class_names=manifest.labels),
+        confusion=confusion_matrix(ranked_NK[:, 0], labels_N, num_classes=len(manifest.labels)),
+        rows=_rows(clips, labels_N, ranked_NK, scores_NK.exp(), manifest.labels),
         unreadable=tuple((manifest.clips[index].path, error) for index, error in sorted(share.unreadable.items())),
         anytime=None if running is None else measure_anytime(running, labels_N, wanted_top1=wanted_top1),
     )
+
+
+def _rows(
+    clips: Sequence[Clip], labels_N: Tensor, ranked_NK: Tensor, probabilities_NK: Tensor, names: Sequence[str]
+) -> tuple[PredictionRow, ...]:
+    rows = []
+    for number, clip in enumerate(clips):
+        ranked, probabilities_K = ranked_NK[number, :5].tolist(), probabilities_NK[number]
+        rows.append(
+            PredictionRow(
+                clip=clip,
+                predicted=names[ranked[0]],
+                confidence=float(probabilities_K[ranked[0]]),
+                label_probability=float(probabilities_K[labels_N[number]]),
+                top5=tuple(names[index] for index in ranked),
+            )
+        )
+    return tuple(rows)

@@ -31,7 +31,7 @@ from lsn.models.forward import eval_mode, forward_views
 from lsn.models.weights import LoadedModel, is_weights_folder, load_weights
 from lsn.profiling.timing import Figure, check_seconds, time_runs
 from lsn.streaming.engine import StreamEngine
-from lsn.training.step import Precision, train_step
+from lsn.training.step import Precision, StepContext, train_step
 from lsn.video import write_video
 
 Part = Literal["training", "test", "stream", "decode", "transform"]
@@ -164,21 +164,16 @@ def training_step(
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if compile:
         compile_model(model)
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9)
-    clip_BTCHW = _noise(batch_size, num_frames, size)
-    labels_B = torch.zeros(batch_size, dtype=torch.int64)
-    return lambda: train_step(
+    context = StepContext(
         model,
-        [(clip_BTCHW, labels_B)],
-        where="the measurement",
-        num_clips=batch_size,
-        world=World(0, 1, device),
-        optimizer=optimizer,
-        scaler=torch.amp.GradScaler(device.type, enabled=precision == "fp16"),
+        torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9),
+        torch.amp.GradScaler(device.type, enabled=precision == "fp16"),
+        World(0, 1, device),
         precision=precision,
-        label_smoothing=0.0,
         clip_grad_norm=20.0,
     )
+    passes = [(_noise(batch_size, num_frames, size), torch.zeros(batch_size, dtype=torch.int64))]
+    return lambda: train_step(context, passes, where="the measurement", num_clips=batch_size)
 
 
 def _noise(batch_size: int, num_frames: int, size: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""The folder of a run: one process trains in it, and none that holds a run is overwritten."""
+"""The folder of a run: one process trains in it, none that holds a run is overwritten, and its first files."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from lsn.config import to_yaml
 from lsn.distributed import World
-from lsn.errors import ConfigError, LSNError, WeightsError
-from lsn.files import held_lock
+from lsn.errors import ConfigError, WeightsError
+from lsn.files import held_lock, write_text
 from lsn.training.checkpoint import CHECKPOINT_NAME, read_checkpoint
-from lsn.training.tracking import METRICS_NAME
+from lsn.training.run import Run
+from lsn.training.tracking import METRICS_NAME, Tracker
 
 logger = logging.getLogger(__name__)
 
@@ -33,15 +35,11 @@ def claimed_folder(out: Path, world: World, *, resume: bool) -> Iterator[None]:
         OSError: in all processes: it cannot be made.
     """
     with ExitStack() as stack:
-        error: LSNError | OSError | None = None
-        if world.is_main:
-            try:
+        with world.errors_on_all_ranks():
+            if world.is_main:
                 stack.enter_context(_claimed(out))
                 if not resume:
                     refuse_to_overwrite(out)
-            except (LSNError, OSError) as caught:
-                error = caught
-        world.raise_on_all_ranks(error)
         yield
 
 
@@ -93,7 +91,31 @@ def is_unstarted(out: Path) -> bool:
         return False
 
 
-def remove_start(out: Path) -> None:
+def open_folder(run: Run, *, resumed: bool) -> None:
+    """Writes the first files of a run, so that it can be resumed from its start on; all processes must call it.
+
+    Raises:
+        TrainingError, OSError: in all processes: a file cannot be written; a new run leaves none.
+    """
+    try:
+        if not resumed:
+            run.save()  # before the other files, so that whatever is in the folder can be resumed
+        with run.world.errors_on_all_ranks():
+            if run.world.is_main:
+                write_text(run.out / RECIPE_NAME, to_yaml(run.config))
+                run.tracker = Tracker(
+                    run.out,
+                    step=run.position.step,
+                    validated=run.position.step_in_epoch < len(run.sampler),
+                    tensorboard=run.config.training.tensorboard,
+                )
+    except BaseException:
+        if not resumed and run.world.is_main:
+            _remove_start(run.out)
+        raise
+
+
+def _remove_start(out: Path) -> None:
     """Removes what a run that could not be set up has written."""
     for name in _START_FILES:
         (out / name).unlink(missing_ok=True)

@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import logging
 import random
-import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 
 import torch
 
 from lsn.config import RunConfig
-from lsn.data import Batch, make_loader
+from lsn.data import Batch, Step, load_steps
 from lsn.distributed import join_world
 from lsn.errors import LSNError, TrainingStopped
 from lsn.evaluation.evaluate import evaluate
+from lsn.evaluation.result import EvaluationResult
 from lsn.models.weights import save_weights
 from lsn.training.batch_norm import enter_training
-from lsn.training.checkpoint import Best, Position, Tally
-from lsn.training.folder import claimed_folder
+from lsn.training.checkpoint import Best, Tally
+from lsn.training.description import describe
+from lsn.training.folder import claimed_folder, open_folder
 from lsn.training.optim import set_learning_rate
-from lsn.training.plan import Step, plan_epoch
-from lsn.training.setup import Run, describe, prepare
+from lsn.training.reporting import Reporter
+from lsn.training.run import Run
+from lsn.training.setup import build_run
 from lsn.training.step import train_step
-from lsn.training.tracking import Progress, StepReport
-
-logger = logging.getLogger(__name__)
-
-LINES_PER_EPOCH = 20
-"""Lines of metrics an epoch, at most one a step."""
+from lsn.training.tracking import Progress
 
 
 @dataclass(frozen=True)
@@ -81,100 +76,75 @@ def train(
     """
     settings, should_stop = config.training, should_stop or _never
     with join_world(settings.device) as world, claimed_folder(Path(out), world, resume=resume):
-        run = prepare(config, Path(out), world, resume=resume)
+        run = build_run(config, Path(out), world, resume=resume)
+        open_folder(run, resumed=resume)
         should_stop()  # from now on it is asked, and nothing is lost by waiting for that
-        position, clock = run.position, _Clock(run.position)
-        if world.is_main:
-            lines = describe(run, resumed=resume)
-            logger.info("\n".join(lines))
-            if progress is not None:
-                progress.on_start(lines)
-
+        reporter, position = Reporter(run, progress), run.position
+        reporter.start(describe(run, resumed=resume))
         for epoch in range(position.epoch, settings.epochs):
-            # Deal out the clips of this epoch, and begin to read where the run stands.
-            plan = plan_epoch(
-                len(run.train_set),
-                seed=settings.seed,
-                epoch=epoch,
-                batch_size=settings.batch_size,
-                grad_accum_steps=settings.grad_accum_steps,
-                num_processes=world.size,
-            )[position.step_in_epoch :]
-            enter_training(run.model, run.frozen_norms)
-            with closing(_read(run, plan, epoch)) as batches:
-                for step in plan:
-                    # Move the weights.
-                    rate = config.optim.learning_rate * run.schedule.factor(position.step)
-                    set_learning_rate(run.optimizer, rate)
-                    tally = _learn(run, step, _take(run, batches, len(step.shares), should_stop))
-                    position.step += 1
-                    position.step_in_epoch += 1
-                    if run.ema is not None:
-                        run.ema.update(run.model, step=position.step)
-
-                    # Tell how it goes.
-                    tally.seconds = clock.lap()
-                    position.tally.add(tally)
-                    if world.is_main:
-                        _report(run, rate, clock, progress)
-
-                    # Be ready to be killed.
-                    is_last = position.step_in_epoch == run.steps_per_epoch
-                    if settings.checkpoint_every and position.step % settings.checkpoint_every == 0 and not is_last:
-                        run.save()
-
-            # Validate, and keep the weights if they are the best so far.
+            _train_epoch(run, epoch, reporter, should_stop)
             if (epoch + 1) % settings.evaluate_every == 0 or epoch + 1 == settings.epochs:
                 run.save()  # a long validation may be stopped too
-                _validate(run, epoch + 1, progress, should_stop)
-                clock.lap()
+                _validate(run, epoch + 1, reporter, should_stop)
             position.epoch, position.step_in_epoch = epoch + 1, 0
             run.save()
-
-        if run.tracker is not None:
-            run.tracker.close()
+        run.close()
         assert position.best is not None  # the last epoch is always validated
         return TrainingResult(run.out, position.best.top1, position.best.epoch, position.seconds)
 
 
-def _read(run: Run, plan: Sequence[Step], epoch: int) -> Generator[Batch, None, None]:
-    """What this process reads, one batch a forward pass; where it has no share, an empty one."""
-    shares = [share for step in plan for share in step.of(run.world.rank)]
+def _train_epoch(run: Run, epoch: int, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
+    """The steps of an epoch, from where the run stands."""
+    settings, position = run.config.training, run.position
+    enter_training(run.model, run.frozen_norms)
+    with closing(_read_steps(run, epoch, should_stop)) as steps:
+        for step, batches in steps:
+            # Move the weights.
+            rate = run.config.optim.learning_rate * run.schedule.factor(position.step)
+            set_learning_rate(run.context.optimizer, rate)
+            tally = _learn(run, step, batches)
+            position.step += 1
+            position.step_in_epoch += 1
+            if run.ema is not None:
+                run.ema.update(run.model, step=position.step)
+
+            # Report, and be ready to be killed.
+            reporter.step(tally, learning_rate=rate)
+            is_last = position.step_in_epoch == len(run.sampler)
+            if settings.checkpoint_every and position.step % settings.checkpoint_every == 0 and not is_last:
+                run.save()
+
+
+def _read_steps(
+    run: Run, epoch: int, should_stop: Callable[[], bool]
+) -> Generator[tuple[Step, list[Batch]], None, None]:
+    """The steps of an epoch from where the run stands, each with the batches that this process reads for it.
+
+    What one process cannot read stops all, as does its wish to stop, after a checkpoint.
+    """
+    steps = run.sampler.steps(epoch)[run.position.step_in_epoch :]
     run.dataset.set_epoch(epoch)
-    loader = make_loader(
-        run.dataset,
-        indices=[index for share in shares for index in share],
-        batch_size=[len(share) for share in shares if share],
-        num_workers=run.config.data.num_workers,
-        device=run.world.device,
-    )
-    batches = iter(loader)
-    nothing = torch.zeros(0, dtype=torch.long)
-    for share in shares:
-        yield next(batches) if share else Batch(None, nothing, nothing, [])
+    loaded = load_steps(run.dataset, steps, num_workers=run.config.data.num_workers, device=run.world.device)
+    with closing(loaded):
+        for step in steps:
+            batches: list[Batch] = []
+            error = None
+            try:
+                batches = next(loaded)
+            except LSNError as caught:
+                error = caught
+            if run.world.raise_on_all_ranks(error, wish=should_stop()):
+                run.save()
+                raise _stopped(run)
+            yield step, batches
 
 
 def _never() -> bool:
     return False
 
 
-def _take(run: Run, batches: Iterator[Batch], number: int, should_stop: Callable[[], bool]) -> list[Batch]:
-    """The next batches; what one process cannot read stops all, as does its wish to stop, after a checkpoint."""
-    taken: list[Batch] = []
-    error = None
-    try:
-        taken += islice(batches, number)
-    except LSNError as caught:
-        error = caught
-    if run.world.raise_on_all_ranks(error, wish=should_stop()):
-        run.save()
-        raise _stopped(run)
-    return taken
-
-
 def _stopped(run: Run) -> TrainingStopped:
-    if run.tracker is not None:
-        run.tracker.close()
+    run.close()
     return TrainingStopped(f"{run.out}: training was stopped after step {run.position.step}; resume it to continue")
 
 
@@ -185,76 +155,31 @@ def _learn(run: Run, step: Step, batches: Sequence[Batch]) -> Tally:
     torch.manual_seed(random.Random(f"step/{config.training.seed}/{position.step}/{run.world.rank}").getrandbits(63))
     nothing_BTCHW = torch.zeros(0, config.model.num_frames, 3, config.input.size, config.input.size, dtype=torch.uint8)
     tally = train_step(
-        run.stateful_model,
+        run.context,
         [
             (nothing_BTCHW if batch.views_BVTCHW is None else batch.views_BVTCHW[:, 0], batch.labels_B)
             for batch in batches
         ],
         where=f"step {position.step + 1} (epoch {position.epoch + 1})",
         num_clips=step.num_clips,
-        world=run.world,
-        optimizer=run.optimizer,
-        scaler=run.scaler,
-        precision=config.training.precision,
-        label_smoothing=config.training.label_smoothing,
-        clip_grad_norm=config.optim.clip_grad_norm,
-        tbptt_frames=config.training.tbptt_frames,
-        carried=run.carried,
     )
     tally.unreadable = step.num_clips - tally.clips
     if tally.unreadable:
         for index, error in run.world.gather([failure for batch in batches for failure in batch.unreadable]):
             if run.tracker is not None:
-                path, epoch = run.train_set.clips[index].path, (position.step + 1) / run.steps_per_epoch
+                path, epoch = run.train_set.clips[index].path, (position.step + 1) / len(run.sampler)
                 run.tracker.log_unreadable(path, error, epoch=epoch, step=position.step + 1)
     return tally
 
 
-def _report(run: Run, rate: float, clock: _Clock, progress: Progress | None) -> None:
-    """Tells of a step, and writes a line of metrics when one is due."""
-    position, tally = run.position, run.position.tally
-    if not tally.clips:
-        return
-    report = StepReport(
-        step=position.step,
-        num_steps=run.num_steps,
-        epoch=position.step / run.steps_per_epoch,
-        num_epochs=run.config.training.epochs,
-        loss=tally.loss / tally.clips,
-        top1=tally.correct / tally.clips,
-        learning_rate=rate,
-        clips_per_second=tally.clips / tally.seconds,
-        seconds_left=clock.seconds_a_step() * (run.num_steps - position.step),
-    )
-    if progress is not None:
-        progress.on_step(report)
-    lines_before, lines = (
-        LINES_PER_EPOCH * steps // run.steps_per_epoch for steps in (position.step_in_epoch - 1, position.step_in_epoch)
-    )
-    if run.tracker is not None and lines > lines_before:
-        run.tracker.log(
-            "train",
-            epoch=report.epoch,
-            step=report.step,
-            loss=report.loss,
-            top1=report.top1,
-            learning_rate=report.learning_rate,
-            clips_per_second=report.clips_per_second,
-            unreadable=int(tally.unreadable),
-            seconds=round(position.seconds, 1),
-        )
-        position.tally = Tally()
-
-
-def _validate(run: Run, epoch: int, progress: Progress | None, should_stop: Callable[[], bool]) -> None:
+def _validate(run: Run, epoch: int, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
     """Evaluates on the validation set; the best weights so far are kept with their evaluation."""
     model, position = run.evaluated_model, run.position
 
     def on_batch(done: int, total: int) -> None:
         if should_stop():  # raised in all processes once they gather their answers; the checkpoint is there
             raise _stopped(run)
-        if progress is not None and run.world.is_main:
-            progress.on_evaluation(done, total)
+        reporter.evaluation(done, total)
 
     run.world.share_buffers(model)
     result = evaluate(
@@ -267,51 +192,22 @@ def _validate(run: Run, epoch: int, progress: Progress | None, should_stop: Call
         num_workers=run.config.data.num_workers,
         progress=on_batch,
     )
-    metrics = result.metrics
-    best = position.best
+    metrics, best = result.metrics, position.best
     is_best = best is None or (metrics.top1, -metrics.loss) > (best.top1, -best.loss)
     if is_best:
         position.best = Best(top1=metrics.top1, loss=metrics.loss, epoch=epoch)
-    if run.tracker is None:
-        return
-    numbers = asdict(metrics)
-    if is_best:
-        save_weights(
-            run.out,
-            model,
-            labels=run.train_set.labels,
-            input=run.config.input,
-            metrics=numbers | {"epoch": epoch, "views": run.protocol.describe()},
-            frame_rates=run.frame_rates,
-        )
-        result.save(run.out)
-    run.tracker.log(
-        "val",
-        epoch=epoch,
-        step=position.step,
-        **numbers,
-        unreadable=len(result.unreadable),
-        seconds=round(position.seconds, 1),
+        if run.world.is_main:
+            _save_best(run, result, epoch)
+    reporter.evaluated(epoch, result, is_best=is_best)
+
+
+def _save_best(run: Run, result: EvaluationResult, epoch: int) -> None:
+    save_weights(
+        run.out,
+        run.evaluated_model,
+        labels=run.train_set.labels,
+        input=run.config.input,
+        metrics=asdict(result.metrics) | {"epoch": epoch, "views": run.protocol.describe()},
+        frame_rates=run.frame_rates,
     )
-    if progress is not None:
-        progress.on_evaluated(epoch, metrics, is_best)
-
-
-class _Clock:
-    """Adds the time that passes to a position, lap by lap."""
-
-    def __init__(self, position: Position) -> None:
-        self.position = position
-        self.last = time.monotonic()
-        self.step_before, self.seconds_before = position.step, position.seconds
-
-    def lap(self) -> float:
-        """Seconds since the lap before."""
-        now = time.monotonic()
-        seconds, self.last = now - self.last, now
-        self.position.seconds += seconds
-        return seconds
-
-    def seconds_a_step(self) -> float:
-        """Mean time of a step of this process, its share of the validations included."""
-        return (self.position.seconds - self.seconds_before) / (self.position.step - self.step_before)
+    result.save(run.out)

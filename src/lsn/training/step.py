@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -16,32 +17,48 @@ from torch import Tensor, nn
 
 from lsn.distributed import World, without_sync
 from lsn.errors import TrainingError
+from lsn.models import StreamState
 from lsn.training.carry import CarriedState
 from lsn.training.checkpoint import Tally
 
 Precision = Literal["float32", "bf16", "fp16"]
-_WAY_OUT = (
+_REMEDY = (
     "lower optim.learning_rate, lengthen optim.warmup_epochs, set optim.clip_grad_norm, or use precision float32; "
     "the last checkpoint is from before and sound"
 )
 _AUTOCAST_DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def train_step(
-    model: nn.Module,
-    passes: Sequence[tuple[Tensor, Tensor]],
-    *,
-    where: str,
-    num_clips: int,
-    world: World,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    precision: Precision,
-    label_smoothing: float,
-    clip_grad_norm: float,
-    tbptt_frames: int = 0,
-    carried: CarriedState | None = None,
-) -> Tally:
+@dataclass(frozen=True)
+class StepContext:
+    """What all steps of a run have in common."""
+
+    model: nn.Module
+    """What `World.wrap` returns of the network, or of its `StatefulModel` if `learns_from_states`."""
+    optimizer: torch.optim.Optimizer
+    """Moves the weights."""
+    scaler: torch.amp.GradScaler
+    """Scales the loss under fp16; disabled otherwise."""
+    world: World
+    """The processes that take each step together."""
+    precision: Precision = "float32"
+    """Of the forward pass."""
+    label_smoothing: float = 0.0
+    """Share of the target spread over all classes."""
+    clip_grad_norm: float = 0.0
+    """Largest norm of the gradient; 0 is off."""
+    tbptt_frames: int = 0
+    """Most frames that a gradient goes back through; 0 is the whole clip."""
+    carried: CarriedState | None = None
+    """Gives clips the state that they start from, and takes the one that they leave."""
+
+    @property
+    def learns_from_states(self) -> bool:
+        """Whether clips, or parts of them, start from the state that others left."""
+        return self.carried is not None or self.tbptt_frames > 0
+
+
+def train_step(context: StepContext, passes: Sequence[tuple[Tensor, Tensor]], *, where: str, num_clips: int) -> Tally:
     """Moves the weights by the gradient of the mean loss over all clips of the step.
 
     With `tbptt_frames` a clip is learned from in even parts of at most that many frames, each of which goes on from the
@@ -49,18 +66,10 @@ def train_step(
     between them, so the memory that a step takes does not depend on the length of the clips.
 
     Args:
-        model: What `World.wrap` returns of the network, or of its `StatefulModel` for chunks and carried states.
+        context: What stays the same from step to step.
         passes: What this process read: clip_BTCHW and labels_B of each forward pass, where B may be 0.
         where: What an error calls this step.
         num_clips: Clips planned for the step, over all passes and processes; fewer may have been readable.
-        world: The processes that take the step together.
-        optimizer: Moves the weights.
-        scaler: Scales the loss under fp16; disabled otherwise.
-        precision: Of the forward pass.
-        label_smoothing: Share of the target spread over all classes.
-        clip_grad_norm: Largest norm of the gradient; 0 is off.
-        tbptt_frames: Most frames that a gradient goes back through; 0 is the whole clip.
-        carried: Gives clips the state that they start from, and takes the one that they leave.
 
     Returns:
         Loss, correct clips and clips, summed over all processes. If no clip could be read the weights stay.
@@ -68,41 +77,56 @@ def train_step(
     Raises:
         TrainingError: the loss or the gradient is not finite; the weights stay.
     """
-    streams = carried is not None or tbptt_frames > 0
+    optimizer, scaler, world = context.optimizer, context.scaler, context.world
     optimizer.zero_grad(set_to_none=True)
     sums = torch.zeros(3, device=world.device)  # read once a step, so that a GPU is not held up
     for number, (clip_BTCHW, labels_B) in enumerate(passes, start=1):
-        labels_B = labels_B.to(world.device, non_blocking=True)
-        num_frames = clip_BTCHW.shape[1]
-        chunks = clip_BTCHW.tensor_split(math.ceil(num_frames / (tbptt_frames or num_frames)), dim=1)
-        state = None if carried is None else carried.draw(len(labels_B))
-        losses, scores_BK = [], []
-        for place, chunk_BTCHW in enumerate(chunks, start=1):
-            share = chunk_BTCHW.shape[1] / num_frames
-            chunk_BTCHW = chunk_BTCHW.to(world.device, non_blocking=True)
-            with nullcontext() if (number, place) == (len(passes), len(chunks)) else without_sync(model):
-                with torch.autocast(world.device.type, _AUTOCAST_DTYPES[precision], enabled=precision != "float32"):
-                    logits_BK, state = model(chunk_BTCHW, state) if streams else (model(chunk_BTCHW), None)
-                loss = F.cross_entropy(logits_BK.float(), labels_B, label_smoothing=label_smoothing, reduction="sum")
-                # Gradients are averaged over the processes: times their number, this is the mean over the step's clips.
-                scaler.scale(loss * (share * world.size / num_clips)).backward()
-            losses.append(share * loss.detach())
-            scores_BK.append(share * logits_BK.detach())
-        if carried is not None and state is not None:
-            carried.keep(state)
-        correct = (torch.stack(scores_BK).sum(0).argmax(1) == labels_B).sum()
-        sums += torch.stack([torch.stack(losses).sum(), correct, torch.full_like(correct, len(labels_B))])
+        sums += _add_gradient(context, clip_BTCHW, labels_B, num_clips=num_clips, is_last=number == len(passes))
     loss_sum, num_correct, num_read = world.sum(sums.tolist())
     if not math.isfinite(loss_sum):
-        raise TrainingError(f"{where}: the loss became {loss_sum}; {_WAY_OUT}")
+        raise TrainingError(f"{where}: the loss became {loss_sum}; {_REMEDY}")
     if num_read:
         scaler.unscale_(optimizer)
-        norm = _mend_gradient(optimizer, num_clips / num_read, clip_grad_norm)
+        norm = _mend_gradient(optimizer, num_clips / num_read, context.clip_grad_norm)
         if not math.isfinite(norm) and not scaler.is_enabled():  # the scaler skips a step that overflowed in fp16
-            raise TrainingError(f"{where}: the norm of the gradient became {norm}; {_WAY_OUT}")
+            raise TrainingError(f"{where}: the norm of the gradient became {norm}; {_REMEDY}")
         scaler.step(optimizer)
         scaler.update()
     return Tally(loss=loss_sum, correct=num_correct, clips=num_read)
+
+
+def _add_gradient(
+    context: StepContext, clip_BTCHW: Tensor, labels_B: Tensor, *, num_clips: int, is_last: bool
+) -> Tensor:
+    """Goes forward and backward over one batch; returns the sum of its losses, its correct clips and its clips."""
+    device, carried = context.world.device, context.carried
+    labels_B = labels_B.to(device, non_blocking=True)
+    num_frames = clip_BTCHW.shape[1]
+    chunks = clip_BTCHW.tensor_split(math.ceil(num_frames / (context.tbptt_frames or num_frames)), dim=1)
+    state = None if carried is None else carried.draw(len(labels_B))
+    losses, scores_BK = [], []
+    for place, chunk_BTCHW in enumerate(chunks, start=1):
+        share = chunk_BTCHW.shape[1] / num_frames
+        with nullcontext() if is_last and place == len(chunks) else without_sync(context.model):
+            logits_BK, state = _forward(context, chunk_BTCHW.to(device, non_blocking=True), state)
+            loss = F.cross_entropy(
+                logits_BK.float(), labels_B, label_smoothing=context.label_smoothing, reduction="sum"
+            )
+            # Gradients are averaged over the processes: times their number, this is the mean over the step's clips.
+            context.scaler.scale(loss * (share * context.world.size / num_clips)).backward()
+        losses.append(share * loss.detach())
+        scores_BK.append(share * logits_BK.detach())
+    if carried is not None and state is not None:
+        carried.keep(state)
+    correct = (torch.stack(scores_BK).sum(0).argmax(1) == labels_B).sum()
+    return torch.stack([torch.stack(losses).sum(), correct, torch.full_like(correct, len(labels_B))])
+
+
+def _forward(context: StepContext, chunk_BTCHW: Tensor, state: StreamState | None) -> tuple[Tensor, StreamState | None]:
+    """Class scores BK in the precision of the run, and the state after the last frame if states are learned from."""
+    precision = context.precision
+    with torch.autocast(chunk_BTCHW.device.type, _AUTOCAST_DTYPES[precision], enabled=precision != "float32"):
+        return context.model(chunk_BTCHW, state) if context.learns_from_states else (context.model(chunk_BTCHW), None)
 
 
 def _mend_gradient(optimizer: torch.optim.Optimizer, factor: float, clip_grad_norm: float) -> float:

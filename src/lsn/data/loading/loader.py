@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from itertools import islice
 from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.utils.data import DataLoader
 
 from lsn.data.loading.dataset import Batch, ClipDataset, Sample, collate
+from lsn.data.loading.step_sampler import Step
 from lsn.data.loading.workers import WorkerDied, check_num_workers, exit_with_parent, starting_workers
 from lsn.errors import VideoError
 
@@ -34,7 +36,7 @@ def make_loader(
     dataset: ClipDataset,
     *,
     indices: Sequence[int],
-    batch_size: int | Sequence[int],
+    batch_size: int,
     num_workers: int,
     device: torch.device | None = None,
 ) -> ClipLoader:
@@ -46,37 +48,66 @@ def make_loader(
     Args:
         dataset: the clips.
         indices: which clips, in which order.
-        batch_size: clips a batch, or the clips of each batch (their sum is the number of indices).
+        batch_size: clips per batch.
         num_workers: processes that read clips; 0 reads in this one. It does not change the batches.
         device: where the batches go next; for a GPU they are laid where it can copy them from while it computes.
 
     Raises:
         ConfigError: the number of workers is negative.
     """
-    check_num_workers(num_workers)
-    pin_memory = device is not None and device.type == "cuda"
-    return ClipLoader(dataset, indices, batch_size=batch_size, num_workers=num_workers, pin_memory=pin_memory)
+    batches = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
+    return ClipLoader(dataset, batches, num_workers=num_workers, device=device)
+
+
+def load_steps(
+    dataset: ClipDataset, steps: Sequence[Step], *, num_workers: int, device: torch.device | None = None
+) -> Generator[list[Batch], None, None]:
+    """Yields all the batches of each step together; close it to end the workers before the last step.
+
+    A worker reads a batch at a time, so what waits in memory does not grow with the forward passes per step.
+
+    Args:
+        dataset: the clips.
+        steps: of a `StepSampler`.
+        num_workers: as of `make_loader`.
+        device: likewise.
+
+    Raises:
+        LSNError: as of `ClipLoader`.
+    """
+    loader = ClipLoader(
+        dataset, [batch for step in steps for batch in step.batches], num_workers=num_workers, device=device
+    )
+    with closing(iter(loader)) as batches:
+        for step in steps:
+            yield list(islice(batches, len(step.batches)))
 
 
 class ClipLoader(DataLoader[Sample]):
-    """A DataLoader of `Batch` whose failures are one clear error in the main process; see `make_loader`."""
+    """A DataLoader of `Batch` whose failures are one clear error in the main process.
+
+    Args:
+        dataset: the clips.
+        batches: indices of the clips of each batch; a batch may be empty.
+        num_workers: as of `make_loader`.
+        device: likewise.
+    """
 
     def __init__(
         self,
         dataset: ClipDataset,
-        indices: Sequence[int],
+        batches: Sequence[Sequence[int]],
         *,
-        batch_size: int | Sequence[int],
         num_workers: int,
-        pin_memory: bool,
+        device: torch.device | None = None,
     ) -> None:
-        batches = _cut(indices, batch_size)
-        num_workers = min(num_workers, len(batches))  # more would have nothing to do
+        check_num_workers(num_workers)
+        num_workers = min(num_workers, sum(len(batch) > 0 for batch in batches))  # more would have nothing to do
         super().__init__(
             dataset,
-            batch_sampler=batches,
+            batch_sampler=cast(Sequence[list[int]], batches),
             num_workers=num_workers,
-            pin_memory=pin_memory,
+            pin_memory=device is not None and device.type == "cuda",
             collate_fn=collate,
             worker_init_fn=exit_with_parent,
             multiprocessing_context=_worker_context() if num_workers else None,
@@ -84,7 +115,7 @@ class ClipLoader(DataLoader[Sample]):
             generator=torch.Generator(),
         )
 
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+    def __iter__(self) -> Generator[Batch, None, None]:  # type: ignore[override]
         """Yields the batches.
 
         Raises:
@@ -125,16 +156,6 @@ class ClipLoader(DataLoader[Sample]):
             if self.num_workers == 0 or str(error).startswith("Caught "):
                 raise
             raise WorkerDied(_DEAD_WORKER) from error
-
-
-def _cut(indices: Sequence[int], batch_size: int | Sequence[int]) -> list[list[int]]:
-    """The indices in batches of one size, or each of its own."""
-    if isinstance(batch_size, int):
-        return [list(indices[start : start + batch_size]) for start in range(0, len(indices), batch_size)]
-    if sum(batch_size) != len(indices):
-        raise ValueError(f"batches of {sum(batch_size)} clips in all, but {len(indices)} indices")
-    ordered = iter(indices)
-    return [list(islice(ordered, size)) for size in batch_size]
 
 
 def _report_unreadable(dataset: ClipDataset, index: int, message: str) -> None:

@@ -1,0 +1,30 @@
+"""What a run says of itself when it starts."""
+
+from __future__ import annotations
+
+from lsn.training.run import Run
+
+
+def describe(run: Run, *, resumed: bool) -> list[str]:
+    """Lines that say what is trained, on what, from where."""
+    settings, network = run.config.training, run.config.model
+    if resumed:
+        start = f"its checkpoint after {run.position.step} steps"
+    elif network.initial_weights or network.backbone_weights:
+        start = str(network.initial_weights or network.backbone_weights)
+    else:
+        start = "timm's ImageNet weights" if network.pretrained else "random weights"
+    new_names = run.model.new_parameter_names()
+    num_parameters = sum(p.numel() for p in run.model.parameters())
+    num_learning = sum(p.numel() for p in run.model.parameters() if p.requires_grad)
+    num_new = sum(p.numel() for name, p in run.model.named_parameters() if name in new_names)
+    clips_a_step = settings.batch_size * settings.grad_accum_steps * run.world.size
+    processes = f"{run.world.size} processes" if run.world.size > 1 else "1 process"
+    return [
+        f"{network.name}: {num_parameters:,} parameters, of which {num_learning:,} learn and {num_new:,} are new; "
+        f"starts from {start}",
+        f"{len(run.train_set.labels)} classes; {len(run.train_set)} clips to train on from {run.train_set.source}, "
+        f"{len(run.val_set)} to validate on from {run.val_set.source}",
+        f"{settings.epochs} epochs of {len(run.sampler)} steps of up to {clips_a_step} clips, "
+        f"on {run.world.device} in {settings.precision}, {processes}; everything goes to {run.out}",
+    ]

@@ -1,0 +1,106 @@
+"""The parts of a run, and how they are saved and restored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from timm.utils import ModelEmaV3
+from torch import nn
+
+from lsn.config import RunConfig
+from lsn.data import ClipDataset, Manifest, StepSampler
+from lsn.distributed import World
+from lsn.evaluation.protocol import EvaluationProtocol
+from lsn.models import Recognizer
+from lsn.models.weights import FrameRates
+from lsn.training.checkpoint import CHECKPOINT_NAME, Position, damaged, save_checkpoint
+from lsn.training.optim import Schedule, restore_optimizer
+from lsn.training.step import StepContext
+from lsn.training.tracking import Tracker
+
+
+@dataclass
+class Run:
+    """What a run consists of; what its parts do with each other is in `loop`."""
+
+    config: RunConfig
+    out: Path
+    world: World
+    train_set: Manifest
+    val_set: Manifest
+    dataset: ClipDataset
+    sampler: StepSampler
+    protocol: EvaluationProtocol
+    model: Recognizer
+    frozen_norms: list[nn.Module]
+    context: StepContext
+    """What moves the weights, the model as it is trained among it."""
+    schedule: Schedule
+    ema: ModelEmaV3 | None
+    position: Position
+    tracker: Tracker | None = None
+    """In the main process only."""
+    frame_rates: FrameRates | None = None
+    """Of the training clips, for the weights that are saved; in the main process only."""
+
+    @property
+    def evaluated_model(self) -> Recognizer:
+        """The network that is validated and saved: the moving average if there is one."""
+        return self.model if self.ema is None else self.ema.module
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of the whole run."""
+        return self.config.training.epochs * len(self.sampler)
+
+    def save(self) -> None:
+        """Writes the checkpoint, in the main process; all processes must call it.
+
+        Raises:
+            TrainingError: in all processes: it cannot be written.
+        """
+        states = {name: part.state_dict() for name, part in self._parts().items()}
+        with self.world.errors_on_all_ranks():
+            if self.world.is_main:
+                new_names = self.model.new_parameter_names()
+                save_checkpoint(
+                    self.out,
+                    config=self.config,
+                    num_processes=self.world.size,
+                    train_set=self.train_set,
+                    position=self.position,
+                    trained_names=[name for name, _ in self.model.named_parameters() if name not in new_names],
+                    states=states,
+                )
+
+    def restore(self, states: dict[str, Any]) -> None:
+        """Takes over the states of a checkpoint.
+
+        Raises:
+            WeightsError: they are not those of this run's parts.
+        """
+        try:
+            for name, part in self._parts().items():
+                if isinstance(part, torch.optim.Optimizer):
+                    restore_optimizer(part, states[name])
+                else:
+                    part.load_state_dict(states[name])
+        except torch.OutOfMemoryError:
+            raise
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise damaged(self.out / CHECKPOINT_NAME, error) from error
+
+    def close(self) -> None:
+        """Flushes what is reported."""
+        if self.tracker is not None:
+            self.tracker.close()
+
+    def _parts(self) -> dict[str, Any]:
+        context = self.context
+        parts = {"model": self.model, "optimizer": context.optimizer, "scaler": context.scaler}
+        if self.ema is not None:
+            parts["ema"] = self.ema.module
+        return parts if context.carried is None else parts | {"carried": context.carried}
