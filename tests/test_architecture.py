@@ -88,3 +88,9 @@ def test_light_modules_import_nothing_heavy():
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout.split() == []
+
+
+def test_the_models_are_there_after_import_lsn_alone():
+    code = "import lsn; print(lsn.models.HOConvLSTM.__name__, hasattr(lsn, 'no_such_name'))"
+    used = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert used.stdout.split() == ["HOConvLSTM", "False"]

@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lsn import models as models
     from lsn.inference.predictor import Prediction, Predictor
     from lsn.inference.stream import StreamAnswer, StreamingPredictor
     from lsn.inference.stream.watch import Watch
@@ -26,7 +27,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the public names when they are first used, so that `import lsn` does not import torch."""
+    """Imports `lsn.models` and the public names when they are first used: `import lsn` does not import torch."""
+    if name == "models":
+        return importlib.import_module("lsn.models")
     if name not in _HOMES:
         raise AttributeError(f"module 'lsn' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)
