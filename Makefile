@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: env demo test test-slow gpu lint clean
+.PHONY: env demo test test-slow gpu lint docs dist clean
 
 env: $(STAMP)
 
@@ -11,6 +11,11 @@ $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	touch $(STAMP)
+
+# An extra of pyproject.toml on top: $(VENV)/.installed-docs, -dist or -ci.
+$(STAMP)-%: $(STAMP)
+	$(BIN)/pip install --quiet --editable '.[$*]'
+	touch $@
 
 demo: $(STAMP)
 	$(BIN)/lsn demo
@@ -26,9 +31,15 @@ test: $(STAMP)
 test-slow: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m slow
 
-
 gpu: $(STAMP)
 	$(BIN)/python benchmarks/on_gpu.py
 
+docs: $(STAMP)-docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build
+	@echo 'Open docs/_build/index.html'
+
+dist: $(STAMP)-dist
+	.ci/dist
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache docs/_build dist

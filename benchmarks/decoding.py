@@ -121,7 +121,7 @@ def read_torchcodec(path: str) -> Tensor:
 
 
 def read_opencv(path: str) -> Tensor:
-    """The count that the container tells, every frame grabbed, the wanted ones converted."""
+    """The count that the container states, every frame grabbed, the wanted ones converted."""
     capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     wanted = segment_indices_eval(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), NUM_FRAMES)
     found: dict[int, np.ndarray] = {}

@@ -1,6 +1,6 @@
 """Frames a second of `lsn data extract-frames` beside those of ffmpeg, one core each, in one run.
 
-Both decode every clip, shrink it to a short side and write JPEGs, clip by clip in turns. ffmpeg starts anew for each
+Both decode every clip, shrink it to a short side and write JPEGs, clip by clip in turns. ffmpeg is started for each
 clip, as scripts that call it do. Both must write the same number of frames of the same size.
 
     python benchmarks/extraction.py SURV_FIGHT/index.csv

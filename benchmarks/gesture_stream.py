@@ -7,7 +7,7 @@
 
 `data` joins clips to videos with pauses between them, in which the first or last frame is held while the view drifts a
 little, and cuts labelled windows of six seconds out of them.
-`rates` writes every validation clip anew at 30, 15 and 7.5 frames a second and at 30 with a tenth
+`rates` encodes every validation clip again at 30, 15 and 7.5 frames a second and at 30 with a tenth
 of the frames dropped at random, and streams them all. `events` joins validation clips and pauses to a video of about a
 minute.
 """
@@ -23,8 +23,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from lsn import StreamingPredictor, StreamPrediction, StreamRunner
 from lsn.cli.commands.stream_options import StreamOptions, streaming_predictor
@@ -100,7 +100,7 @@ def draw_windows(joined: Joined, rng: random.Random) -> Iterator[tuple[float, st
 def shown_at(truths: Sequence[Truth], seconds: float) -> Truth | None:
     """What the second before a time shows: a gesture, None for a pause, or that one cannot say.
 
-    A gesture is told by its last quarter, and until three quarters of a second after its end.
+    A gesture is recognised from its last quarter, and until three quarters of a second after its end.
     """
     for truth in truths:
         length = truth.end_seconds - truth.start_seconds
@@ -115,22 +115,24 @@ def compare_rates(gestures: Path, weights: Path) -> None:
     """The top-1 of every validation clip at several rates, and whether it stays the same."""
     manifest = read_manifest(gestures / "val.csv")
     rng = random.Random(SEED)
-    told: dict[str, list[str]] = {}
+    answers_by_rate: dict[str, list[str]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for index in range(len(manifest)):
             frames_THWC, fps = read_clip(manifest, index)
             for name, frames in variants(frames_THWC, fps, rng):
-                told.setdefault(name, []).append(last_answer(weights, frames, Path(folder)))
+                answers_by_rate.setdefault(name, []).append(last_answer(weights, frames, Path(folder)))
     labels = [clip.label for clip in manifest.clips]
-    reference = told["30 fps"]
+    reference = answers_by_rate["30 fps"]
     print(f"{'variant':24}{'right':>7}{'same as 30 fps':>16}   of {len(labels)}")
-    for name, answers in told.items():
+    for name, answers in answers_by_rate.items():
         right = sum(map(str.__eq__, answers, labels))
         print(f"{name:24}{right:7}{sum(map(str.__eq__, answers, reference)):16}")
 
 
-def variants(frames_THWC: Tensor, fps: float, rng: random.Random) -> Iterator[tuple[str, list[tuple[float, Tensor]]]]:
-    """Timed frames of one clip as cameras of several rates would have given them, each encoded anew."""
+def variants(
+    frames_THWC: np.ndarray, fps: float, rng: random.Random
+) -> Iterator[tuple[str, list[tuple[float, np.ndarray]]]]:
+    """Timed frames of one clip as cameras of several rates would have given them, each encoded again."""
     seconds = len(frames_THWC) / fps
     for rate in (30.0, 15.0, 7.5):
         yield f"{rate:g} fps", timed(frames_THWC, fps, [t / rate for t in range(max(1, math.floor(seconds * rate)))])
@@ -138,19 +140,19 @@ def variants(frames_THWC: Tensor, fps: float, rng: random.Random) -> Iterator[tu
     yield "30 fps, a tenth dropped", timed(frames_THWC, fps, moments)
 
 
-def timed(frames_THWC: Tensor, fps: float, moments: list[float]) -> list[tuple[float, Tensor]]:
+def timed(frames_THWC: np.ndarray, fps: float, moments: list[float]) -> list[tuple[float, np.ndarray]]:
     indices = on_screen([t / fps for t in range(len(frames_THWC))], moments)
     return [(moment, frames_THWC[index]) for moment, index in zip(moments, indices, strict=True)]
 
 
-def last_answer(weights: Path, frames: list[tuple[float, Tensor]], folder: Path) -> str:
+def last_answer(weights: Path, frames: list[tuple[float, np.ndarray]], folder: Path) -> str:
     """What a stream of the frames, encoded and decoded, is called at its end, by the mean over all of it."""
     path = folder / "clip.mp4"
-    write_video(path, torch.stack([frame for _, frame in frames]), fps=30)  # the times are given below
+    write_video(path, np.stack([frame for _, frame in frames]), fps=30)  # the times are given below
     with open_video(path) as reader:
         decoded = zip((seconds for seconds, _ in frames), (frame for _, frame in reader), strict=True)
-        with StreamRunner(predictor(weights), {"clip": decoded}, on_error="raise") as watch:
-            answers = [told for told in watch if isinstance(told, StreamPrediction)]
+        with StreamRunner(predictor(weights), {"clip": decoded}, on_error="raise") as runner:
+            answers = [result for result in runner if isinstance(result, StreamPrediction)]
     return answers[-1].label
 
 
@@ -185,7 +187,7 @@ UNCLEAR = Truth("", math.nan, math.nan)
 class Joined:
     """Gestures with pauses between them."""
 
-    frames_THWC: Tensor
+    frames_THWC: np.ndarray
     truths: list[Truth]
 
 
@@ -234,14 +236,14 @@ def join(
     speeds: tuple[float, float] = (1.0, 1.0),
 ) -> Joined:
     """Clips with pauses of one and a half to three seconds between them, as many as fit into the seconds."""
-    parts: list[Tensor] = []
+    parts: list[np.ndarray] = []
     truths: list[Truth] = []
     length = 0
     for index in order:
         frames_THWC, fps = read_clip(manifest, index)
         fps *= rng.uniform(*speeds)
         moments = [t / JOIN_FPS for t in range(math.floor(len(frames_THWC) / fps * JOIN_FPS))]
-        clip_THWC = torch.stack([frame for _, frame in timed(frames_THWC, fps, moments)])
+        clip_THWC = np.stack([frame for _, frame in timed(frames_THWC, fps, moments)])
         num_still = round(rng.uniform(1.5, 3.0) * JOIN_FPS / 2)
         before, after = (drift(clip_THWC[t], num_still, JOIN_FPS, seed=rng.randrange(2**31)) for t in (0, -1))
         start = length + num_still
@@ -250,27 +252,29 @@ def join(
         truths.append(Truth(manifest.clips[index].label, start / JOIN_FPS, (start + len(clip_THWC)) / JOIN_FPS))
         parts += [before, clip_THWC, after]
         length = start + len(clip_THWC) + num_still
-    return Joined(torch.cat(parts), truths)
+    return Joined(np.concatenate(parts), truths)
 
 
-def read_clip(manifest: Manifest, index: int) -> tuple[Tensor, float]:
+def read_clip(manifest: Manifest, index: int) -> tuple[np.ndarray, float]:
     """All frames of a clip, and their rate."""
     with open_clip(manifest.clips[index]) as reader:
         return reader.frames_at(range(reader.num_frames)).frames_THWC, reader.info.average_fps
 
 
-def drift(picture_HWC: Tensor, num_frames: int, fps: float, *, seed: int) -> Tensor:
+def drift(picture_HWC: np.ndarray, num_frames: int, fps: float, *, seed: int) -> np.ndarray:
     """A picture seen by a head that does not hold quite still: it wanders by up to four pixels, with sensor noise."""
     generator = torch.Generator().manual_seed(seed)
     phase = torch.rand(2, generator=generator) * 2 * math.pi
-    padded = torch.nn.functional.pad(picture_HWC.permute(2, 0, 1)[None].float(), (4, 4, 4, 4), mode="reflect")[0]
+    padded = torch.nn.functional.pad(
+        torch.from_numpy(picture_HWC).permute(2, 0, 1)[None].float(), (4, 4, 4, 4), mode="reflect"
+    )[0]
     _, height, width = padded.shape
     frames = []
     for t in range(max(1, num_frames)):
         down, right = (round(4 + 4 * math.sin(2 * math.pi * 0.3 * t / fps + float(angle))) for angle in phase)
         view = padded[:, down : height - 8 + down, right : width - 8 + right]
         frames.append((view + 2 * torch.randn(view.shape, generator=generator)).clamp(0, 255).byte().permute(1, 2, 0))
-    return torch.stack(frames)
+    return torch.stack(frames).numpy()
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from interleave import seconds
 
 import lsn
 from lsn.hardware import tune_allocator
-from lsn.models.fuse import fuse
+from lsn.inference.prepare import prepare_for_inference
 from lsn.models.layout import frames_channels_last
 
 WINDOW = 16
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def measure(options: argparse.Namespace) -> list[tuple[float, ...]]:
     """Seconds of a step, of the window and of the whole clip, by number of frames."""
-    model = fuse(lsn.create_model(options.model, num_classes=174)).to(memory_format=torch.channels_last)
+    model = prepare_for_inference(lsn.create_model(options.model, num_classes=174), device="cpu")
     clip_BTCHW = frames_channels_last(torch.randn(1, max(options.frames), 3, options.size, options.size))
     runs, states = [], {}
     with torch.inference_mode():

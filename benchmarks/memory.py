@@ -77,7 +77,7 @@ def run(options: argparse.Namespace, num_frames: int, checkpointing: bool) -> tu
 
 
 def status(name: str) -> int:
-    """Kilobytes, as /proc/self/status tells them."""
+    """Kilobytes, as /proc/self/status states them."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 

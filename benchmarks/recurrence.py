@@ -19,6 +19,7 @@ import copy
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 
 import torch
 import torch.nn.functional as F
@@ -58,7 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             name = f"{channels} channels, {side}x{side}"
             compare_stage(name, (block, ours), (other, theirs), options)
     if options.device == "cpu":
-        compare_keras(options)
+        if find_spec("keras"):
+            compare_keras(options)
+        else:
+            print("Keras is not installed, so it is not compared with: .venv/bin/pip install keras")
     return 0
 
 

@@ -1,6 +1,6 @@
 """Where the time of a clip and of a training step goes: stage by stage, and what of it is convolution.
 
-From PyTorch's profiler, which tells of every operation how long it took: on a CPU that it ran, on a GPU that its
+From PyTorch's profiler, which measures how long every operation took: on a CPU that it ran, on a GPU that its
 kernels ran. A backward operation counts for the stage of its forward one. What the profiler itself costs is seen in
 the wall clock without it.
 
@@ -25,8 +25,8 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 import lsn
 from lsn.hardware import tune_allocator
+from lsn.inference.prepare import prepare_for_inference
 from lsn.models.forward import eval_mode
-from lsn.models.fuse import fuse
 from lsn.profiling.model import training_step
 
 KINDS = ("convolutions", "recurrence: convolutions", "recurrence: gates, cell, sums", "norms", "the rest")
@@ -55,8 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def infer(options: argparse.Namespace) -> tuple[nn.Module, Callable[[], object]]:
     """The network as predictors run it, on clips of bytes."""
     device = torch.device(options.device)
-    model = fuse(lsn.create_model(options.model, num_classes=174)).eval()
-    model.to(device, memory_format=torch.channels_last)
+    model = prepare_for_inference(lsn.create_model(options.model, num_classes=174), device=device)
     shape = options.batch, options.frames, 3, options.size, options.size
     clip_BTCHW = torch.randint(0, 256, shape, dtype=torch.uint8)
 

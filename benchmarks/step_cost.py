@@ -14,14 +14,15 @@ import copy
 import sys
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import timm
 import torch
 from interleave import compare, full_float32
 
 import lsn
 from lsn.hardware import tune_allocator
+from lsn.inference.prepare import prepare_for_inference
 from lsn.models.compile import compile_model
-from lsn.models.fuse import fuse
 from lsn.models.state import StreamState
 from lsn.streaming import StreamEngine
 
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--frames", type=int, default=16, help="of the window")
     parser.add_argument("--turns", type=int, default=20)
-    parser.add_argument("--streams", type=int, default=8, help="of the pool")
+    parser.add_argument("--streams", type=int, default=8, help="of the batch")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--compile", action="store_true", help="every side, with frozen weights")
@@ -54,30 +55,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     clip_BTCHW = torch.randn(1, options.frames, 3, options.size, options.size, device=options.device)
     frame_BCHW = clip_BTCHW[:, -1].contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
-        fused = fuse(model).to(memory_format=torch.channels_last)  # as predictors run it
+        prepared = prepare_for_inference(model, device=options.device)
         with full_float32():
-            _, state = fused.step(clip_BTCHW[:, :-1])
-            after, _ = fused.step(frame_BCHW, state)
+            _, state = prepared.step(clip_BTCHW[:, :-1])
+            after, _ = prepared.step(frame_BCHW, state)
             difference = (after - model.forward_frames(clip_BTCHW)[:, -1]).abs().max().item()
         print(f"step against window: largest difference {difference:.1e}")
         if difference > 1e-4:
             return 1
         run_cnn = cnn
         if options.compile:
-            compare_compiled(fused, clip_BTCHW, frame_BCHW, options)
-            fused = compiled_copy(fused)
+            compare_compiled(prepared, clip_BTCHW, frame_BCHW, options)
+            prepared = compiled_copy(prepared)
             torch._inductor.config.freezing = True  # as `compile_model` sets it around its calls
             run_cnn = torch.compile(cnn, fullgraph=True)
-        step = lambda: fused.step(frame_BCHW, state)  # noqa: E731
+        step = lambda: prepared.step(frame_BCHW, state)  # noqa: E731
         compare("step / bare CNN on one frame", step, lambda: run_cnn(frame_BCHW), options.turns)
         if options.device.startswith("cuda"):
-            replay = captured_step(fused, frame_BCHW, state)
+            replay = captured_step(prepared, frame_BCHW, state)
             compare("step / step as a CUDA graph", step, replay, options.turns)
             compare("step as a CUDA graph / bare CNN on one frame", replay, lambda: run_cnn(frame_BCHW), options.turns)
         if options.compile:
             compare("step / bare CNN that is not compiled", step, lambda: cnn(frame_BCHW), options.turns)
-        compare(f"window of {options.frames} / step", lambda: fused(clip_BTCHW), step, max(3, options.turns // 4))
-        compare_pool(fused, options)
+        compare(f"window of {options.frames} / step", lambda: prepared(clip_BTCHW), step, max(3, options.turns // 4))
+        compare_batch(prepared, options)
     return 0
 
 
@@ -128,29 +129,28 @@ def captured_step(
     return replay
 
 
-def compare_pool(model: lsn.models.Recognizer, options: argparse.Namespace) -> None:
-    """One step of a pool against a step of each stream alone."""
+def compare_batch(model: lsn.models.Recognizer, options: argparse.Namespace) -> None:
+    """One step for a batch of streams against a step of each stream alone."""
     size = {"height": options.size, "width": options.size}
-    pool, alone = (
-        StreamEngine(model, options.streams, **size),
-        [StreamEngine(model, 1, **size) for _ in range(options.streams)],
-    )
+    engine = StreamEngine(model, options.streams, **size)
+    engines_alone = [StreamEngine(model, 1, **size) for _ in range(options.streams)]
     shape = options.streams, 3, options.size, options.size
-    frames = list(torch.randint(0, 256, shape, dtype=torch.uint8))  # as cameras give them
-    together = {pool.join(): frame for frame in frames}
-    for single in alone:
-        single.join()
-    told = pool.tick(together).logits
-    each = [single.tick({0: frame}).logits[0] for single, frame in zip(alone, frames, strict=True)]
-    difference = max((told[n] - logits).abs().max().item() for n, logits in enumerate(each))
-    print(f"pool against streams alone: largest difference {difference:.1e}; {pool.bytes_per_stream:,} bytes a stream")
+    frames = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)  # as cameras give them
+    together = {engine.acquire(): frame for frame in frames}
+    each = list(zip(engines_alone, [single.acquire() for single in engines_alone], frames, strict=True))
+    logits = engine.step(together).logits
+    alone = [single.step({slot: frame}).logits[slot] for single, slot, frame in each]
+    difference = max(np.abs(logits[slot] - scores).max() for slot, scores in enumerate(alone))
+    print(
+        f"batch against streams alone: largest difference {difference:.1e}; {engine.bytes_per_stream:,} bytes a stream"
+    )
 
     def run_alone() -> None:
-        for single, frame in zip(alone, frames, strict=True):
-            single.tick({0: frame})
+        for single, slot, frame in each:
+            single.step({slot: frame})
 
-    name = f"{options.streams} streams one by one / in one pool"
-    compare(name, run_alone, lambda: pool.tick(together), max(3, options.turns // 4))
+    name = f"{options.streams} streams one by one / in one batch"
+    compare(name, run_alone, lambda: engine.step(together), max(3, options.turns // 4))
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ def write_split(out: Path, split: str, sources: Sources, num_videos: int, rng: r
         gesture, fight = rng.choice(sources.gestures), rng.choice(sources.fights)
         for label, frames_THWC in zip(LABELS, join(gesture, fight, sources.calm, rng), strict=True):
             path = f"{split}/{label.replace(' ', '_')}/{pair:04d}.mp4"
-            write_video(out / path, frames_THWC, fps=FPS, crf=0)  # lossless: no artefact tells the order
+            write_video(out / path, frames_THWC, fps=FPS, crf=0)  # lossless: no artefact shows the order
             rows.append((path, label, str(pair), Path(gesture.path).name, Path(fight.path).name))
         if pair % 20 == 19 or 2 * pair + 2 == num_videos:
             print(f"{split}: {2 * pair + 2} of {num_videos} videos", file=sys.stderr)

@@ -1,13 +1,16 @@
 """The shape of the house: who may import whom, how long files and rooms may be, what stays light."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "src/lsn"
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src/lsn"
+MAP = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
 FILES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = sorted(path.parent for path in FILES if path.name == "__init__.py")
 LONGEST_FILE, LARGEST_ROOM = 400, 3000
@@ -96,10 +99,36 @@ def test_no_files_import_each_other_in_a_circle():
         visit(module)
 
 
+def first_sentence(path: Path) -> str:
+    return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+
+
+def test_the_map_in_the_docs_has_every_part_in_order_with_its_own_sentence():
+    rows = []
+    for part in ORDER:
+        rooms = [room for room in ROOMS if room.is_relative_to(PACKAGE / part)]
+        rows += [f"| `{name_of(room)}/` | {first_sentence(room / '__init__.py')} |" for room in rooms]
+        if not rooms:
+            rows.append(f"| `{part}.py` | {first_sentence(PACKAGE / f'{part}.py')} |")
+    table = "\n".join(["| room | what belongs there |", "|---|---|", *rows])
+    assert table in MAP, f"docs/architecture.md needs this table:\n{table}"
+
+
+STEPS = sorted(set(re.findall(r"`(\w+(?:/\w+)*\.py)` `([\w.]+)`", MAP)))
+
+
+@pytest.mark.parametrize(("file", "name"), STEPS)
+def test_the_ways_through_the_code_in_the_docs_name_what_exists(file, name):
+    tree: ast.AST = ast.parse((PACKAGE / file).read_text(encoding="utf-8"))
+    for inner in name.split("."):
+        found = [node for node in ast.iter_child_nodes(tree) if getattr(node, "name", None) == inner]
+        assert found, f"docs/architecture.md: {file} has no {name}"
+        tree = found[0]
+
+
 @pytest.mark.parametrize("room", ROOMS, ids=name_of)
 def test_rooms_say_what_belongs_there_and_stay_small(room):
-    purpose = ast.get_docstring(ast.parse((room / "__init__.py").read_text(encoding="utf-8"))) or ""
-    assert purpose.partition("\n")[0].endswith("."), f"{room}: one sentence at the top of its __init__.py"
+    assert first_sentence(room / "__init__.py").endswith("."), f"{room}: one sentence at the top of its __init__.py"
     num_lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in room.glob("*.py"))
     assert num_lines < LARGEST_ROOM
 
@@ -124,3 +153,19 @@ def test_light_modules_import_nothing_heavy():
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout.split() == []
+
+
+def test_pytorch_begins_at_the_training_transforms_and_the_models():
+    code = (
+        "import sys\nsys.modules['torch'] = None  # whoever imports it fails\n"
+        "import lsn.video, lsn.video.sampling, lsn.video.live.opening, lsn.video.writing.overlay\n"
+        "import lsn.streaming, lsn.streaming.recorder, lsn.streaming.runner, lsn.streaming.tracker\n"
+        "import numpy as np\n"
+        "from lsn.video import array_reader\n"
+        "from lsn.video.frame_sampler import FrameSampler\n"
+        "from lsn.video.live.capture_thread import CaptureThread\n"
+        "with CaptureThread(array_reader(np.zeros((5, 4, 4, 3), np.uint8), 10), FrameSampler(10)) as thread:\n"
+        "    print(len(list(thread)))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (run.returncode, run.stdout) == (0, "5\n"), run.stderr

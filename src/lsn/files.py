@@ -1,7 +1,7 @@
 """Reading and writing files so that nothing else is lost: whole or not at all, and only what was meant.
 
 A file or folder under way has a hidden name that ends in `.partial`, and its writer holds a lock on it. What a killed
-process left behind is therefore told from what another process still writes, and the next writer removes it.
+process left behind is therefore distinguished from what another process still writes, and the next writer removes it.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def usable_cores(cgroup: Path = _CGROUP) -> int:
     """Cores that this process can keep busy: those that it may run on, or fewer where its container has a quota.
 
     Args:
-        cgroup: Where Linux tells the quota of a container, of version 1 or 2.
+        cgroup: Where Linux states the quota of a container, of version 1 or 2.
     """
     has_affinity = hasattr(os, "sched_getaffinity")
     cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
@@ -84,7 +84,8 @@ def tune_allocator(*, spare_memory: bool = False) -> bool:
     """Lets glibc's malloc keep large freed blocks instead of handing them back to the kernel.
 
     A network on the CPU frees and asks for the same large tensors again and again; by default each one is mapped and
-    cleared anew, page by page. The command line and every training run call it. Other C libraries are left as they are.
+    cleared again, page by page. The command line and every training run call it. Other C libraries stay as they
+    are.
 
     Args:
         spare_memory: keep blocks up to 64 MiB only. Kept ones leave holes, which made a training step with gradient

@@ -1,12 +1,11 @@
 """The live view on a terminal of 140 columns."""
 
 import numpy as np
-import torch
 from rich.console import Console
 
 from lsn.cli.ui.live_view import LiveView
 from lsn.streaming import StreamPrediction
-from lsn.video.live.capture_thread import FeedCounts
+from lsn.video.live.capture_thread import FrameCounts
 
 
 def answer(stream: str, seconds: float, probabilities) -> StreamPrediction:
@@ -20,7 +19,7 @@ def answer(stream: str, seconds: float, probabilities) -> StreamPrediction:
         num_frames=1,
         reset=None,
         events=(),
-        frame_HWC=torch.zeros(1, 1, 3, dtype=torch.uint8),
+        frame_HWC=np.zeros((1, 1, 3), np.uint8),
         timings_ms={"wait": 1.0, "decode": 2.0, "transform": 3.0, "model": 4.0},
     )
 
@@ -29,9 +28,9 @@ def test_every_stream_has_bars_rate_latencies_and_losses():
     console = Console(force_terminal=True, width=140, record=True, color_system=None)
     with LiveView(console) as view:
         view.say("an event")
-        view.show(answer("door", 1.0, (0.2, 0.7, 0.1)), FeedCounts(10, 5, 2, 1, 3))
-        view.show(answer("yard", 2.0, (0.9, 0.05, 0.05)), FeedCounts(7, 7, 0, 0, 0))
-        view.show(answer("door", 1.5, (0.1, 0.8, 0.1)), FeedCounts(11, 6, 2, 1, 3))
+        view.show(answer("door", 1.0, (0.2, 0.7, 0.1)), FrameCounts(10, 5, 2, 1, 3))
+        view.show(answer("yard", 2.0, (0.9, 0.05, 0.05)), FrameCounts(7, 7, 0, 0, 0))
+        view.show(answer("door", 1.5, (0.1, 0.8, 0.1)), FrameCounts(11, 6, 2, 1, 3))
     text = console.export_text()
     lines = text[text.rindex("door  1.5 s") :].splitlines()
     assert "an event" in text

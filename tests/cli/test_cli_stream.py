@@ -67,7 +67,7 @@ def test_ctrl_c_keeps_the_recording(streaming, clip, tmp_path):
         "import lsn.video.live.capture_thread as feed\n"
         "frames = ((t / 8, np.full((40, 40, 3), t % 256, np.uint8)) for t in itertools.count())\n"
         "opened = feed.open_live\n"
-        "feed.open_live = lambda source, **options: opened(frames)\n"
+        "feed.open_live = lambda source, options: opened(frames)\n"
         "from lsn.cli import main\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )

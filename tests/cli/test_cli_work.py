@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lsn.cli import demo as demo_module
 from lsn.cli import main
+from lsn.cli.commands import demo as demo_module
 from lsn.config import load_config
 from lsn.files import held_lock
 
@@ -72,7 +72,8 @@ def test_the_run_goes_to_a_folder_of_the_recipes_name(lsn, tmp_path, monkeypatch
     (tmp_path / "my.own.yaml").write_text("{}", encoding="utf-8")
     lsn("train", "fight")
     lsn("train", "my.own.yaml")
-    assert seen == [Path("runs/fight"), Path("runs/my.own")]
+    lsn("train", "data.train=videos")
+    assert seen == [Path("runs/fight"), Path("runs/my.own"), Path("runs/default")]
 
 
 def test_evaluate_without_data_repeats_the_validation(lsn, run):
@@ -290,7 +291,8 @@ DEMO = """
 import os, signal, sys
 for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(signum, signal.SIG_DFL)
-from lsn.cli import demo, main
+from lsn.cli import main
+from lsn.cli.commands import demo
 from lsn.config import load_config
 from lsn.files import held_lock
 demo.NUM_TRAIN, demo.NUM_VAL, demo.NUM_WORKERS = 200, 10, 0

@@ -11,7 +11,7 @@ def clip_of(seed, num_frames=5, height=36, width=48):
     generator = torch.Generator().manual_seed(seed)
     small = torch.rand(num_frames, 3, 3, 4, generator=generator)
     large = torch.nn.functional.interpolate(small, (height, width), mode="bilinear", align_corners=True)
-    return (255 * large.permute(0, 2, 3, 1)).byte()
+    return (255 * large.permute(0, 2, 3, 1)).byte().numpy()
 
 
 def extract(videos, out, **kwargs):

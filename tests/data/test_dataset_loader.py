@@ -48,8 +48,8 @@ if __name__ == "__main__":
 
 def random_view(video: VideoReader, label: int, rng: random.Random) -> tuple[torch.Tensor, int]:
     """One random frame as a view (1, 1, 3, 1, 1): its mean colour, and a number drawn by the sample itself."""
-    frame_HWC = video.frames_at([rng.randrange(video.num_frames)]).frames_THWC[0].float()
-    view_VTCHW = frame_HWC.mean((0, 1)).reshape(1, 1, 3, 1, 1)
+    frame_HWC = video.frames_at([rng.randrange(video.num_frames)]).frames_THWC[0]
+    view_VTCHW = torch.from_numpy(frame_HWC).float().mean((0, 1)).reshape(1, 1, 3, 1, 1)
     view_VTCHW[..., 2, :, :] = rng.random()
     return view_VTCHW, label
 
@@ -61,7 +61,7 @@ def threads_view(video: VideoReader, label: int, rng: random.Random) -> tuple[to
 
 def first_times(video: VideoReader) -> torch.Tensor:
     """When the first two frames are shown."""
-    return video.pts_seconds[:2]
+    return torch.from_numpy(video.pts_seconds[:2])
 
 
 def buggy_view(video: VideoReader, label: int, rng: random.Random) -> tuple[torch.Tensor, int]:

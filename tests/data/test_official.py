@@ -4,8 +4,8 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 
 from lsn.cli.app import main
 from lsn.config import DataConfig
@@ -70,7 +70,7 @@ def frames(folder, names, count=3):
 
 
 def videos(folder, names, suffix=".mp4"):
-    clip_THWC = torch.arange(4 * 8 * 8 * 3, dtype=torch.uint8).reshape(4, 8, 8, 3)
+    clip_THWC = (np.arange(4 * 8 * 8 * 3) % 256).astype(np.uint8).reshape(4, 8, 8, 3)
     for name in names:
         write_video(folder / f"{name}.mp4", clip_THWC, fps=10)
         (folder / f"{name}.mp4").rename(folder / f"{name}{suffix}")

@@ -18,7 +18,7 @@ def decoded(tmp_path_factory):
     clips = []
     for clip in read_manifest(data.train).clips:
         with open_video(clip.path) as reader:
-            clips.append((clip.label, reader.frames_at(range(reader.num_frames)).frames_THWC.numpy()))
+            clips.append((clip.label, reader.frames_at(range(reader.num_frames)).frames_THWC))
     return clips
 
 

@@ -26,7 +26,7 @@ def contents(folder):
 
 def frames_of(path):
     with open_video(path) as reader:
-        return reader.frames_at(range(reader.num_frames)).frames_THWC.numpy()
+        return reader.frames_at(range(reader.num_frames)).frames_THWC
 
 
 @pytest.fixture(scope="module")

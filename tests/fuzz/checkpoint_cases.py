@@ -34,7 +34,7 @@ class Code:
 
 def write_original(folder: Path) -> str:
     """Videos, a run that was stopped before its last step, and the hash of the weights that it ends with."""
-    import torch
+    import numpy as np
 
     from lsn.training import train
     from lsn.video import write_video
@@ -43,8 +43,8 @@ def write_original(folder: Path) -> str:
         (folder / split).mkdir(parents=True)
         rows = ["path,label"]
         for number in range(num_clips):
-            frames = torch.randint(0, 256, (3, 40, 40, 3), generator=torch.Generator().manual_seed(number))
-            write_video(folder / split / f"{number}.mp4", frames.to(torch.uint8), fps=10)
+            frames = np.random.default_rng(number).integers(0, 256, (3, 40, 40, 3), dtype=np.uint8)
+            write_video(folder / split / f"{number}.mp4", frames, fps=10)
             rows.append(f"{split}/{number}.mp4,{'ab'[number % 2]}")
         (folder / f"{split}.csv").write_text("\n".join(rows) + "\n")
     train(_config(folder), folder / "whole")
@@ -169,11 +169,13 @@ def _config(folder: Path) -> Any:
     from lsn.config import DataConfig, InputConfig, ModelConfig, OptimConfig, RunConfig, TrainingConfig
 
     return RunConfig(
-        model=ModelConfig(name="lsn_test_resnet", num_frames=2, memory_stages=(3,), dropout=0.5),
+        model=ModelConfig(name="lsn_test_resnet", num_frames=2, pretrained=False, memory_stages=(3,), dropout=0.5),
         data=DataConfig(train=str(folder / "train.csv"), val=str(folder / "val.csv"), num_workers=0),
         input=InputConfig(size=32, short_side=32),
-        optim=OptimConfig(learning_rate=0.01, warmup_epochs=0.0),
-        training=TrainingConfig(epochs=1, batch_size=2, device="cpu", seed=3, checkpoint_every=1, ema_decay=0.5),
+        optim=OptimConfig(learning_rate=0.01, new_layer_lr_mult=1.0, warmup_epochs=0.0),
+        training=TrainingConfig(
+            epochs=1, batch_size=2, ema_decay=0.5, batch_norm="train", seed=3, device="cpu", checkpoint_every=1
+        ),
     )
 
 

@@ -64,24 +64,29 @@ def write_inputs(folder: Path) -> None:
             rows.append(f"{split}/{number}.mp4,{'ab'[number % 2]}")
         (folder / f"{split}.csv").write_text("\n".join(rows) + "\n")
     recipe = {
-        "model": {"name": "lsn_test_resnet", "num_frames": 2, "memory_stages": [3]},
+        "model": {"name": "lsn_test_resnet", "num_frames": 2, "pretrained": False, "memory_stages": [3]},
         "data": {"train": "train.csv", "val": "val.csv", "num_workers": 0},
         "input": {"size": 32, "short_side": 32},
-        "optim": {"learning_rate": 0.01, "warmup_epochs": 0.0},
-        "training": {"epochs": EPOCHS, "batch_size": 2, "device": "cpu", "checkpoint_every": 1},
+        "optim": {"learning_rate": 0.01, "new_layer_lr_mult": 1.0, "warmup_epochs": 0.0},
+        "training": {
+            "epochs": EPOCHS,
+            "batch_size": 2,
+            "batch_norm": "train",
+            "device": "cpu",
+            "checkpoint_every": 1,
+        },
     }
     (folder / "recipe.yaml").write_text(json.dumps(recipe))
 
 
 def _video(path: Path, num_frames: int) -> None:
-    import torch
+    import numpy as np
 
     from lsn.video import write_video
 
-    generator = torch.Generator().manual_seed(len(path.name) + num_frames)
-    coarse = torch.randint(0, 256, (num_frames, 3, 4, 4), generator=generator, dtype=torch.uint8)
-    frames = torch.nn.functional.interpolate(coarse, size=(40, 40), mode="nearest")
-    write_video(path, frames.permute(0, 2, 3, 1).contiguous(), fps=FPS)
+    noise = np.random.default_rng(len(path.name) + num_frames)
+    coarse = noise.integers(0, 256, (num_frames, 4, 4, 3), dtype=np.uint8)
+    write_video(path, coarse.repeat(10, axis=1).repeat(10, axis=2), fps=FPS)
 
 
 def checkpoint_step(run: Path) -> int:
@@ -93,14 +98,14 @@ def checkpoint_step(run: Path) -> int:
 
 def go_on(folder: Path, after_seconds: float) -> list[dict[str, Any]]:
     """The answers of a stream that is restored from its saved state, to two frames more."""
-    import torch
+    import numpy as np
 
     from lsn.streaming import EventRules, StreamingPredictor
 
     events = EventRules(on_threshold=0.4, off_threshold=0.35, min_seconds=0)
     predictor = StreamingPredictor(folder / "weights", device="cpu", events=events)
     stream = predictor.open(state=folder / "state.safetensors")
-    frame = torch.zeros(40, 40, 3, dtype=torch.uint8)
+    frame = np.zeros((40, 40, 3), dtype=np.uint8)
     pushed = [answer for t in (1, 2) for answer in stream.push(after_seconds + t / FPS, frame)]
     return [answer.to_dict() for answer in pushed]
 

@@ -10,8 +10,10 @@ import yaml
 from damage import ODDITIES, damaged, put_oddity
 from structure import ODD_VALUES, Raw, mutated
 
+from lsn.config import RunConfig, load_config, to_yaml
+from lsn.config.recipes import find_recipe, list_recipes, show_recipe
+
 NUM_CASES = 200
-_RECIPES = Path(__file__).parents[2] / "src/lsn/recipes"
 
 _KINDS = (
     ["recipe"] * 60 + ["recipe bytes"] * 12 + ["recipe lines"] * 20 + ["overrides"] * 20
@@ -77,7 +79,7 @@ def make_case(number: int, folder: Path) -> tuple[Path, str]:
 
 
 def _recipe(kind: str, index: int, random: Random) -> tuple[str | bytes, str]:
-    text = random.choice(sorted(_RECIPES.glob("*.yaml"))).read_text()
+    text = show_recipe(random.choice(list_recipes()))
     if kind == "recipe bytes":
         return damaged(text.encode(), random, other="größe: [1, 2]\n".encode() * 20)
     if kind == "recipe lines":
@@ -140,7 +142,7 @@ def _labels(suffix: str, random: Random) -> tuple[str | bytes, str]:
 def read(path: Path) -> None:
     """Reads a file as what its name says, and does with it what a training would."""
     if path.name == "overrides.json":
-        _read_recipe(_RECIPES / "default.yaml", json.loads(path.read_text()), path.parent)
+        _read_recipe(find_recipe("default"), json.loads(path.read_text()), path.parent)
     elif path.suffix == ".yaml":
         _read_recipe(path, [], path.parent)
     elif path.stem == "labels":
@@ -150,13 +152,12 @@ def read(path: Path) -> None:
 
 
 def _read_recipe(path: Path, overrides: list[str], folder: Path) -> None:
-    from lsn.config import RunConfig, load_config, to_yaml
-
     config = load_config(path, overrides)
     assert isinstance(config, RunConfig)
     again = folder / "again.yaml"
-    again.write_text(to_yaml(config), encoding="utf-8")
-    assert load_config(again) == config
+    for text in (to_yaml(config), *([] if overrides else [show_recipe(path)])):
+        again.write_text(text, encoding="utf-8")
+        assert load_config(again) == config
     assert not Path("ran").exists()
 
 

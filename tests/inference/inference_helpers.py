@@ -9,7 +9,7 @@ import torch
 from lsn.config import InputConfig
 from lsn.models import Recognizer, create_model
 from lsn.models.weights import FrameRates
-from lsn.streaming import Stream, StreamPrediction
+from lsn.streaming import StreamPrediction, StreamSession
 
 LABELS = ("up", "down", "left", "right", "stay", "spin")
 INPUT = InputConfig(size=32, short_side=36)
@@ -42,7 +42,7 @@ def noisy_frames(seed: int, *, num_frames: int = 9, height: int = 40, width: int
     return fine.permute(0, 2, 3, 1).contiguous()
 
 
-def push_all(stream: Stream, frames, start: int = 0) -> list[StreamPrediction]:
+def push_all(stream: StreamSession, frames, start: int = 0) -> list[StreamPrediction]:
     """Frames at the predictor's own rate; the answers at the ticks up to the last but one."""
     return [answer for t, frame in enumerate(frames, start) for answer in stream.push(t / FPS, frame)]
 

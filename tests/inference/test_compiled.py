@@ -13,6 +13,7 @@ from lsn.inference.predictor import Predictor
 from lsn.models import Recognizer
 from lsn.models.weights import FrameRates, LoadedModel, save_weights
 from lsn.streaming import StreamingPredictor
+from lsn.streaming.session import advance
 from lsn.streaming.verify import verify
 from lsn.video.frame_sampler import Tick
 
@@ -42,10 +43,8 @@ def test_streams_that_come_and_go(loaded):
         for number, frame in enumerate(noisy_frames(3, num_frames=6)):
             if number in (0, 2, 4):
                 streams.append(predictor.open(f"stream {number}"))
-            tick = Tick(number / FPS, frame, number / FPS, number == 0, start_seconds=0.0, number=number)
-            answers += [
-                answer.frame_probabilities for answer in predictor.answer(dict.fromkeys(streams, tick)).values()
-            ]
+            tick = Tick(number / FPS, frame.numpy(), number / FPS, number == 0, start_seconds=0.0, number=number)
+            answers += [answer.frame_probabilities for answer in advance(dict.fromkeys(streams, tick)).values()]
         told.append(np.array(answers))
     assert len(told[0]) == 6 + 4 + 2
     np.testing.assert_allclose(told[1], told[0], atol=1e-4)

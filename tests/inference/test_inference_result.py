@@ -68,7 +68,7 @@ def test_it_reads_back_what_was_saved(tmp_path):
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["evaluation.json", "predictions.csv"]
 
 
-def test_saving_again_replaces_the_files(tmp_path):
+def test_saving_again_reslots_the_files(tmp_path):
     RESULT.save(tmp_path)
     fewer = replace(RESULT, rows=ROWS[:1], unreadable=())
     fewer.save(tmp_path)

@@ -15,6 +15,7 @@ from lsn.streaming import EventRules, ResetRules, StreamingPredictor, StreamPred
 from lsn.streaming.runner import StreamEnd, StreamRunner
 from lsn.video import open_video, window, write_video
 from lsn.video.live.file_source import IteratorSource
+from lsn.video.live.options import SourceOptions
 
 FPS, SOURCE_FPS = 8, 16
 SCENES = torch.cat(
@@ -78,13 +79,12 @@ def numbers_of(answers) -> list:
     ]
 
 
-def watch(predictor, source, *, stop_after=math.inf, state=None, save=None, **options):
+def watch(predictor, source, *, stop_after=math.inf, state=None, save=None, fps=None, **options):
     """All answers, up to a number of them, and how the stream ended."""
     answers = []
     states = {} if state is None else {"a": state}
-    with StreamRunner(
-        predictor, {"a": source}, states=states, policy="block", reconnect_seconds=0, **options
-    ) as watched:
+    of_source = SourceOptions(policy="block", reconnect_seconds=0, fps=fps)
+    with StreamRunner(predictor, {"a": source}, states=states, options=of_source, **options) as watched:
         for told in watched:
             if isinstance(told, StreamEnd):
                 end = told
@@ -93,7 +93,7 @@ def watch(predictor, source, *, stop_after=math.inf, state=None, save=None, **op
                 if len(answers) >= stop_after:
                     watched.stop()
         if save is not None:
-            watched.streams["a"].save(save)
+            watched.sessions["a"].save(save)
     assert end.error is None
     return answers, end
 
@@ -129,7 +129,7 @@ def test_iterators_whose_times_go_on(predictor, tmp_path, start):
 
 def test_bare_frames(predictor, tmp_path):
     parts = (list(FRAMES), list(FRAMES[:HALF]), list(FRAMES[HALF:]))
-    assert_continued(predictor, *parts, tmp_path / "state", source_fps=SOURCE_FPS)
+    assert_continued(predictor, *parts, tmp_path / "state", fps=SOURCE_FPS)
 
 
 def test_wherever_frames_that_come_now_and_then_are_parted(predictor, tmp_path):
@@ -223,7 +223,7 @@ def test_frames_that_are_pushed(predictor, tmp_path):
         answers += push(stream, [(number / SOURCE_FPS, frame) for number, frame in enumerate(FRAMES[HALF:])])
         last, _ = stream.finish((len(FRAMES) - HALF) / SOURCE_FPS)
         assert numbers_of(answers + last) == numbers_of(expected)
-        assert tuple(stream.end_events(stream.seconds)) == expected_end.events
+        assert tuple(stream.ongoing_events(stream.seconds)) == expected_end.events
         stream.close()
     # In the middle, with times that go on, after a StreamRunner was stopped.
     before, _ = watch(predictor, TIMED, stop_after=7, save=tmp_path / "state")
@@ -251,15 +251,14 @@ def test_a_source_that_gives_nothing_leaves_the_state_as_it_was(predictor, tmp_p
     assert numbers_of(before + after) == numbers_of(expected)
 
 
-def test_a_state_without_what_it_should_hold_is_refused(predictor, tmp_path, monkeypatch):
+def test_a_state_without_what_it_should_hold_is_refused(predictor, tmp_path):
     watch(predictor, TIMED[:HALF], save=tmp_path / "state")
     stream = predictor.open()
-    monkeypatch.setattr(type(stream), "_tensors", lambda self: {f"{self._settings}/other": FRAMES[0]})
-    stream.save(tmp_path / "other")
+    stream.engine.save(stream.slot, tmp_path / "other", {f"{stream._tracker.settings}/other": FRAMES[0].numpy()})
     stream.close()
     with pytest.raises(WeightsError, match="other: a damaged state of a stream"):
         predictor.open(state=tmp_path / "other")
-    assert predictor.pool.num_streams == 0
+    assert predictor.engine.num_streams == 0
 
 
 def test_answers_are_on_the_clock_of_the_stream(predictor, tmp_path):

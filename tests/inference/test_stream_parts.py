@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,8 +18,8 @@ from lsn.video.frame_sampler import Tick
 LABELS = ("nothing", "wave", "clap")
 
 
-def scores(num_frames: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(num_frames, 3, generator=torch.Generator().manual_seed(seed))
+def scores(num_frames: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(num_frames, 3)).astype(np.float32)
 
 
 class TestConsensus:
@@ -28,22 +27,26 @@ class TestConsensus:
         consensus, logits_TK = make_consensus("cumulative"), scores(9)
         for t, logits_K in enumerate(logits_TK):
             mean_K = consensus.update(logits_K, 100 + t / 7)
-            torch.testing.assert_close(mean_K, logits_TK[: t + 1].double().mean(0))
+            np.testing.assert_allclose(mean_K, logits_TK[: t + 1].astype(np.float64).mean(0))
 
     @given(st.lists(st.floats(0.01, 2), min_size=1, max_size=12))
     def test_exponential_halves_the_weight_in_a_half_life(self, gaps):
-        consensus, logits_TK, times = make_consensus("exponential:0.7"), scores(len(gaps)).double(), np.cumsum(gaps)
+        consensus, logits_TK, times = (
+            make_consensus("exponential:0.7"),
+            scores(len(gaps)).astype(np.float64),
+            np.cumsum(gaps),
+        )
         for logits_K, time in zip(logits_TK, times, strict=True):
             mean_K = consensus.update(logits_K, time)
-        weights_T = torch.tensor(0.5 ** ((times[-1] - times) / 0.7))
-        torch.testing.assert_close(mean_K, (weights_T[:, None] * logits_TK).sum(0) / weights_T.sum())
+        weights_T = 0.5 ** ((times[-1] - times) / 0.7)
+        np.testing.assert_allclose(mean_K, (weights_T[:, None] * logits_TK).sum(0) / weights_T.sum())
 
     def test_sliding_holds_as_many_frames_as_its_window_has_ticks(self):
         # 0.1 is no binary fraction: the window must hold 5 frames all the same, at any time.
-        consensus, logits_TK = make_consensus("sliding:0.5"), scores(400).double()
+        consensus, logits_TK = make_consensus("sliding:0.5"), scores(400).astype(np.float64)
         for t, logits_K in enumerate(logits_TK):
             mean_K = consensus.update(logits_K, 3.3 + t / 10)
-            torch.testing.assert_close(mean_K, logits_TK[max(0, t - 4) : t + 1].mean(0))
+            np.testing.assert_allclose(mean_K, logits_TK[max(0, t - 4) : t + 1].mean(0))
 
     @pytest.mark.parametrize("text", ["cumulative", "exponential:0.5", "sliding:1"])
     def test_reset_forgets_and_a_restored_one_goes_on(self, text):
@@ -52,11 +55,11 @@ class TestConsensus:
         for t in range(5):
             kept.update(logits_TK[t], t / 4)
         other = make_consensus(text)
-        other.restore({name: tensor.clone() for name, tensor in kept.tensors().items()}, num_classes=logits_TK.shape[1])
-        assert torch.equal(kept.update(logits_TK[5], 1.25), other.update(logits_TK[5], 1.25))
+        other.restore({name: array.copy() for name, array in kept.arrays().items()}, num_classes=logits_TK.shape[1])
+        assert np.array_equal(kept.update(logits_TK[5], 1.25), other.update(logits_TK[5], 1.25))
         kept.reset()
-        assert torch.equal(kept.update(logits_TK[6], 1.5), fresh.update(logits_TK[6], 1.5))
-        torch.testing.assert_close(kept.update(logits_TK[6], 1.75), logits_TK[6].double())
+        assert np.array_equal(kept.update(logits_TK[6], 1.5), fresh.update(logits_TK[6], 1.5))
+        np.testing.assert_allclose(kept.update(logits_TK[6], 1.75), logits_TK[6].astype(np.float64))
 
     @pytest.mark.parametrize("text", ["mean", "exponential", "sliding:", "sliding:0", "exponential:-1", "sliding:inf"])
     def test_others_are_refused(self, text):
@@ -64,8 +67,8 @@ class TestConsensus:
             make_consensus(text)
 
 
-def tick(seconds: float, frame: torch.Tensor | None = None, *, anew: bool = False) -> Tick:
-    frame = torch.zeros(8, 8, 3, dtype=torch.uint8) if frame is None else frame
+def tick(seconds: float, frame: np.ndarray | None = None, *, anew: bool = False) -> Tick:
+    frame = np.zeros((8, 8, 3), np.uint8) if frame is None else frame
     return Tick(seconds, frame, seconds, anew, start_seconds=seconds, number=0)
 
 
@@ -83,10 +86,10 @@ class TestResets:
         assert reasons[5] == "0.5 seconds"
 
     def test_a_cut_between_real_looking_scenes(self):
-        generator = torch.Generator().manual_seed(0)
-        scene = torch.randint(0, 256, (48, 64, 3), generator=generator, dtype=torch.uint8)
-        other = torch.randint(0, 64, (48, 64, 3), generator=generator, dtype=torch.uint8)
-        moved = scene.roll(1, dims=1)
+        rng = np.random.default_rng(0)
+        scene = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+        other = rng.integers(0, 64, (48, 64, 3), dtype=np.uint8)
+        moved = np.roll(scene, 1, axis=1)
         watch = ResetDetector(ResetRules(scene_cut=0.3))
         shown = [scene, scene, other, other, scene]
         assert [watch.reason(tick(t / 10, frame)) for t, frame in enumerate(shown)] == [
@@ -97,9 +100,7 @@ class TestResets:
 
     def test_another_size_is_no_cut(self):
         cuts = SceneCuts(0.3)
-        frames = [
-            torch.full((size, size, 3), value, dtype=torch.uint8) for size, value in ((32, 0), (48, 255), (48, 0))
-        ]
+        frames = [np.full((size, size, 3), value, np.uint8) for size, value in ((32, 0), (48, 255), (48, 0))]
         assert [cuts.is_cut(frame) for frame in frames] == [False, False, True]
 
     @pytest.mark.parametrize(
@@ -111,7 +112,7 @@ class TestResets:
 
 
 def naive_events(times: list[float], p_TK: np.ndarray, rules: EventRules, end: float) -> list[Event]:
-    """Runs above `leave`, class by class, kept if they reach `enter` and last long enough."""
+    """Runs above the lower threshold, class by class, kept if they reach the upper one and last long enough."""
     events = []
     for k, label in enumerate(LABELS):
         if label == rules.background:
@@ -163,12 +164,18 @@ class TestEvents:
         rows = np.array([[0.1, 0.7, 0.2], [0.1, 0.5, 0.4], [0.9, 0.1, 0.0]])
         found = [event for t, row in enumerate(rows) for event in whole.update(t, row)]
         parts = [event for t, row in enumerate(rows[:2]) for event in first.update(t, row)]
-        second.restore({name: tensor.clone() for name, tensor in first.tensors().items()})
+        second.restore({name: array.copy() for name, array in first.arrays().items()})
         assert parts + second.update(2, rows[2]) == found
         assert [event.label for event in found] == ["wave"]
 
     @pytest.mark.parametrize(
-        "rules", [{"enter": 0.3, "leave": 0.5}, {"leave": 0.0}, {"enter": 1.1}, {"min_seconds": -1}]
+        "rules",
+        [
+            {"on_threshold": 0.3, "off_threshold": 0.5},
+            {"off_threshold": 0.0},
+            {"on_threshold": 1.1},
+            {"min_seconds": -1},
+        ],
     )
     def test_rules_out_of_range_are_refused(self, rules):
         with pytest.raises(ConfigError, match="events"):

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from lsn.errors import WeightsError
 from lsn.models.tensor_file import write_tensors
 from lsn.models.weights import save_weights
-from lsn.streaming import StreamingPredictor
+from lsn.streaming import StreamingPredictor, snapshots
 
 
 class TestSavedStreams:
@@ -51,7 +51,7 @@ class TestSavedStreams:
         other = StreamingPredictor(rated, consensus="cumulative")
         with pytest.raises(WeightsError, match="state: the state of a stream with 10 frames a second and consensus sl"):
             other.open(state=tmp_path / "state")
-        assert other.pool.num_streams == 0
+        assert other.engine.num_streams == 0
 
     @pytest.mark.parametrize("consensus", ["cumulative", "exponential:1", "sliding:0.5"])
     @pytest.mark.parametrize("num_frames", [0, 1, 6])
@@ -60,8 +60,8 @@ class TestSavedStreams:
         stream = predictor.open()
         push_all(stream, noisy_frames(3, num_frames=num_frames + 1)[:num_frames])
         stream.save(tmp_path / "state")
-        predictor.close(stream)
-        predictor.close(predictor.open(state=tmp_path / "state"))
+        stream.close()
+        predictor.open(state=tmp_path / "state").close()
         with safe_open(tmp_path / "state", framework="pt") as file:
             about = {key: value for key, value in file.metadata().items() if key != "lsn_sha256"}
         tensors = load_file(tmp_path / "state")
@@ -86,7 +86,7 @@ class TestSavedStreams:
             write_tensors(tmp_path / "wrong", kept, about)
             with pytest.raises(WeightsError, match=r"wrong: .*; use another state, or start the stream without one"):
                 predictor.open(state=tmp_path / "wrong")
-            assert predictor.pool.num_streams == 0
+            assert predictor.engine.num_streams == 0
 
     @pytest.mark.parametrize("num_frames", [0, 4])
     def test_a_state_of_version_2_is_read(self, rated, tmp_path, num_frames):
@@ -112,3 +112,15 @@ class TestSavedStreams:
             assert [(a.seconds, a.num_frames, a.reset) for a in told] == [
                 (a.seconds, a.num_frames, a.reset) for a in expected
             ]
+
+    def test_the_weights_are_hashed_once_for_each_loaded_model(self, rated, tmp_path, monkeypatch):
+        hashed = []
+        monkeypatch.setattr(
+            snapshots, "bytes_of", lambda tensor, original=snapshots.bytes_of: hashed.append(0) or original(tensor)
+        )
+        predictor = StreamingPredictor(rated, capacity=4)
+        num_tensors = len(rated.model.state_dict())
+        for number in range(3):
+            predictor.open().save(tmp_path / str(number))
+        predictor.open(state=tmp_path / "0")
+        assert len(hashed) == num_tensors

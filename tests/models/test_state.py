@@ -1,5 +1,6 @@
 import copy
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -164,11 +165,19 @@ def test_frames_of_a_wrong_shape_are_refused(model: Recognizer) -> None:
             model.step(torch.zeros(shape))
 
 
+def save(path, state, model, **extra) -> None:
+    save_state(path, state, model_name=model.name, fingerprint=weights_fingerprint(model), **extra)
+
+
+def load(path, model):
+    return load_state(path, model=model, fingerprint=weights_fingerprint(model))
+
+
 @pytest.fixture(scope="module")
 def saved(model, tmp_path_factory):
     state = model.init_state(2, 32, 32).map(lambda tensor: tensor + 1)
     path = tmp_path_factory.mktemp("saved") / "state"
-    save_state(path, state, model=model, extra={"more": torch.arange(3.0)})
+    save(path, state, model, extra={"more": np.arange(3.0)})
     return path, path.read_bytes(), state
 
 
@@ -176,48 +185,48 @@ class TestFiles:
     def test_a_saved_state_comes_back_bit_for_bit(self, model, tmp_path):
         with torch.inference_mode():
             _, state = model.step(frames(3))
-        extra = {"more": torch.arange(3.0)}
-        save_state(tmp_path / "new" / "state.safetensors", state, model=model, extra=extra)
-        loaded, more = load_state(tmp_path / "new" / "state.safetensors", model=model)
+        extra = {"more": np.arange(3.0)}
+        save(tmp_path / "new" / "state.safetensors", state, model, extra=extra)
+        loaded, more = load(tmp_path / "new" / "state.safetensors", model)
         assert (loaded.height, loaded.width) == (64, 48)
         assert loaded.tensors().keys() == state.tensors().keys()
         assert all(torch.equal(tensor, state.tensors()[name]) for name, tensor in loaded.tensors().items())
-        assert torch.equal(more["more"], extra["more"])
+        assert np.array_equal(more["more"], extra["more"])
         assert [path.name for path in (tmp_path / "new").iterdir()] == ["state.safetensors"]
 
     def test_other_weights_of_the_same_model_are_refused(self, model, tmp_path):
-        save_state(tmp_path / "state", model.init_state(1, 64, 48), model=model)
+        save(tmp_path / "state", model.init_state(1, 64, 48), model)
         other = copy.deepcopy(model)
         with torch.no_grad():
             next(other.parameters()).view(-1)[0] += 1e-3
         with pytest.raises(WeightsError, match="state: the state of a stream of lsn_ss_test_resnet with other weights"):
-            load_state(tmp_path / "state", model=other)
+            load(tmp_path / "state", other)
         assert weights_fingerprint(model) == weights_fingerprint(copy.deepcopy(model))
 
     def test_files_that_are_no_states_are_refused(self, model, tmp_path):
         with pytest.raises(WeightsError, match=r"missing: no such file"):
-            load_state(tmp_path / "missing", model=model)
+            load(tmp_path / "missing", model)
         (tmp_path / "text").write_text("hello")
         with pytest.raises(WeightsError, match="text: not the state of a stream"):
-            load_state(tmp_path / "text", model=model)
+            load(tmp_path / "text", model)
         save_file({"a": torch.zeros(1)}, tmp_path / "weights")
         with pytest.raises(WeightsError, match="weights: not the state of a stream"):
-            load_state(tmp_path / "weights", model=model)
-        save_state(tmp_path / "state", model.init_state(1, 64, 48), model=model)
+            load(tmp_path / "weights", model)
+        save(tmp_path / "state", model.init_state(1, 64, 48), model)
         whole = (tmp_path / "state").read_bytes()
         (tmp_path / "half").write_bytes(whole[: len(whole) // 2])
         with pytest.raises(WeightsError, match="half: not the state of a stream"):
-            load_state(tmp_path / "half", model=model)
+            load(tmp_path / "half", model)
 
     def test_the_file_is_plain_safetensors(self, model, tmp_path):
-        save_state(tmp_path / "state", model.init_state(2, 64, 48), model=model)
+        save(tmp_path / "state", model.init_state(2, 64, 48), model)
         assert load_file(tmp_path / "state")["num_frames"].tolist() == [0, 0]
 
     def test_files_without_a_checksum_are_still_read(self, model, tmp_path):
         _, state = model.step(frames(3))
-        save_state(tmp_path / "state", state, model=model)
+        save(tmp_path / "state", state, model)
         rewrite(tmp_path / "state", about={"format_version": "2"}, without=["lsn_sha256"])
-        loaded, _ = load_state(tmp_path / "state", model=model)
+        loaded, _ = load(tmp_path / "state", model)
         assert all(torch.equal(tensor, state.tensors()[name]) for name, tensor in loaded.tensors().items())
 
     @settings(max_examples=150, deadline=None)
@@ -231,13 +240,13 @@ class TestFiles:
         content[place] ^= 1 << data.draw(st.integers(0, 7))
         path.write_bytes(content)
         try:
-            loaded, extra = load_state(path, model=model)
+            loaded, extra = load(path, model)
         except WeightsError as error:
             assert str(path) in str(error)
         else:
             assert place < header_bytes
             assert all(torch.equal(tensor, state.tensors()[name]) for name, tensor in loaded.tensors().items())
-            assert torch.equal(extra["more"], torch.arange(3.0))
+            assert np.array_equal(extra["more"], np.arange(3.0))
 
     @pytest.mark.parametrize(
         ("about", "without", "tensors", "said"),
@@ -269,41 +278,20 @@ class TestFiles:
     )
     def test_what_no_state_can_hold_is_refused(self, model, tmp_path, about, without, tensors, said):
         path = tmp_path / "state"
-        save_state(path, model.init_state(2, 64, 48), model=model)
+        save(path, model.init_state(2, 64, 48), model)
         rewrite(path, about=about, without=without, tensors=tensors, sign="checksum" not in said)
         with pytest.raises(WeightsError) as caught:
-            load_state(path, model=model)
+            load(path, model)
         assert said in str(caught.value)
         assert str(path) in str(caught.value)
         assert len(str(caught.value)) < 1000
 
     def test_a_file_of_more_than_a_state_can_have_is_not_read(self, model, tmp_path):
-        save_state(tmp_path / "state", model.init_state(2, 64, 48), model=model)
+        save(tmp_path / "state", model.init_state(2, 64, 48), model)
         with (tmp_path / "state").open("r+b") as file:
             file.truncate(1 << 41)
         with pytest.raises(WeightsError, match="at most 1,073,741,824"):
-            load_state(tmp_path / "state", model=model)
-
-    def test_the_hash_of_the_weights_is_computed_once_and_again_after_a_change(self, model, monkeypatch):
-        model = copy.deepcopy(model)
-        first = weights_fingerprint(model)
-        with monkeypatch.context() as patch:
-            patch.setattr("lsn.streaming.snapshots._fingerprint", lambda _: pytest.fail("computed again"))
-            assert weights_fingerprint(model) == first
-        seen = {first}
-        with torch.no_grad():
-            for change in (
-                lambda: next(model.parameters()).view(-1)[0].add_(1),
-                lambda: model.load_state_dict({n: 2 * t for n, t in model.state_dict().items()}),
-                lambda: setattr(model.cnn, "fc", torch.nn.Linear(model.cnn.fc.in_features, 4)),
-                lambda: setattr(model.cnn.fc, "bias", torch.nn.Parameter(torch.ones(4))),
-                lambda: setattr(model.cnn.fc.bias, "data", torch.full((4,), 2.0)),
-                model.double,
-            ):
-                change()
-                seen.add(weights_fingerprint(model))
-                assert weights_fingerprint(model) == weights_fingerprint(copy.deepcopy(model))
-        assert len(seen) == 7
+            load(tmp_path / "state", model)
 
 
 def rewrite(path, *, about, without=(), tensors=None, sign=True):

@@ -19,7 +19,7 @@ def make_run(tmp_path: Path) -> RunMaker:
         folder = tmp_path / "run"
         folder.mkdir()
         config = RunConfig(
-            model=ModelConfig(name="lsn_resnet10t", num_frames=4),
+            model=ModelConfig(name="lsn_resnet10t", num_frames=4, pretrained=False),
             data=DataConfig(train="train.csv", val="val.csv"),
             input=InputConfig(size=32, short_side=32),
             training=TrainingConfig(epochs=2),

@@ -16,7 +16,7 @@ def write_clips(folder: Path, split: str, num_clips: int) -> Path:
     for number in range(num_clips):
         label = list(COLOURS)[number % len(COLOURS)]
         frames = torch.tensor(COLOURS[label]) + torch.randint(-20, 21, (6, 40, 48, 3), generator=generator)
-        write_video(folder / split / f"{number}.mp4", frames.clamp(0, 255).to(torch.uint8), fps=10)
+        write_video(folder / split / f"{number}.mp4", frames.clamp(0, 255).byte().numpy(), fps=10)
         rows.append(f"{split}/{number}.mp4,{label}")
     manifest = folder / f"{split}.csv"
     manifest.write_text("\n".join(rows) + "\n")
@@ -38,9 +38,9 @@ def colours(tmp_path_factory) -> Path:
 def config(colours) -> RunConfig:
     """A run of a second or two: 2 epochs of 4 steps."""
     return RunConfig(
-        model=ModelConfig(name="lsn_resnet10t", num_frames=2, memory_stages=(3,), dropout=0.5),
+        model=ModelConfig(name="lsn_resnet10t", num_frames=2, pretrained=False, memory_stages=(3,), dropout=0.5),
         data=DataConfig(train=str(colours / "train.csv"), val=str(colours / "val.csv"), num_workers=0),
         input=InputConfig(size=32, short_side=32, color_jitter=0.1),
-        optim=OptimConfig(learning_rate=0.02, warmup_epochs=0.5),
-        training=TrainingConfig(epochs=2, batch_size=2, device="cpu", seed=3),
+        optim=OptimConfig(learning_rate=0.02, new_layer_lr_mult=1.0, warmup_epochs=0.5),
+        training=TrainingConfig(epochs=2, batch_size=2, batch_norm="train", device="cpu", seed=3),
     )

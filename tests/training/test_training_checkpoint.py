@@ -7,7 +7,7 @@ from random import Random
 import pytest
 import torch
 
-from lsn.config import RunConfig
+from lsn.config import RunConfig, load_config, to_yaml
 from lsn.data import Clip, Manifest
 from lsn.errors import ConfigError, WeightsError
 from lsn.training.checkpoint import (
@@ -71,7 +71,7 @@ def test_other_settings_are_refused_and_named(tmp_path):
 
     message = str(caught.value)
     assert "optim.learning_rate was 0.01, now 0.5" in message
-    assert "training.epochs was 50, now 3" in message
+    assert "training.epochs was 30, now 3" in message
     assert "processes was 2, now 1" in message
     assert "batch_size" not in message
 
@@ -87,6 +87,30 @@ def test_other_settings_are_refused_and_named(tmp_path):
 def test_settings_that_do_not_decide_the_result_may_change(tmp_path, section, values):
     save(tmp_path)
     assert load(tmp_path, config=change(section, **values))["position"] == POSITION
+
+
+def test_a_run_of_other_defaults_is_resumed_by_its_own_settings(tmp_path):
+    """Those of 0.1.0: its checkpoints hold every key, by the name that it had, and so does the recipe in the folder."""
+    before = replace(
+        change("model", pretrained=False),
+        optim=replace(CONFIG.optim, new_layer_lr_mult=1.0, warmup_epochs=0.0),
+        training=replace(CONFIG.training, epochs=50, batch_norm="train"),
+    )
+    save(tmp_path, config=before)
+    saved = torch.load(tmp_path / CHECKPOINT_NAME)
+    optim = saved["config"]["optim"]
+    optim["new_layer_factor"] = optim.pop("new_layer_lr_mult")
+    torch.save(saved | {"format_version": 1}, tmp_path / CHECKPOINT_NAME)
+    (tmp_path / "recipe.yaml").write_text(to_yaml(before).replace("new_layer_lr_mult", "new_layer_factor"))
+
+    assert load(tmp_path, config=load_config(tmp_path / "recipe.yaml"))["position"] == POSITION
+    with pytest.raises(ConfigError) as caught:  # a recipe that left these keys to the defaults
+        load(tmp_path)
+    message = str(caught.value)
+    assert "optim.new_layer_lr_mult was 1.0, now 5.0; optim.warmup_epochs was 0.0, now 1.0" in message
+    assert "training.epochs was 50, now 30; training.batch_norm was 'train', now 'partial'" in message
+    assert "pretrained" not in message
+    assert "recipe.yaml in the run's folder" in message
 
 
 def test_keys_that_a_checkpoint_is_older_than_count_as_their_defaults(tmp_path):

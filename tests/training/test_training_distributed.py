@@ -46,14 +46,14 @@ def runs(tmp_path_factory, colours, start):
     (folder / "broken.csv").write_text("\n".join(["path,label", *rows, f"{broken},red"]) + "\n")
     config = change(
         RunConfig(),
-        model={"name": "lsn_resnet10t", "num_frames": 2, "memory_stages": (3,), "dropout": 0.0},
+        model={"name": "lsn_resnet10t", "num_frames": 2, "pretrained": False, "memory_stages": (3,), "dropout": 0.0},
         data={"train": str(colours / "train.csv"), "val": str(colours / "val.csv"), "num_workers": 0},
     )
     config = replace(
         config,
         input=InputConfig(size=32, short_side=32),
-        optim=OptimConfig(learning_rate=0.01),
-        training=TrainingConfig(epochs=2, batch_size=2, device="cpu", seed=3),
+        optim=OptimConfig(learning_rate=0.01, new_layer_lr_mult=1.0, warmup_epochs=0.0),
+        training=TrainingConfig(epochs=2, batch_size=2, batch_norm="train", device="cpu", seed=3),
     )
     from_start = {"initial_weights": str(start)}
     configs = {

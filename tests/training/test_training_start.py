@@ -9,7 +9,7 @@ from lsn.models import create_model
 from lsn.models.weights import save_weights
 from lsn.training.start import start_model
 
-CONFIG = ModelConfig(name="lsn_resnet10t", num_frames=2, memory_stages=(3,))
+CONFIG = ModelConfig(name="lsn_resnet10t", num_frames=2, pretrained=False, memory_stages=(3,))
 CLIP = torch.linspace(-1, 1, 2 * 2 * 3 * 32 * 32).reshape(2, 2, 3, 32, 32)
 
 
@@ -108,6 +108,12 @@ def test_another_architecture_is_refused(weights, changes):
         start(weights[0], ["cat", "dog", "owl"], **changes)
 
 
+def test_weights_that_are_given_come_before_those_of_the_hub(weights, monkeypatch):
+    monkeypatch.setattr("timm.models._builder.load_pretrained", lambda *_, **__: pytest.fail("asks the hub"))
+    model = start(weights[0], ["cat", "dog", "owl"], pretrained=True)
+    torch.testing.assert_close(model.state_dict(), weights[1].state_dict(), rtol=0, atol=0)
+
+
 def test_two_places_to_start_from_are_refused(weights):
-    with pytest.raises(ConfigError, match=r"leave out model.pretrained"):
-        start(weights[0], ["cat"], pretrained=True)
+    with pytest.raises(ConfigError, match=r"leave out model.backbone_weights or model.initial_weights"):
+        start(weights[0], ["cat"], backbone_weights="resnet10t.safetensors")

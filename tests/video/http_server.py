@@ -28,6 +28,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, answers: dict[str, Answer | int], port: int = 0) -> None:
         self.answers = answers
         self.open: set[socket.socket] = set()
+        self.user_agents: list[str] = []  # of the requests so far
         super().__init__(("127.0.0.1", port), _Handler)
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
@@ -58,6 +59,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
+        self.server.user_agents.append(self.headers["User-Agent"])
         answer = self.server.answers.get(self.path, 404)
         if isinstance(answer, int):
             self.send_error(answer)

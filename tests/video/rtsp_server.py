@@ -1,4 +1,7 @@
-"""A small RTSP camera on this machine: one client at a time, MPEG-4 over RTP inside the TCP connection (RFC 2326)."""
+"""A small RTSP camera on this machine: one client at a time, MPEG-4 over RTP (RFC 2326).
+
+RTP comes inside the TCP connection, or as UDP packets if the camera is made for that.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import contextlib
 import socket
 import struct
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from fractions import Fraction
 from types import TracebackType
 from typing import Self
@@ -45,6 +48,7 @@ class RTSPServer:
         password: asked for if given; the user is "me".
         part: which of the frames it plays; their encoding does not depend on it.
         sessions: how many clients it plays to before it is gone for good; None for any number.
+        transports: what it sends its frames by, "TCP" or "UDP"; clients that ask for something else are refused.
     """
 
     def __init__(
@@ -56,17 +60,22 @@ class RTSPServer:
         password: str | None = None,
         part: slice = slice(None),
         sessions: int | None = None,
+        transports: Collection[str] = ("TCP",),
     ):
         self._config, packets = encode_mpeg4(frames, rate)
         self._packets, self._sessions = packets[part], sessions
         self._rate = rate
         self._stays = stays
         self._password = password
+        self._transports = transports
         self.requests: list[str] = []
+        self.transports: list[str] = []  # that the clients asked for
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._port = self._listener.getsockname()[1]
         self._stopped = threading.Event()
         self._client: socket.socket | None = None
+        self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._send: Callable[[bytes], object]
         threading.Thread(target=self._serve, daemon=True).start()
 
     @property
@@ -84,6 +93,7 @@ class RTSPServer:
             with contextlib.suppress(OSError, AttributeError):
                 connection.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self._udp.close()
 
     def _serve(self) -> None:
         while not self._stopped.is_set():
@@ -104,6 +114,8 @@ class RTSPServer:
             name, _, value = line.partition(":")
             headers[name.lower()] = value.strip()
         self.requests.append(method)
+        if "cseq" not in headers:  # a tunnel through HTTP, which this camera does not have
+            return False
         more, body = "", ""
         status = "200 OK"
         if self._password is not None and "authorization" not in headers:
@@ -114,9 +126,7 @@ class RTSPServer:
             body = self._description()
             more = f"Content-Type: application/sdp\r\nContent-Length: {len(body)}\r\n"
         elif method == "SETUP":
-            if "TCP" not in headers["transport"]:
-                status = "461 Unsupported Transport"
-            more = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\nSession: 1\r\n"
+            status, more = self._set_up(headers["transport"], client)
         elif method == "PLAY":
             more = "Session: 1\r\n"
         client.sendall(f"RTSP/1.0 {status}\r\nCSeq: {headers['cseq']}\r\n{more}\r\n{body}".encode())
@@ -124,16 +134,29 @@ class RTSPServer:
             if self.requests.count("PLAY") == self._sessions:  # before the client can come back
                 self._stopped.set()
                 self._listener.close()
-            self._play(client)
+            self._play()
             if self._stays:
                 self._stopped.wait()
         return method not in ("PLAY", "TEARDOWN")
 
-    def _play(self, client: socket.socket) -> None:
+    def _set_up(self, transport: str, client: socket.socket) -> tuple[str, str]:
+        """Decides how frames are sent; returns the status and the headers of the answer."""
+        self.transports.append(transport)
+        asked = "TCP" if "TCP" in transport else "multicast" if "multicast" in transport else "UDP"
+        if asked not in self._transports:
+            return "461 Unsupported Transport", ""
+        if asked == "TCP":
+            self._send = lambda rtp: client.sendall(struct.pack(">cBH", b"$", 0, len(rtp)) + rtp)
+            return "200 OK", "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\nSession: 1\r\n"
+        ports = transport.partition("client_port=")[2]
+        to = "127.0.0.1", int(ports.partition("-")[0])
+        self._send = lambda rtp: self._udp.sendto(rtp, to)
+        return "200 OK", f"Transport: RTP/AVP;unicast;client_port={ports}\r\nSession: 1\r\n"
+
+    def _play(self) -> None:
         for number, packet in enumerate(self._packets):
             time = number * _CLOCK // self._rate
-            rtp = struct.pack(">BBHII", 0x80, 0x80 | 96, number, time, 7) + packet  # marked: a whole frame
-            client.sendall(struct.pack(">cBH", b"$", 0, len(rtp)) + rtp)
+            self._send(struct.pack(">BBHII", 0x80, 0x80 | 96, number, time, 7) + packet)  # marked: a whole frame
 
     def _description(self) -> str:
         return (

@@ -4,8 +4,8 @@ import itertools
 import pickle
 import random
 
+import numpy as np
 import pytest
-import torch
 
 from lsn.video import array_reader, clip_sampler
 from lsn.video.sampling import (
@@ -23,7 +23,7 @@ SAMPLINGS = ("segments", "dense", "timed")
 @pytest.fixture
 def video():
     """Six seconds at 10 frames per second."""
-    return array_reader(torch.zeros(60, 4, 4, 3, dtype=torch.uint8), fps=10)
+    return array_reader(np.zeros((60, 4, 4, 3), np.uint8), fps=10)
 
 
 def sampler(sampling, **changes):
@@ -59,7 +59,7 @@ def test_the_rate_of_a_clip_is_that_of_its_frames(video, sampling):
 
 
 def test_a_dense_clip_of_a_short_video_is_spread_over_it():
-    video = array_reader(torch.zeros(9, 4, 4, 3, dtype=torch.uint8), fps=10)
+    video = array_reader(np.zeros((9, 4, 4, 3), np.uint8), fps=10)
     assert sampler("dense").clip_fps(video.info) == sampler("segments").clip_fps(video.info) == 4 / 0.9
 
 

@@ -12,7 +12,9 @@ from video_files import TURNS, picture, turned
 
 from lsn.errors import ConfigError, VideoError
 from lsn.video import open_video, window, write_video
+from lsn.video.live.file_source import IteratorSource
 from lsn.video.live.opening import open_live
+from lsn.video.live.options import SourceOptions
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,7 @@ def frame(value=7):
 
 
 def message_of(frames, **options) -> str:
-    with pytest.raises(VideoError) as caught, open_live(frames, **options) as source:
+    with pytest.raises(VideoError) as caught, open_live(frames, SourceOptions(**options)) as source:
         for live in source:
             live.rgb()
     assert "\n" not in str(caught.value)
@@ -40,7 +42,7 @@ def test_a_video_has_its_own_times_and_pictures(clip, make):
         frames = list(source)
         assert not source.is_live
         assert [live.pts_seconds for live in frames] == reader.pts_seconds.tolist()
-        assert torch.equal(torch.stack([live.rgb() for live in frames]), reader.frames_at(range(12)).frames_THWC)
+        assert np.array_equal([live.rgb() for live in frames], reader.frames_at(range(12)).frames_THWC)
         assert source.end_seconds == pytest.approx(1.2)
 
 
@@ -49,7 +51,7 @@ def test_pictures_are_made_when_asked_for_and_once(clip):
         frames = list(source)
         assert frames[9].rgb() is frames[9].rgb()
         with open_video(clip) as reader:
-            assert torch.equal(frames[3].rgb(), reader.frames_at([3]).frames_THWC[0])  # back again
+            assert np.array_equal(frames[3].rgb(), reader.frames_at([3]).frames_THWC[0])  # back again
         untouched = frames[5]
     with pytest.raises(VideoError, match=r"clip\.mp4: closed; take the picture of frame 5 before that"):
         untouched.rgb()
@@ -60,18 +62,18 @@ def test_turned_videos_come_upright(clip, tmp_path):
     path = turned(clip, matrix, tmp_path / "turned.mp4")
     with open_live(path) as source, open_video(clip) as reader:
         upright, _ = TURNS[matrix]
-        stored = reader.frames_at([0]).frames_THWC[0].numpy()
-        np.testing.assert_array_equal(next(iter(source)).rgb().numpy(), upright(stored))
+        stored = reader.frames_at([0]).frames_THWC[0]
+        np.testing.assert_array_equal(next(iter(source)).rgb(), upright(stored))
 
 
 def test_a_folder_of_images_has_the_rate_that_it_is_given(tmp_path):
     for number in range(4):
         Image.fromarray(picture(number)).save(tmp_path / f"{number}.jpg")
-    with open_live(tmp_path, fps=8) as source, open_video(tmp_path) as reader:
+    with open_live(tmp_path, SourceOptions(fps=8)) as source, open_video(tmp_path) as reader:
         frames = list(source)
         assert [live.pts_seconds for live in frames] == [0, 0.125, 0.25, 0.375]
         assert source.end_seconds == 0.5
-        assert torch.equal(frames[2].rgb(), reader.frames_at([2]).frames_THWC[0])
+        assert np.array_equal(frames[2].rgb(), reader.frames_at([2]).frames_THWC[0])
     with open_live(tmp_path) as source:
         assert source.end_seconds == pytest.approx(4 / 30)
 
@@ -98,7 +100,7 @@ def test_pairs_keep_their_times(make):
 
 
 def test_frames_alone_have_the_rate_that_they_are_given():
-    with open_live((frame() for _ in range(3)), fps=4) as source:
+    with open_live((frame() for _ in range(3)), SourceOptions(fps=4)) as source:
         assert source.end_seconds == 0.0
         assert [live.pts_seconds for live in source] == [0, 0.25, 0.5]
         assert source.end_seconds == 0.75
@@ -111,7 +113,7 @@ def test_frames_may_share_their_memory():
             memory[:] = value
             yield memory
 
-    with open_live(reused(), fps=25) as source:
+    with open_live(reused(), SourceOptions(fps=25)) as source:
         assert [int(live.rgb().max()) for live in list(source)] == [0, 1, 2]
 
 
@@ -120,6 +122,8 @@ def test_frames_may_share_their_memory():
     [
         (frame().astype(np.float32), r"float32 of shape \(4, 6, 3\)"),
         (torch.zeros(4, 6, 3), r"torch.float32 of shape \(4, 6, 3\)"),
+        (torch.zeros(4, 6, 3, dtype=torch.bfloat16), r"torch.bfloat16 of shape \(4, 6, 3\)"),
+        (torch.Size([4, 6, 3]), "a Size"),
         (frame()[:0], r"uint8 of shape \(0, 6, 3\)"),
         (frame()[:0, :0], r"uint8 of shape \(0, 0, 3\)"),
         (frame()[..., 0], r"uint8 of shape \(4, 6\)"),
@@ -138,7 +142,8 @@ def test_times_and_rates_go_one_without_the_other():
     assert "frame 1 comes with a time; leave fps out" in message_of([frame(), (0.1, frame())], fps=25)
     assert "frame 0 comes at nan; its time must be a number" in message_of([(float("nan"), frame())])
     assert "frame 0 comes at 'now'; its time must be a number" in message_of([("now", frame())])
-    assert "a rate of 0 frames a second" in message_of([frame()], fps=0)
+    with pytest.raises(VideoError, match="iterator of frames: a rate of 0 frames a second"):
+        IteratorSource([frame()], fps=0)
 
 
 def test_closing_from_another_thread_ends_an_iteration(clip):
@@ -179,18 +184,15 @@ def test_a_truncated_video_is_told_before_its_first_frame(make_video):
         ("clip.mp4", {"fps": 25.0}, "clip.mp4: fps is for folders of images, cameras and iterators"),
         ("rtsp://me:secret@host/x", {"fps": 25.0}, r"rtsp://me:\*\*\*@host/x: fps is for"),
         ("clip.mp4", {"ffmpeg_options": {"video_size": "640x480"}}, "ffmpeg_options are for cameras and addresses"),
-        ("clip.mp4", {"timeout_seconds": 0.0}, "timeout_seconds is 0.0; it must be a finite number above 0"),
-        ("clip.mp4", {"num_threads": 0}, "0 decoding threads"),
-        ("clip.mp4", {"reader": "magic"}, "unknown video reader 'magic'"),
     ],
 )
 def test_arguments_that_do_not_fit(source, options, words):
     with pytest.raises(ConfigError, match=words):
-        open_live(source, **options)
+        open_live(source, SourceOptions(**options))
 
 
 def test_open_readers_and_sources_know_their_rate(clip):
-    with open_video(clip) as reader, pytest.raises(ConfigError, match="tells its rate itself"):
-        open_live(reader, fps=5)
-    with open_live(clip) as source, pytest.raises(ConfigError, match="tells its rate itself"):
-        open_live(source, fps=5)
+    with open_video(clip) as reader, pytest.raises(ConfigError, match="states its rate itself"):
+        open_live(reader, SourceOptions(fps=5))
+    with open_live(clip) as source, pytest.raises(ConfigError, match="states its rate itself"):
+        open_live(source, SourceOptions(fps=5))

@@ -8,7 +8,6 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-import torch
 from http_server import Server, file_answer, jpeg, motion_jpeg
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +20,7 @@ from lsn.video import open_video
 from lsn.video.live.capture import CaptureSource
 from lsn.video.live.ffmpeg_input import Address, camera_address, redacted
 from lsn.video.live.opening import open_live
+from lsn.video.live.options import SourceOptions
 
 
 def play(source) -> list:
@@ -34,7 +34,10 @@ def play(source) -> list:
 
 
 def message_of(source, **options) -> str:
-    with pytest.raises(VideoError) as caught, open_live(source, **{"timeout_seconds": 5.0, **options}) as frames:
+    with (
+        pytest.raises(VideoError) as caught,
+        open_live(source, SourceOptions(**{"timeout_seconds": 5.0, **options})) as frames,
+    ):
         list(frames)
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -52,14 +55,14 @@ def test_a_file_over_http_is_the_file(make_video):
         frames = list(source)
         with open_video(path) as reader:
             assert [frame.pts_seconds for frame in frames] == reader.pts_seconds.tolist()
-            assert torch.equal(torch.stack([f.rgb() for f in frames]), reader.frames_at(range(20)).frames_THWC)
+            assert np.array_equal([f.rgb() for f in frames], reader.frames_at(range(20)).frames_THWC)
             assert source.end_seconds == pytest.approx(20 / 30)
 
 
 def test_turned_streams_come_upright(make_video, tmp_path):
     path = turned(make_video("upright.mp4", num_frames=3), (0, 1, -1, 0), tmp_path / "turned.mp4")
     with Server({"/": file_answer(path)}) as server, open_live(f"{server.url}/") as source, open_video(path) as reader:
-        assert torch.equal(next(iter(source)).rgb(), reader.frames_at([0]).frames_THWC[0])
+        assert np.array_equal(next(iter(source)).rgb(), reader.frames_at([0]).frames_THWC[0])
 
 
 def test_motion_jpeg_has_the_times_of_arrival():
@@ -72,7 +75,10 @@ def test_motion_jpeg_has_the_times_of_arrival():
             yield image
 
     go_on.release(4)  # for FFmpeg to find out what comes
-    with Server({"/": motion_jpeg(one_by_one())}) as server, open_live(server.url, timeout_seconds=5) as source:
+    with (
+        Server({"/": motion_jpeg(one_by_one())}) as server,
+        open_live(server.url, SourceOptions(timeout_seconds=5)) as source,
+    ):
         assert source.is_live
         frames = []
         with pytest.raises(VideoError, match="lost after 8 frames"):
@@ -84,7 +90,7 @@ def test_motion_jpeg_has_the_times_of_arrival():
         assert times != pytest.approx([number / 25 for number in range(8)])  # what FFmpeg makes up
         for frame, image in zip(frames, images, strict=True):
             expected = np.asarray(Image.open(io.BytesIO(image)), int)
-            assert abs(frame.rgb().numpy() - expected).mean() < 3
+            assert abs(frame.rgb() - expected).mean() < 3
 
 
 def test_frames_may_change_their_size_on_the_way():
@@ -112,7 +118,7 @@ def test_rtsp_has_the_times_of_the_camera():
         assert source.end_seconds == pytest.approx(frames[-1].pts_seconds + 0.1)
         assert server.requests == ["OPTIONS", "DESCRIBE", "SETUP", "PLAY"]
         for frame, expected in zip(frames, pictures, strict=True):
-            assert abs(frame.rgb().numpy().astype(int) - expected).mean() < 12  # MPEG-4 loses colour, not order
+            assert abs(frame.rgb().astype(int) - expected).mean() < 12  # MPEG-4 loses colour, not order
 
 
 def test_passwords_are_used_and_not_told():
@@ -159,7 +165,7 @@ def test_a_stream_that_goes_silent_is_lost():
         assert message.startswith(f"{server.url}: lost after ")
         assert message.endswith(
             "nothing came for 0.3 s; check the address and the network, or allow a longer silence (--timeout of "
-            "lsn stream, timeout_seconds in Python)"
+            "lsn stream, SourceOptions.timeout_seconds in Python)"
         )
 
 

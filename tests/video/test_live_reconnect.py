@@ -13,9 +13,11 @@ from rtsp_server import RTSPServer
 from video_files import picture
 
 from lsn.errors import VideoError
-from lsn.video.live.capture_thread import FeedCounts, FrameFeed
+from lsn.video.frame_sampler import FrameSampler
+from lsn.video.live.capture_thread import CaptureThread, FrameCounts
 from lsn.video.live.file_source import IteratorSource
 from lsn.video.live.opening import open_live
+from lsn.video.live.options import SourceOptions
 
 LONG = 20.0
 AT_ONCE = (0.01,)
@@ -57,19 +59,24 @@ def test_a_server_that_is_killed_and_started_again(caplog):
     never = threading.Event()
     with Server({"/": motion_jpeg(images, until=never)}) as server:
         port, url = server.server_port, server.url
-        open_camera = partial(open_live, url, timeout_seconds=LONG)
-        feed = FrameFeed(open_camera, fps=10.0, policy="block", reconnect_seconds=LONG, backoff_seconds=AT_ONCE)
-        with feed:
-            before = [feed.get(LONG)]
+        open_camera = partial(open_live, url, SourceOptions(timeout_seconds=LONG))
+        capture = CaptureThread(
+            open_camera,
+            FrameSampler(10.0),
+            SourceOptions(policy="block", reconnect_seconds=LONG),
+            backoff_seconds=AT_ONCE,
+        )
+        with capture:
+            before = [capture.get(LONG)]
             server.kill()
             with Server({"/": motion_jpeg(images, until=never)}, port=port) as again:
                 while len(before) < 2 or not before[-1].is_discontinuity:
-                    before.append(feed.get(LONG))
+                    before.append(capture.get(LONG))
                 again.kill()
         never.set()
     assert before[0].is_discontinuity and not any(tick.is_discontinuity for tick in before[1:-1])
     assert all(later.seconds > earlier.seconds for earlier, later in pairwise(before))
-    assert feed.counts.num_reconnects == 1
+    assert capture.counts.num_reconnects == 1
     lost, back = (record for record in caplog.records if record.levelno == logging.WARNING and url in record.message)
     assert lost.message.startswith(f"{url}: lost after ") and lost.message.endswith("opening it again")
     assert back.message.startswith(f"{url}: back after ")
@@ -79,24 +86,29 @@ def test_a_camera_whose_sessions_end_goes_on_with_later_times():
     pictures = [picture(number) for number in range(6)]
     with (
         RTSPServer(pictures, rate=10) as server,
-        FrameFeed(server.url, fps=10.0, policy="block", backoff_seconds=AT_ONCE) as feed,
+        CaptureThread(
+            server.url, FrameSampler(10.0), SourceOptions(policy="block"), backoff_seconds=AT_ONCE
+        ) as capture,
     ):
-        ticks = [feed.get(LONG) for _ in range(14)]
+        ticks = [capture.get(LONG) for _ in range(14)]
     assert [tick.is_discontinuity for tick in ticks] == [number % 6 == 0 for number in range(14)]
     times = np.array([tick.seconds for tick in ticks])
     assert np.diff(times)[[0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 12]] == pytest.approx([0.1] * 11)
     assert (np.diff(times) > 0.09).all()
     for number, tick in enumerate(ticks):
-        assert abs(tick.frame.numpy().astype(int) - pictures[number % 6]).mean() < 12
+        assert abs(tick.frame.astype(int) - pictures[number % 6]).mean() < 12
 
 
-def test_ticks_start_anew_however_long_a_frame_may_stay():
+def test_ticks_restart_however_long_a_frame_may_stay():
     script = opens(Camera([5.0, 5.1], "camera: lost"), Camera([0.0, 0.1]))
-    feed = FrameFeed(
-        script, fps=10.0, policy="block", longest_hold_seconds=100.0, reconnect_seconds=0.5, backoff_seconds=AT_ONCE
+    capture = CaptureThread(
+        script,
+        FrameSampler(10.0, longest_hold_seconds=100.0),
+        SourceOptions(policy="block", reconnect_seconds=0.5),
+        backoff_seconds=AT_ONCE,
     )
-    with feed:
-        ticks = [feed.get(LONG) for _ in range(4)]
+    with capture:
+        ticks = [capture.get(LONG) for _ in range(4)]
     assert [tick.is_discontinuity for tick in ticks] == [True, False, True, False]
     assert ticks[2].seconds > 5.2 - 1e-6  # the last frame before the loss was shown for 0.1 s
     assert ticks[3].seconds == pytest.approx(ticks[2].seconds + 0.1)
@@ -112,8 +124,10 @@ def test_the_gap_is_the_time_that_has_passed(monkeypatch):
         now += 7.5
         return open_next()
 
-    with FrameFeed(open_later, fps=10.0, policy="block", reconnect_seconds=LONG, backoff_seconds=AT_ONCE) as feed:
-        ticks = [feed.get(LONG) for _ in range(4)]
+    with CaptureThread(
+        open_later, FrameSampler(10.0), SourceOptions(policy="block", reconnect_seconds=LONG), backoff_seconds=AT_ONCE
+    ) as capture:
+        ticks = [capture.get(LONG) for _ in range(4)]
     assert [tick.seconds for tick in ticks] == pytest.approx([5.0, 5.1, 5.1 + 7.5, 5.2 + 7.5])
 
 
@@ -121,9 +135,11 @@ def test_attempts_that_fail_or_give_no_frame_are_one_loss(caplog):
     caplog.set_level(logging.WARNING, "lsn")
     refused = VideoError("camera: connection refused")
     script = opens(Camera([0.0]), refused, Camera([], "camera: lost after 0 frames"), refused, Camera([0.0]))
-    with FrameFeed(script, fps=10.0, backoff_seconds=AT_ONCE, reconnect_seconds=None) as feed:
-        assert [feed.get(LONG).is_discontinuity for _ in range(2)] == [True, True]
-        assert feed.counts == FeedCounts(num_frames=2, num_ticks=2, num_reconnects=1)
+    with CaptureThread(
+        script, FrameSampler(10.0), SourceOptions(reconnect_seconds=None), backoff_seconds=AT_ONCE
+    ) as capture:
+        assert [capture.get(LONG).is_discontinuity for _ in range(2)] == [True, True]
+        assert capture.counts == FrameCounts(num_frames=2, num_ticks=2, num_reconnects=1)
         messages = [record.message for record in caplog.records]
         assert messages[0] == "camera: ended; opening it again"
         assert messages[1].startswith("camera: back after ")
@@ -131,17 +147,21 @@ def test_attempts_that_fail_or_give_no_frame_are_one_loss(caplog):
 
 def test_what_does_not_come_back_is_given_up():
     script = opens(Camera([0.0, 0.1], "camera: lost after 2 frames: silence"))
-    with FrameFeed(script, fps=10.0, reconnect_seconds=0.05, backoff_seconds=AT_ONCE) as feed:
-        assert [feed.get(LONG).is_discontinuity for _ in range(2)] == [True, False]
+    with CaptureThread(
+        script, FrameSampler(10.0), SourceOptions(reconnect_seconds=0.05), backoff_seconds=AT_ONCE
+    ) as capture:
+        assert [capture.get(LONG).is_discontinuity for _ in range(2)] == [True, False]
         with pytest.raises(VideoError, match=r"camera: connection refused; it did not come back within 0.05 s \(\d+ "):
-            feed.get(LONG)
-        assert feed.is_finished and feed.counts.num_reconnects == 0
+            capture.get(LONG)
+        assert capture.is_finished and capture.counts.num_reconnects == 0
 
 
 def test_one_attempt_is_made_even_if_the_first_pause_is_longer_than_the_time():
     script = opens(Camera([0.0]), Camera([0.0]))
-    with FrameFeed(script, fps=10.0, reconnect_seconds=0.05, backoff_seconds=(1000.0,)) as feed:
-        assert [feed.get(LONG).is_discontinuity for _ in range(2)] == [True, True]
+    with CaptureThread(
+        script, FrameSampler(10.0), SourceOptions(reconnect_seconds=0.05), backoff_seconds=(1000.0,)
+    ) as capture:
+        assert [capture.get(LONG).is_discontinuity for _ in range(2)] == [True, True]
 
 
 def test_a_first_opening_that_fails_is_not_tried_again():
@@ -151,28 +171,32 @@ def test_a_first_opening_that_fails_is_not_tried_again():
         calls.append(1)
         raise VideoError("camera: connection refused")
 
-    with FrameFeed(open_nothing, fps=10.0, reconnect_seconds=None, backoff_seconds=AT_ONCE) as feed:
+    with CaptureThread(
+        open_nothing, FrameSampler(10.0), SourceOptions(reconnect_seconds=None), backoff_seconds=AT_ONCE
+    ) as capture:
         with pytest.raises(VideoError, match=r"^camera: connection refused$"):
-            feed.get(LONG)
+            capture.get(LONG)
         assert len(calls) == 1
 
 
 @pytest.mark.parametrize("error", [None, "camera: lost"])
 def test_zero_seconds_are_no_attempt(error):
-    with FrameFeed(opens(Camera([0.0, 0.1], error)), fps=10.0, reconnect_seconds=0) as feed:
-        assert [feed.get(LONG).seconds for _ in range(2)] == [0.0, 0.1]
+    with CaptureThread(
+        opens(Camera([0.0, 0.1], error)), FrameSampler(10.0), SourceOptions(reconnect_seconds=0)
+    ) as capture:
+        assert [capture.get(LONG).seconds for _ in range(2)] == [0.0, 0.1]
         if error is None:
-            assert feed.get(LONG) is None
+            assert capture.get(LONG) is None
         else:
             with pytest.raises(VideoError, match=r"^camera: lost$"):
-                feed.get(LONG)
-        assert feed.is_finished
+                capture.get(LONG)
+        assert capture.is_finished
 
 
 def test_a_source_that_was_given_open_is_not_opened_again():
-    with FrameFeed(Camera([0.0, 0.1]), fps=10.0, reconnect_seconds=None) as feed:
-        assert len(list(feed)) == 2
-        assert feed.is_finished
+    with CaptureThread(Camera([0.0, 0.1]), FrameSampler(10.0), SourceOptions(reconnect_seconds=None)) as capture:
+        assert len(list(capture)) == 2
+        assert capture.is_finished
 
 
 def test_live_sources_drop_the_oldest_by_default():
@@ -182,14 +206,18 @@ def test_live_sources_drop_the_oldest_by_default():
         yield from (number / 10 for number in range(10))
         done.set()
 
-    with FrameFeed(opens(Camera(times())), fps=10.0, capacity=2, reconnect_seconds=0) as feed:
+    with CaptureThread(
+        opens(Camera(times())), FrameSampler(10.0), SourceOptions(reconnect_seconds=0), capacity=2
+    ) as capture:
         assert done.wait(LONG)
-        assert [tick.seconds for tick in feed] == [0.8, 0.9]
-        assert feed.counts == FeedCounts(num_frames=10, num_ticks=10, num_dropped=8)
+        assert [tick.seconds for tick in capture] == [0.8, 0.9]
+        assert capture.counts == FrameCounts(num_frames=10, num_ticks=10, num_dropped=8)
 
 
 def test_closing_during_a_pause_ends_the_thread():
     before = set(threading.enumerate())
-    with FrameFeed(opens(Camera([0.0])), fps=10.0, reconnect_seconds=None, backoff_seconds=(1000.0,)) as feed:
-        assert feed.get(LONG).is_discontinuity
+    with CaptureThread(
+        opens(Camera([0.0])), FrameSampler(10.0), SourceOptions(reconnect_seconds=None), backoff_seconds=(1000.0,)
+    ) as capture:
+        assert capture.get(LONG).is_discontinuity
     assert set(threading.enumerate()) <= before

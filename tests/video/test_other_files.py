@@ -14,6 +14,7 @@ from lsn.errors import VideoError
 from lsn.video import open_video
 from lsn.video.decoding.limits import CONTAINERS
 from lsn.video.live.opening import open_live
+from lsn.video.live.options import SourceOptions
 
 SDP = "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\n"
 
@@ -118,6 +119,6 @@ def test_a_playlist_from_the_network_opens_no_local_file(secret, tmp_path, addre
     with (
         Server({f"/{name}": file_answer(playlist)}) as server,
         pytest.raises(VideoError),
-        open_live(f"{server.url}/{name}", timeout_seconds=3) as source,
+        open_live(f"{server.url}/{name}", SourceOptions(timeout_seconds=3)) as source,
     ):
         next(iter(source))

@@ -28,7 +28,7 @@ def test_what_is_written_is_read(tmp_path):
     write_video(tmp_path / "new/folder/clip.mp4", frames, fps=12.5, crf=4)
     with open_video(tmp_path / "new/folder/clip.mp4") as reader:
         assert (reader.num_frames, reader.info.codec, reader.info.average_fps) == (20, "h264", 12.5)
-        read = reader.frames_at(range(20)).frames_THWC.numpy()
+        read = reader.frames_at(range(20)).frames_THWC
     difference = read.astype(int) - frames
     assert np.abs(difference).max() <= 8
     # No shift of colour or range but the one or two of 255 that FFmpeg's way from YUV to RGB rounds off.
@@ -57,7 +57,7 @@ def test_odd_sizes_grow_to_even_ones_by_repeating_the_edge(tmp_path, width, heig
     write_video(tmp_path / "odd.mp4", frames, fps=10, crf=0)
     with open_video(tmp_path / "odd.mp4") as reader:
         assert (reader.info.width, reader.info.height) == (width + width % 2, height + height % 2)
-        read = reader.frames_at([0, 1]).frames_THWC.numpy().astype(int)
+        read = reader.frames_at([0, 1]).frames_THWC.astype(int)
     assert np.abs(read[:, :height, :width] - frames).max() <= 12
     assert np.abs(read[:, height:, :width] - frames[:, -1:]).max(initial=0) <= 12
     assert np.abs(read[:, :height, width:] - frames[:, :, -1:]).max(initial=0) <= 12

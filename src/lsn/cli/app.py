@@ -48,7 +48,7 @@ _COMMANDS: tuple[tuple[App | Callable[..., int | None], Group, str], ...] = (
     (demo, _START, "lsn demo"),
     (recipes, _START, "lsn recipes copy default my.yaml"),
     (data, _START, "lsn data check videos/train.csv videos/val.csv"),
-    (train, _WORK, "lsn train default data.train=videos --out runs/mine"),
+    (train, _WORK, "lsn train data.train=videos --out runs/mine"),
     (evaluate, _WORK, "lsn evaluate runs/mine videos/test.csv --clips 2 --crops 3"),
     (predict, _WORK, "lsn predict runs/mine clip.mp4 --annotate seen.mp4"),
     (stream, _WORK, "lsn stream runs/mine rtsp://camera/live --events events.jsonl"),

@@ -1,4 +1,8 @@
-"""The settings of a run: frozen dataclasses with their defaults, without torch."""
+"""The settings of a run: frozen dataclasses with their defaults, without torch.
+
+The docstrings of classes and fields are also the comments of the YAML files that `lsn recipes` prints, so a field's is
+one line that suits the value as YAML writes it.
+"""
 
 from __future__ import annotations
 
@@ -20,35 +24,35 @@ class ModelConfig:
     """Which network, and how it starts."""
 
     name: str = "lsn_resnet50"
-    """A name of `lsn models`: tsn_*, tsm_*, convlstm_*, lsn_* or lsn_ss_* over a CNN of timm."""
+    """A name of `lsn models`: tsn_, tsm_, convlstm_, lsn_ or lsn_ss_ over timm's CNNs."""
     num_frames: int = 16
-    """Frames a clip."""
-    pretrained: bool = False
-    """Start the CNN from timm's ImageNet weights (downloaded from the hub, or its local cache)."""
+    """Frames per clip."""
+    pretrained: bool = True
+    """Start the CNN from timm's ImageNet weights (downloaded once) if none are given below."""
     backbone_weights: str | None = None
     """Start the CNN from this local .safetensors file instead."""
     initial_weights: str | None = None
-    """Start the whole network from this weights folder; labels that its classifier does not know start fresh."""
+    """Start the whole network from this weights folder; labels that it lacks start fresh."""
     memory: Literal["none", "convlstm", "ho_convlstm"] | None = None
-    """Overrides the memory that the name stands for."""
+    """none, convlstm or ho_convlstm; null is what the name stands for."""
     shift: Literal["none", "bidirectional", "causal"] | None = None
-    """Overrides the shift that the name stands for."""
+    """none, bidirectional or causal; null is what the name stands for."""
     memory_stages: tuple[int, ...] | None = None
-    """Stages of the CNN that a memory block follows, 0 to 3 (maps of 1/4 to 1/32 of the side); by default all."""
+    """Stages of the CNN, 0 to 3, that a memory block follows; null is all."""
     reduction: int | None = None
-    """Channels of a stage over hidden channels of its memory (default 16, never under 16 hidden channels)."""
+    """Channels of a stage over those of its memory, which has at least 16; null is 16."""
     order: int | None = None
-    """Order N of the memory: how many windows of past hidden states are accumulated (default 3)."""
+    """Order N of the memory: windows of past hidden states that are accumulated; null is 3."""
     steps: int | None = None
-    """Past hidden states S that the windows cover (default 3, at least `order`)."""
+    """Past hidden states S that the windows cover, at least `order`; null is 3."""
     rank: int | None = None
-    """Channels R of the accumulated state (default max(8, hidden // 4))."""
+    """Channels R of the accumulated state; null is a quarter of the memory's, at least 8."""
     kernel_size: int | None = None
-    """Side of the recurrent kernels, odd (default 3)."""
+    """Side of the recurrent kernels, odd; null is 3."""
     dropout: float = 0.5
     """Dropout before the classifier."""
     readout_frames: int | None = None
-    """Last frames of a clip whose mean is its answer (default all); those before are what the memory needs to know."""
+    """Last frames whose mean is the answer, the others fill the memory; null is all."""
 
     def __post_init__(self) -> None:
         expected = f"at least 1 and at most {MAX_FRAMES}"
@@ -70,21 +74,21 @@ class DataConfig:
     """Where the clips are, and what happens to those that cannot be read."""
 
     train: str = ""
-    """Manifest (.csv, .jsonl, TSN list .txt) or folder of class folders to train on."""
+    """Manifest (.csv, .jsonl, TSN .txt) or folder of class folders to train on."""
     val: str | None = None
-    """The same for validation; without it `val_fraction` of `train` is set aside."""
+    """The same for validation; null sets aside `val_fraction` of `train`."""
     val_fraction: float = 0.2
-    """Share of the clips set aside when `val` is not given, class by class."""
+    """Share of the clips that is set aside, class by class."""
     root: str | None = None
-    """Folder that the paths of the manifests start from; by default each manifest's own folder."""
+    """Folder that the paths in manifests start from; null is each manifest's own folder."""
     labels: str | None = None
-    """File with one label a line that fixes the order; by default the sorted names found."""
+    """File with one label per line that fixes their order; null sorts the names found."""
     group_column: str | None = None
     """Column that names the source of a clip; a source is never split over train and val."""
     reader: Literal["pyav", "torchcodec"] = "pyav"
-    """Decoder of video files; folders of JPEG frames are recognised by themselves."""
+    """Decoder of video files, pyav or torchcodec; folders of JPEG frames need none."""
     on_unreadable: Literal["raise", "skip"] = "raise"
-    """Stop at a clip that cannot be read, or leave it out, count it and list it in the report."""
+    """A clip that cannot be read: raise stops; skip leaves it out and lists it in the report."""
     num_workers: int = 2
     """Processes that read clips; 0 reads in the training process."""
 
@@ -100,25 +104,25 @@ class InputConfig:
     size: int = 224
     """Side of the square that the network sees, in pixels."""
     short_side: int = 256
-    """For evaluation the frames' short side is brought to this before cropping; training crops at full size."""
+    """Short side of the frames before an evaluation's crop; training crops at full size."""
     sampling: Literal["segments", "dense", "timed"] = "segments"
-    """TSN's one frame a segment over the whole clip, neighbours `frame_stride` apart, or `fps` frames a second."""
+    """segments: one frame of each; dense: `frame_stride` apart; timed: `fps` per second."""
     frame_stride: int = 4
     """Distance of neighbours under dense sampling, in frames."""
     fps: float = 8.0
-    """Frames a second under timed sampling, whatever the video's own rate."""
+    """Frames per second under timed sampling, whatever the video's own rate."""
     fps_jitter: float = 1.0
-    """Timed training clips have any rate from fps / fps_jitter to fps * fps_jitter; 1 is off."""
+    """Timed training clips have rates from fps / fps_jitter to fps * fps_jitter; 1 is off."""
     scales: tuple[float, ...] = (1.0, 0.875, 0.75, 0.66)
-    """Multi-scale crop: sides of the crop over the short side."""
+    """Sides of the random crop over the short side."""
     color_jitter: float = 0.0
-    """Strength of brightness, contrast and saturation jitter, the same for all frames of a clip."""
+    """Strength of brightness, contrast and saturation jitter, the same in a whole clip."""
     rand_augment_layers: int = 0
-    """Operations of RandAugment a clip; 0 is off."""
+    """Operations of RandAugment per clip; 0 is off."""
     rand_augment_magnitude: int = 9
     """Strength of RandAugment, 0 to 30."""
     horizontal_flip: bool = True
-    """Mirror half of the clips. Classes that name left or right swap with their mirror class, or are left alone."""
+    """Mirror half of the clips; left and right classes swap, or stay if one has no partner."""
 
     def __post_init__(self) -> None:
         _require(1 <= self.size <= MAX_SIDE, "input.size", self.size, f"at least 1 and at most {MAX_SIDE}")
@@ -139,24 +143,24 @@ class OptimConfig:
     """Optimiser and learning-rate schedule."""
 
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    """SGD with Nesterov momentum, or AdamW."""
+    """sgd (with Nesterov momentum) or adamw."""
     learning_rate: float = 0.01
     """Peak learning rate, for the batch size as configured (it is not rescaled)."""
     momentum: float = 0.9
-    """Momentum of SGD; the first beta of AdamW."""
+    """Momentum of sgd; the first beta of adamw."""
     beta2: float = 0.999
-    """Second beta of AdamW: how long it remembers the size of gradients."""
+    """Second beta of adamw: how long it remembers the size of gradients."""
     weight_decay: float = 5e-4
     """Decay of weights; biases and norm parameters are never decayed."""
-    new_layer_lr_mult: float = 1.0
+    new_layer_lr_mult: float = 5.0
     """Factor on the learning rate of layers that did not start from trained weights."""
     schedule: Literal["cosine", "step"] = "cosine"
-    """Cosine to zero, or a drop by `step_factor` at each of `step_epochs`."""
+    """cosine (to zero), or step (by `step_factor` at each of `step_epochs`)."""
     step_epochs: tuple[float, ...] = ()
     """Epochs at which the step schedule drops."""
     step_factor: float = 0.1
     """What the step schedule multiplies by."""
-    warmup_epochs: float = 0.0
+    warmup_epochs: float = 1.0
     """Epochs of linear warm-up from a hundredth of the rate."""
     clip_grad_norm: float = 20.0
     """Largest norm of the gradient; 0 is off."""
@@ -175,40 +179,40 @@ class OptimConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How long, in what batches and precision, with what regularisation."""
+    """How long, in what batches and precision, and what of the network learns."""
 
-    epochs: int = 50
+    epochs: int = 30
     """Passes over the training clips."""
     batch_size: int = 8
-    """Clips a forward pass and process."""
+    """Clips per forward pass and process."""
     grad_accum_steps: int = 1
-    """Forward passes whose gradients are added before the weights move; together they are one step."""
+    """Forward passes per step, whose gradients are added before the weights move."""
     precision: Literal["float32", "bf16", "fp16"] = "float32"
-    """Automatic mixed precision, or none."""
+    """float32, or automatic mixed precision in bf16 or fp16."""
     label_smoothing: float = 0.0
     """Share of the target spread over all classes."""
     ema_decay: float = 0.0
-    """Decay of the moving average of the weights, which is then what is evaluated and saved; 0 is off."""
-    batch_norm: Literal["train", "sync", "partial", "frozen"] = "train"
-    """Statistics by process; over all processes; only the first norm and those of new layers learn; only the latter."""
+    """Decay of the moving average of the weights, which is evaluated and saved; 0 is off."""
+    batch_norm: Literal["train", "sync", "partial", "frozen"] = "partial"
+    """train, sync (across processes), partial (first and new norms learn), frozen (new ones)."""
     frozen_stages: int = 0
-    """First stages of the CNN, 0 to 4, that keep their starting weights; memory blocks learn all the same."""
+    """First stages of the CNN, 0 to 4, that keep their starting weights; memories learn."""
     grad_checkpointing: bool = False
-    """Recompute the CNN's activations in the backward pass instead of keeping them."""
+    """Recompute the CNN's activations in the backward pass: less memory, more time."""
     compile: bool = False
-    """Run the network through PyTorch's compiler, which takes a minute or two at the start."""
+    """PyTorch's compiler: faster steps after a minute or two; needs a C++ compiler."""
     state_carry_prob: float = 0.0
-    """Share of the clips that start from the memory that another clip left, as in a stream; the others from zeros."""
+    """Share of the clips that start from the memory another left; needs a causal model."""
     tbptt_frames: int = 0
-    """Most frames that a gradient goes back through, so that memory stays flat in longer clips; 0 is the whole clip."""
+    """Most frames that a gradient goes back through; 0 is the whole clip. Needs a causal model."""
     seed: int = 0
     """Fixes weights, order, sampling and augmentation."""
     device: str = "auto"
-    """cpu, cuda, cuda:1, mps; auto takes a GPU if there is one."""
+    """cpu, cuda, cuda:1 or mps; auto takes a GPU if there is one."""
     evaluate_every: int = 1
     """Epochs between validations; the last epoch is always validated."""
     checkpoint_every: int = 0
-    """Steps between checkpoints inside an epoch; the end of an epoch always has one. 0 is off."""
+    """Steps between checkpoints inside an epoch, besides the one at its end; 0 is off."""
     tensorboard: bool = False
     """Also write TensorBoard events (needs the extra `tb`)."""
 
@@ -234,13 +238,13 @@ class EvaluationConfig:
     """Views of a video and how they are averaged."""
 
     num_clips: int = 1
-    """Clips a video; two are TSN's centre and start of each segment."""
+    """Clips per video; 2 are TSN's centre and start of each segment."""
     num_crops: Literal[1, 3] = 1
-    """Centre crop, or left, centre and right (top and bottom for tall videos)."""
+    """1 is the centre; 3 are left, centre and right (top and bottom for tall videos)."""
     average: Literal["logits", "probabilities"] = "logits"
-    """What is averaged over the views: logits before, or probabilities after the softmax."""
+    """Over the views: logits are averaged before the softmax, probabilities after it."""
     batch_size: int = 8
-    """Views a forward pass; it does not change the result."""
+    """Views per forward pass; it does not change the result."""
 
     def __post_init__(self) -> None:
         _require(1 <= self.num_clips <= 1000, "evaluation.num_clips", self.num_clips, "between 1 and 1000")

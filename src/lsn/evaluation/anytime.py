@@ -18,7 +18,7 @@ from lsn.evaluation.running import CumulativePredictions
 from lsn.models import Recognizer
 
 MILESTONES = (1 / 8, 1 / 4, 1 / 2, 3 / 4, 1.0)
-"""Shares of the frames that a short table tells of."""
+"""Shares of the frames that a short table reports."""
 
 
 @dataclass(frozen=True)

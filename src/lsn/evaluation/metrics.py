@@ -9,11 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
-
-from lsn.errors import ConfigError
 
 NUM_BINS = 15
 
@@ -66,18 +63,6 @@ def compute_metrics(log_probabilities_NK: Tensor, labels_N: Tensor, *, class_nam
 def rank_classes(scores_NK: Tensor) -> Tensor:
     """Class indices from the likeliest to the least likely, NK; of equals, the first in label order."""
     return scores_NK.sort(dim=1, descending=True, stable=True).indices
-
-
-def top_labels(labels: Sequence[str], probabilities_K: np.ndarray, k: int) -> list[tuple[str, float]]:
-    """The k likeliest labels (all, if there are fewer) with their probabilities, the likeliest first.
-
-    Raises:
-        ConfigError: k is under 1.
-    """
-    if k < 1:
-        raise ConfigError(f"the top {k} labels; ask for at least 1")
-    ranked = rank_classes(torch.from_numpy(probabilities_K)[None])[0, :k].tolist()
-    return [(labels[index], float(probabilities_K[index])) for index in ranked]
 
 
 def confusion_matrix(predicted_N: Tensor, labels_N: Tensor, *, num_classes: int) -> Tensor:

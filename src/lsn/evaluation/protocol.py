@@ -11,6 +11,8 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from lsn.config import EvaluationConfig, InputConfig
@@ -108,21 +110,21 @@ class EvaluationProtocol:
         """Decodes the frames of all clips and makes the views of them on the way."""
         indices, transform_seconds = self.indices(reader), 0.0
 
-        def timed_crops(frames_THWC: Tensor) -> Tensor:
+        def timed_crops(frames_THWC: np.ndarray) -> np.ndarray:
             nonlocal transform_seconds
             start = time.perf_counter()
-            crops = self.crops(frames_THWC)
+            crops = self.crops(frames_THWC).numpy()
             transform_seconds += time.perf_counter() - start
             return crops
 
-        crops = reader.transformed_at(indices, timed_crops)
+        crops = torch.from_numpy(reader.transformed_at(indices, timed_crops))
         views_VTCHW = crops.unflatten(0, (self.num_clips, self.num_frames)).transpose(1, 2).flatten(0, 1)
-        return Views(views_VTCHW, reader.pts_seconds[indices], transform_seconds)
+        return Views(views_VTCHW, torch.from_numpy(reader.pts_seconds[indices]), transform_seconds)
 
-    def crops(self, frames_THWC: Tensor) -> Tensor:
+    def crops(self, frames_THWC: np.ndarray) -> Tensor:
         """The uint8 crops (T, num_crops, 3, size, size) of decoded frames."""
         transform = EvalTransform(size=self.size, short_side=self.short_side, num_crops=self.num_crops)
-        return transform(frames_THWC.permute(0, 3, 1, 2)).transpose(0, 1)
+        return transform(torch.from_numpy(frames_THWC).permute(0, 3, 1, 2)).transpose(0, 1)
 
     def indices(self, reader: VideoReader) -> list[int]:
         """The frames of all clips, one clip after the other."""
@@ -131,7 +133,7 @@ class EvaluationProtocol:
 
     def seconds(self, reader: VideoReader) -> Tensor:
         """When the frames that `read` gives are shown, float64, from the first frame of the video on."""
-        return reader.pts_seconds[self.indices(reader)] - reader.pts_seconds[0]
+        return torch.from_numpy(reader.pts_seconds[self.indices(reader)] - reader.pts_seconds[0])
 
     def combine(self, logits_NVK: Tensor) -> Tensor:
         """The answer of each of N videos from the logits of its views, as log-probabilities NK.

@@ -21,7 +21,7 @@ from lsn.files import csv_rows, read_text, write_csv, write_text
 from lsn.parsing import parse_json, to_json
 
 SUMMARY_NAME, ROWS_NAME = "evaluation.json", "predictions.csv"
-# Told with the protocol, but no part of it: the line for people, and what evaluations of older versions told too.
+# Written with the protocol, but no part of it: the line for people, and what older versions wrote too.
 _NO_FIELDS = ("description", "mean", "std")
 
 # What says which part of a file was seen, by the names that manifests use; an empty cell is None.

@@ -1,1 +1,1 @@
-"""Evaluation of a model on a manifest, prediction on single videos, and streams."""
+"""Prediction on single videos with a trained model, and videos that show it."""

@@ -8,16 +8,12 @@ from typing import Literal
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 
 from lsn.files import check_outputs
 from lsn.inference.predictor import Prediction
 from lsn.inference.source import Video, open_source
 from lsn.video import VideoReader, VideoWriter
-from lsn.video.writing.overlay import Overlay, Track
-
-SMALLEST_SIDE = 240
-"""Smaller videos are enlarged by a whole factor until their short side has this many pixels, for legible text."""
+from lsn.video.writing.overlay import Overlay, Track, enlargement
 
 
 def write_annotated_video(
@@ -78,33 +74,28 @@ def write_track_video(
         rate = _frame_rate(frames)
         with VideoWriter(path, fps=rate, width=width, height=height) as writer:
             for clock_seconds, pts_seconds, frame_HWC in _steady(frames, rate):
-                picture = Image.fromarray(frame_HWC.numpy())
+                picture = Image.fromarray(frame_HWC)
                 if factor > 1:
                     picture = picture.resize((width, height), Image.Resampling.BICUBIC)
                 overlay.draw_at(picture, clock_seconds=clock_seconds, pts_seconds=pts_seconds)
                 writer.write(np.asarray(picture))
 
 
-def enlargement(width: int, height: int) -> int:
-    """The factor that pictures of this size are enlarged by before text is drawn on them."""
-    return -(-SMALLEST_SIDE // min(width, height))
-
-
 def _frame_rate(frames: VideoReader) -> float:
     """Frames a second of a video that looks the same: its own rate, or its usual one if it varies."""
     average = frames.info.average_fps
-    times = frames.pts_seconds.numpy() - float(frames.pts_seconds[0])
+    times = frames.pts_seconds - float(frames.pts_seconds[0])
     if np.abs(times * average - np.arange(len(times))).max() < 1:
         return average
     usual_gap = float(np.median(np.diff(times)))
     return 1 / usual_gap if usual_gap > 0 else average
 
 
-def _steady(frames: VideoReader, rate: float) -> Iterator[tuple[float, float, Tensor]]:
+def _steady(frames: VideoReader, rate: float) -> Iterator[tuple[float, float, np.ndarray]]:
     """The pictures at the ticks of a constant rate, as (time of the tick, time of the picture, uint8 HWC)."""
     start = float(frames.pts_seconds[0])
     tick = 0
-    shown: tuple[float, Tensor] | None = None
+    shown: tuple[float, np.ndarray] | None = None
     for pts_seconds, frame_HWC in frames:
         next_tick = round((pts_seconds - start) * rate)
         while shown is not None and tick < next_tick:

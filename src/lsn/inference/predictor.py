@@ -16,14 +16,13 @@ from torch import Tensor
 
 from lsn.config import EvaluationConfig
 from lsn.errors import ModelError
-from lsn.evaluation.metrics import top_labels
 from lsn.evaluation.protocol import EvaluationProtocol
 from lsn.evaluation.running import running_mean
+from lsn.evaluation.top import top_labels
 from lsn.hardware import resolve_device
+from lsn.inference.prepare import prepare_for_inference
 from lsn.inference.source import Video, open_source
-from lsn.models.compile import compile_model
 from lsn.models.forward import eval_mode, forward_views
-from lsn.models.fuse import fuse
 from lsn.models.weights import LoadedModel, load_weights
 
 
@@ -119,10 +118,7 @@ class Predictor:
     ) -> None:
         self.device = resolve_device(device)
         loaded = weights if isinstance(weights, LoadedModel) else load_weights(weights)
-        self.model = fuse(loaded.model)
-        self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if compile:
-            compile_model(self.model, frozen=True)
+        self.model = prepare_for_inference(loaded.model, device=self.device, compile=compile)
         self.labels = loaded.labels
         self.protocol = EvaluationProtocol.of(self.model, loaded.input, evaluation or EvaluationConfig())
         self.reader: Literal["pyav", "torchcodec"] = reader

@@ -33,7 +33,7 @@ def open_source(
     if isinstance(video, np.ndarray | Tensor):
         if fps is None:
             raise VideoError("an array of frames has no times; give its rate, such as fps=30")
-        return array_reader(video.cpu() if isinstance(video, Tensor) else video, fps)
+        return array_reader(video, fps)
     if not isinstance(video, str | Path | bytes):
         raise VideoError(
             f"a {type(video).__name__} is not a video; give a path, the bytes of a file, or uint8 frames of shape "

@@ -46,7 +46,7 @@ def build_cnn(
 
     Raises:
         ModelError: timm has no such CNN.
-        WeightsError: the weights cannot be had or do not fit.
+        WeightsError: the weights could not be downloaded or do not fit.
     """
     if not _NAME.fullmatch(name) or not timm.is_model(name.split(".")[0]):
         raise ModelError(f"timm has no CNN {shown(name)}; {_nearest_cnn(name)}")
@@ -55,7 +55,7 @@ def build_cnn(
     except (RuntimeError, OSError, ValueError, KeyError, TypeError) as error:
         if pretrained:
             raise WeightsError(
-                f"the ImageNet weights of {name} cannot be had from the hub ({_one_line(error)}); "
+                f"the ImageNet weights of {name} could not be downloaded from the hub ({_one_line(error)}); "
                 "give a local .safetensors file with backbone_weights"
             ) from error
         raise ModelError(f"{name}: {_one_line(error)}") from error

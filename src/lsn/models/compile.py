@@ -66,7 +66,7 @@ class _CompiledAdvance:
             torch._dynamo.config.patch(recompile_limit=MAX_VARIANTS, automatic_dynamic_shapes=False),
         ):
             try:
-                told = self.compiled(self.model, clip_BTCHW, state)
+                result = self.compiled(self.model, clip_BTCHW, state)
             except BackendCompilerFailed as error:
                 reason = str(error.inner_exception).strip().splitlines()[0]
                 raise ModelError(
@@ -75,12 +75,12 @@ class _CompiledAdvance:
                 ) from error
         kind = (clip_BTCHW.shape, state is None)
         if not (self.model.training or torch.is_grad_enabled() or kind in self.checked):
-            self._check(told, Recognizer.advance(self.model, clip_BTCHW, state))
+            self._check(result, Recognizer.advance(self.model, clip_BTCHW, state))
             self.checked.add(kind)
-        return told
+        return result
 
-    def _check(self, told: tuple[Tensor, StreamState], expected: tuple[Tensor, StreamState]) -> None:
-        pairs = zip(_tensors(*told), _tensors(*expected), strict=True)
+    def _check(self, result: tuple[Tensor, StreamState], expected: tuple[Tensor, StreamState]) -> None:
+        pairs = zip(_tensors(*result), _tensors(*expected), strict=True)
         if not all((got - right).abs().max() <= _LARGEST_DIFFERENCE * right.abs().max() for got, right in pairs):
             raise ModelError(
                 f"PyTorch {torch.__version__} compiles {self.model.name} to something else than it is; leave `compile` "

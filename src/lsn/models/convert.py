@@ -186,7 +186,7 @@ def _can_hold(own: Tensor, tensor: Tensor) -> bool:
 
 
 def _check_is_checkpoint(path: Path) -> None:
-    """Tells what was downloaded in the place of a checkpoint from one that is broken or dangerous."""
+    """Distinguishes what was downloaded in the place of a checkpoint from one that is broken or dangerous."""
     with path.open("rb") as file:
         start = file.read(512)
     # A zip archive, a pickle of old, or a tar archive of older still.

@@ -40,7 +40,7 @@ TESTED_CNNS = (
     "regnety_002",
     "regnety_004",
 )
-"""CNNs that the tests run; any other CNN of timm that tells its stages works too."""
+"""CNNs that the tests run; any other CNN of timm that names its stages works too."""
 
 _MEMORY_OPTIONS: dict[str, tuple[str, ...]] = {
     "none": (),
@@ -116,7 +116,7 @@ def create_model(
 
     Raises:
         ModelError: an unknown name or option, or a value out of range.
-        WeightsError: the weights cannot be had or do not fit.
+        WeightsError: the weights could not be downloaded or do not fit.
     """
     model = _build(
         name,

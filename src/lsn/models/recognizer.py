@@ -183,9 +183,9 @@ class Recognizer(nn.Module):
             raise ModelError(f"the state is of another model than {self.name}; make one with its init_state")
 
     def step(self, frames: Tensor, state: StreamState | None = None) -> tuple[Tensor, StreamState]:
-        """Goes on with streams by one frame, or by a chunk of frames; the same numbers as `forward_frames`.
+        """Advances streams by one frame, or by a chunk of frames; the same numbers as `forward_frames`.
 
-        Nothing is kept in the model and `state` is not changed, so a state can be kept, copied and gone on with in
+        Nothing is kept in the model and `state` is not changed, so a state can be kept, copied and continued in
         several ways. It is the same computation as for whole clips, in eval mode to the rounding of float32.
 
         Args:

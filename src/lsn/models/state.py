@@ -77,7 +77,7 @@ class StreamState:
 
     @property
     def channels(self) -> dict[str, tuple[int, ...]]:
-        """Channels of each tensor that is carried, by name: what tells the states of two models apart."""
+        """Channels of each tensor that is carried, by name: what distinguishes the states of two models."""
         memory = {key: (block.past_BPHW.shape[1], block.cell_BDHW.shape[1]) for key, block in self.memory.items()}
         return memory | {key: (tensor.shape[1],) for key, tensor in self.shifted.items()}
 

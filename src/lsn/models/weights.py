@@ -79,7 +79,7 @@ class LoadedModel:
     """A model with what belongs to it."""
 
     model: Recognizer
-    """The network, in eval mode, on the CPU; `new_parameter_names` tells what of it was never trained."""
+    """The network, in eval mode, on the CPU; `new_parameter_names` says what of it was never trained."""
     labels: tuple[str, ...]
     """Names of the classes, in the order of the logits."""
     input: InputConfig

@@ -23,11 +23,11 @@ from lsn.distributed import World
 from lsn.errors import ConfigError, LSNError
 from lsn.evaluation.protocol import EvaluationProtocol
 from lsn.hardware import tune_allocator
+from lsn.inference.prepare import prepare_for_inference
 from lsn.inference.source import open_source
 from lsn.models import Recognizer, create_model
 from lsn.models.compile import compile_model
 from lsn.models.forward import eval_mode, forward_views
-from lsn.models.fuse import fuse
 from lsn.models.weights import LoadedModel, is_weights_folder, load_weights
 from lsn.profiling.timing import Figure, check_seconds, time_runs
 from lsn.streaming.engine import StreamEngine
@@ -134,14 +134,11 @@ def _measure_here(bench: Bench, part: Part) -> Figure | None:
             return timed(run, f"{num_frames} frames of {name}", "videos", 1)
     if part == "stream" and not loaded.model.is_causal:
         return None
-    model = fuse(loaded.model)
-    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if bench.compile:
-        compile_model(model, frozen=True)
+    model = prepare_for_inference(loaded.model, device=device, compile=bench.compile)
     if part == "stream":
-        pool = StreamEngine(model, 1, height=size, width=size)
-        stream, frame_CHW = pool.join(), _noise(1, 1, size)[0, 0]
-        return timed(lambda: pool.tick({stream: frame_CHW}), f"1 frame, {size}x{size}", "frames", 1)
+        engine = StreamEngine(model, 1, height=size, width=size)
+        slot, frame_CHW = engine.acquire(), _noise(1, 1, size)[0, 0].numpy()
+        return timed(lambda: engine.step({slot: frame_CHW}), f"1 frame, {size}x{size}", "frames", 1)
     views_BTCHW = _noise(bench.batch_size, num_frames, size)
     with eval_mode(model):
         return timed(
@@ -210,5 +207,5 @@ def _videos(given: Sequence[str]) -> Iterator[tuple[Sequence[str], str]]:
         path = f"{folder}/noise.mp4"
         coarse = torch.rand(90, 3, 16, 21, generator=torch.Generator().manual_seed(0))
         frames_TCHW = torch.nn.functional.interpolate(coarse, size=(240, 320), mode="bilinear")
-        write_video(path, (255 * frames_TCHW).byte().permute(0, 2, 3, 1), fps=30)
+        write_video(path, (255 * frames_TCHW).byte().permute(0, 2, 3, 1).numpy(), fps=30)
         yield [path], "a synthetic H.264 video of 3 s, 320x240"

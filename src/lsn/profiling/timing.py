@@ -48,7 +48,7 @@ class Figure:
     p99_ms: float | None
     """99th percentile; None of fewer than 100 runs."""
     peak_bytes: int | None = None
-    """Memory of the GPU that was taken at most, or the resident set of the process; None where no one tells."""
+    """Memory of the GPU that was taken at most, or the resident set of the process; None where it is not known."""
 
 
 def time_runs(

@@ -95,12 +95,12 @@ def section(anytime: Anytime) -> Markup:
 
 def _top1_chart(anytime: Anytime) -> Markup:
     points = [(seen / anytime.num_frames, top1) for seen, top1 in enumerate(anytime.top1, start=1)]
-    told = ", ".join(f"{top1} after {share}" for _, share, top1 in top1_cells(anytime))
+    shares_text = ", ".join(f"{top1} after {share}" for _, share, top1 in top1_cells(anytime))
     return figure(
         _shares([Series("top-1", points, "good", markers=len(points) <= 30)], x_label="share of the frames seen"),
         title="How right is it so far?",
         legend=[("good", "top-1")],
-        caption=f"{told} of the frames.",
+        caption=f"{shares_text} of the frames.",
     )
 
 

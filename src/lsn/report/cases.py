@@ -1,4 +1,4 @@
-"""Single videos of a report: their sampled frames, and what each frame told the model."""
+"""Single videos of a report: their sampled frames, and the answer after each frame."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 
@@ -61,14 +62,18 @@ def thumbnails(video: VideoReader, indices: Sequence[int]) -> tuple[list[int], l
     shown = [(2 * i + 1) * len(indices) // (2 * number) for i in range(number)]
     small = video.transformed_at(
         [indices[place] for place in shown],
-        lambda frames_THWC: resize_short_side(frames_THWC.permute(0, 3, 1, 2), THUMBNAIL_SHORT_SIDE),
+        lambda frames_THWC: _small(torch.from_numpy(frames_THWC).permute(0, 3, 1, 2)),
     )
-    return shown, [_jpeg(frame_CHW) for frame_CHW in small]
+    return shown, [_jpeg(frame_HWC) for frame_HWC in small]
 
 
-def _jpeg(frame_CHW: torch.Tensor) -> bytes:
+def _small(frames_TCHW: torch.Tensor) -> np.ndarray:
+    return resize_short_side(frames_TCHW, THUMBNAIL_SHORT_SIDE).permute(0, 2, 3, 1).numpy()
+
+
+def _jpeg(frame_HWC: np.ndarray) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(frame_CHW.permute(1, 2, 0).numpy()).save(file, format="JPEG", quality=82)
+    Image.fromarray(frame_HWC).save(file, format="JPEG", quality=82)
     return file.getvalue()
 
 

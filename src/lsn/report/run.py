@@ -15,7 +15,7 @@ from lsn.evaluation.result import EvaluationResult, load_evaluation
 
 @dataclass(frozen=True)
 class Run:
-    """A run, read. What is missing is empty or None and told in `remarks`."""
+    """A run, read. What is missing is empty or None and reported in `remarks`."""
 
     folder: Path
     """Of the evaluation, and where the report goes."""
@@ -38,7 +38,7 @@ class Run:
 
     @property
     def model_name(self) -> str:
-        """Name of the network, or of the folder if nothing tells it."""
+        """Name of the network, or of the folder if nothing says it."""
         if self.config is not None:
             return self.config.model.name
         return str(self.weights.get("model", {}).get("name", self.weights_folder.name))

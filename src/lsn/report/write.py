@@ -27,7 +27,7 @@ def write_report(run_dir: str | Path, *, weights: str | Path | None = None) -> P
 
     Args:
         run_dir: folder of a run, or of an evaluation alone.
-        weights: folder of the weights that were evaluated, where that is another one; what it tells of their
+        weights: folder of the weights that were evaluated, where that is another one; what it says of their
             training is reported too.
 
     Returns:

@@ -8,14 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from lsn.errors import ConfigError, did_you_mean
-from lsn.evaluation.result import PredictionRow
-from lsn.streaming.snapshots import kept_tensor
+from lsn.streaming.kept import kept_array
+
+if TYPE_CHECKING:
+    from lsn.evaluation.result import PredictionRow
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Event:
     start_seconds: float
     """When its probability came to the lower threshold."""
     end_seconds: float
-    """When it fell below, or the stream ended or started anew."""
+    """When it fell below, or the stream ended or was reset."""
     confidence: float
     """Mean of its probability in between."""
     peak: float
@@ -60,7 +61,7 @@ class Event:
 class EventDetector:
     """Events of one stream, class by class, with hysteresis: two thresholds, so that flicker does not split them.
 
-    Two classes can have an event at the same time only if `leave` is at most a half.
+    Two classes can have an event at the same time only if `off_threshold` is at most a half.
 
     Args:
         labels: names of the K classes.
@@ -99,18 +100,18 @@ class EventDetector:
         """What is going on, as it would be reported if it ended now; it goes on."""
         return self._events(np.ones(len(self.labels), dtype=bool), seconds)
 
-    def tensors(self) -> dict[str, Tensor]:
+    def arrays(self) -> dict[str, np.ndarray]:
         """All that it knows of what is going on."""
-        return {"tracks": torch.from_numpy(np.stack([self._start, self._sum, self._count, self._peak]))}
+        return {"tracks": np.stack([self._start, self._sum, self._count, self._peak])}
 
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Takes over what `tensors` gave.
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Takes over what `arrays` gave.
 
         Raises:
-            WeightsError: these are not such tensors for K classes.
+            WeightsError: these are not such arrays for K classes.
         """
-        tracks = kept_tensor(tensors, "tracks", dtype=torch.float64, shape=[4, len(self.labels)])
-        self._start, self._sum, self._count, self._peak = tracks.numpy().copy()
+        tracks = kept_array(arrays, "tracks", dtype=np.float64, shape=[4, len(self.labels)])
+        self._start, self._sum, self._count, self._peak = tracks.copy()
 
     def _end(self, ends: np.ndarray, seconds: float) -> list[Event]:
         events = self._events(ends, seconds)

@@ -10,10 +10,9 @@ import numpy as np
 from PIL import Image
 
 from lsn.errors import VideoError
-from lsn.inference.annotate import enlargement
-from lsn.streaming.session import StreamPrediction
+from lsn.streaming.prediction import StreamPrediction
 from lsn.video import VideoWriter
-from lsn.video.writing.overlay import Panel
+from lsn.video.writing.overlay import Panel, enlargement
 
 
 class StreamRecorder:
@@ -21,7 +20,7 @@ class StreamRecorder:
 
     What was seen up to an error in the block is kept too, unless it is the file that could not be written.
 
-    One picture an answer, at the rate of the answers; silences are left out, and the time is written on the pictures.
+    One picture an answer, at the rate of the answers; gaps are left out, and the time is written on the pictures.
     Frames of another size than the first are brought to its size.
 
     Args:
@@ -43,7 +42,7 @@ class StreamRecorder:
         Raises:
             VideoError: the file cannot be written.
         """
-        picture = Image.fromarray(answer.frame_HWC.numpy())
+        picture = Image.fromarray(answer.frame_HWC)
         if self._writer is None or self._panel is None:
             factor = enlargement(*picture.size)
             self._size = width, height = factor * picture.width, factor * picture.height

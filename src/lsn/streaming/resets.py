@@ -1,4 +1,4 @@
-"""When a stream forgets what it saw and starts anew."""
+"""When the memory of a stream is reset: after a gap, at a cut, or every so often."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from fractions import Fraction
 
 import av
 import numpy as np
-import torch
-from torch import Tensor
 
 from lsn.errors import ConfigError, WeightsError
-from lsn.streaming.snapshots import kept_tensor
+from lsn.streaming.kept import kept_array
 from lsn.video.frame_sampler import Tick, check_above_zero
 
 
@@ -45,29 +43,29 @@ class ResetDetector:
         """Time of the last tick."""
         self._cuts = None if rules.scene_cut is None else SceneCuts(rules.scene_cut)
 
-    def tensors(self) -> dict[str, Tensor]:
+    def arrays(self) -> dict[str, np.ndarray]:
         """All that it knows."""
         start = self.start_seconds
-        times = torch.tensor([start or 0.0, self.last_seconds, start is not None], dtype=torch.float64)
+        times = np.array([start or 0.0, self.last_seconds, start is not None], dtype=np.float64)
         frames = () if self._cuts is None else self._cuts.frames
-        return {"times": times, **{f"frame{number}": frame.clone() for number, frame in enumerate(frames)}}
+        return {"times": times, **{f"frame{number}": frame.copy() for number, frame in enumerate(frames)}}
 
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Takes over what `tensors` gave.
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Takes over what `arrays` gave.
 
         Raises:
-            WeightsError: these are not such tensors.
+            WeightsError: these are not such arrays.
         """
-        start, last, has_start = kept_tensor(tensors, "times", dtype=torch.float64, shape=[3]).tolist()
+        start, last, has_start = kept_array(arrays, "times", dtype=np.float64, shape=[3]).tolist()
         if not (math.isfinite(start) and math.isfinite(last)):
             raise WeightsError("a damaged state of a stream (its times are not finite)")
         self.start_seconds, self.last_seconds = (start if has_start else None), last
         if self._cuts is not None:
-            for name in sorted(tensors.keys() - {"times"}):
-                self._cuts.is_cut(kept_tensor(tensors, name, dtype=torch.uint8, shape=[None, None, 3]))
+            for name in sorted(arrays.keys() - {"times"}):
+                self._cuts.is_cut(kept_array(arrays, name, dtype=np.uint8, shape=[None, None, 3]))
 
-    def reason(self, tick: Tick[Tensor]) -> str | None:
-        """Why the stream starts anew with this tick; None if it goes on. Must be told every tick."""
+    def reason(self, tick: Tick[np.ndarray]) -> str | None:
+        """Why the stream is reset with this tick; None if it goes on. Must see every tick."""
         is_cut = self._cuts is not None and self._cuts.is_cut(tick.frame)
         reason = None
         if self.start_seconds is None:
@@ -89,15 +87,15 @@ class SceneCuts:
 
     def __init__(self, threshold: float) -> None:
         self._threshold = threshold
-        self.frames: tuple[Tensor, ...] = ()
+        self.frames: tuple[np.ndarray, ...] = ()
         """The last two frames: another one that is given them finds the same cuts from then on."""
         self._size: tuple[int, ...] = ()
         self._num_frames = 0
 
-    def is_cut(self, frame_HWC: Tensor) -> bool:
+    def is_cut(self, frame_HWC: np.ndarray) -> bool:
         """Whether a uint8 RGB frame begins another scene; the first one, and the first of another size, does not."""
         self.frames = (*self.frames[-1:], frame_HWC)
-        image = np.ascontiguousarray(frame_HWC.numpy())
+        image = np.ascontiguousarray(frame_HWC)
         is_first = self._size != image.shape
         if is_first:
             self._size, self._num_frames = image.shape, 0

@@ -6,48 +6,24 @@ import math
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
-from torch import Tensor
+import numpy as np
 
 from lsn.errors import ConfigError, LSNError, did_you_mean
-from lsn.streaming.events import Event
-from lsn.streaming.predictor import StreamingPredictor
-from lsn.streaming.session import Stream, StreamPrediction
+from lsn.streaming.prediction import StreamEnd, StreamPrediction
+from lsn.streaming.session import StreamSession, advance
 from lsn.video.frame_sampler import Tick, check_above_zero
-from lsn.video.live.capture_thread import FeedCounts, FrameFeed, Policy
-from lsn.video.live.opening import TIMEOUT_SECONDS, Source
+from lsn.video.live.capture_thread import CaptureThread, FrameCounts
+from lsn.video.live.opening import Source
+from lsn.video.live.options import SourceOptions
+
+if TYPE_CHECKING:
+    from lsn.streaming.predictor import StreamingPredictor
 
 _POLL_SECONDS = 0.1  # how long `stop`, Ctrl-C and the end of the time may go unnoticed while nothing comes
-
-
-@dataclass(frozen=True)
-class StreamEnd:
-    """How a stream ended."""
-
-    stream: str
-    """Name of the stream."""
-    seconds: float
-    """Time of its last tick, on the clock of the stream."""
-    events: tuple[Event, ...]
-    """Events that were going on; a stream that is continued from its saved state reports them again, whole."""
-    counts: FeedCounts
-    """Frames read, dropped and left out."""
-    error: Exception | None
-    """What ended it; None if the source ended by itself, or the watch was stopped."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything as plain data, for JSON."""
-        return {
-            "stream": self.stream,
-            "ended_seconds": self.seconds,
-            "events": [asdict(event) for event in self.events],
-            "counts": asdict(self.counts),
-            "error": None if self.error is None else str(self.error),
-        }
 
 
 class StreamRunner:
@@ -57,23 +33,19 @@ class StreamRunner:
     a stream ends, the iteration reports it with a `StreamEnd`.
 
     Args:
-        predictor: with a free place for each source.
+        predictor: with a free slot for each source.
         sources: by name; a file, a folder of frames, a camera (0, "/dev/video0"), an address, or an iterator of
-            frames: pairs of seconds and uint8 RGB HWC, or the frames alone with their `source_fps`.
-        policy: what happens to frames that the model is too slow for: "block" lets the source wait, "drop_oldest" and
-            "drop_newest" lose them, counted; by default live sources drop the oldest and others wait.
-        source_fps: frames a second of sources that do not tell times: folders and bare iterators.
-        reconnect_seconds: how long to try to reach a live source that was lost; None for ever, 0 not at all.
-        timeout_seconds: longest silence of a camera or an address, after which it counts as lost.
-        states: files that `Stream.save` wrote, to continue from, by name of the stream. The times of a source are
-            joined to those before; see `FrameSampler`.
-        seconds: how long to watch, from the start of the iteration, whatever the sources do; None is until they end.
+            frames: pairs of seconds and uint8 RGB HWC, or the frames alone with their `fps` in the options.
+        options: how sources are opened and read: for all of them, or by name.
+        states: files that `StreamSession.save` wrote, to continue from, by name of the stream. The times of a source
+            are joined to those before; see `FrameSampler`.
+        seconds: how long to run, from the start of the iteration, whatever the sources do; None is until they end.
         on_error: what follows the `StreamEnd` of a stream that failed: "report" lets the others go on, "raise" ends
             them too and raises the error. What an iterator of frames raises is raised in any case, unless it is an
             `LSNError`.
 
     Raises:
-        ConfigError: the predictor has too few places, or an argument is wrong.
+        ConfigError: the predictor has too few slots, or an argument is wrong.
         WeightsError: a state cannot be read or does not fit.
     """
 
@@ -82,10 +54,7 @@ class StreamRunner:
         predictor: StreamingPredictor,
         sources: Mapping[str, Source],
         *,
-        policy: Policy | None = None,
-        source_fps: float | None = None,
-        reconnect_seconds: float | None = None,
-        timeout_seconds: float = TIMEOUT_SECONDS,
+        options: SourceOptions | Mapping[str, SourceOptions] | None = None,
         states: Mapping[str, str | Path] | None = None,
         seconds: float | None = None,
         on_error: Literal["report", "raise"] = "report",
@@ -93,30 +62,23 @@ class StreamRunner:
         if on_error not in ("report", "raise"):
             raise ConfigError(f"on_error {on_error!r}; {did_you_mean(on_error, ('report', 'raise'))}")
         check_above_zero(seconds=seconds)
-        self.streams: dict[str, Stream] = {}
-        """The streams by name, to save them or start them anew; those that have ended stand where they ended."""
-        self._predictor = predictor
-        self._running: dict[str, Stream] = {}
-        self._feeds: dict[str, FrameFeed] = {}
+        by_name = dict.fromkeys(sources, options) if isinstance(options, SourceOptions) else dict(options or {})
+        for name in by_name:
+            if name not in sources:
+                raise ConfigError(f"options for {name!r}, which is no source; {did_you_mean(name, list(sources))}")
+        self.sessions: dict[str, StreamSession] = {}
+        """The streams by name, to save or reset them; those that have ended stand where they ended."""
+        self._running: dict[str, StreamSession] = {}
+        self._threads: dict[str, CaptureThread] = {}
         self._ready = threading.Event()
         self._is_stopped = False
         self._seconds, self._stop_at = seconds, math.inf
         self._raises = on_error == "raise"
         try:
             for name, source in sources.items():
-                stream = self.streams[name] = predictor.open(name, state=(states or {}).get(name))
-                self._feeds[name] = FrameFeed(
-                    source,
-                    fps=predictor.fps,
-                    policy=policy,
-                    source_fps=source_fps,
-                    longest_hold_seconds=predictor.resets.max_gap_seconds,
-                    timeout_seconds=timeout_seconds,
-                    reconnect_seconds=reconnect_seconds,
-                    on_ready=self._ready,
-                    position=stream.position,
-                )
-            self._running.update(self.streams)
+                session = self.sessions[name] = predictor.open(name, state=(states or {}).get(name))
+                self._threads[name] = CaptureThread(source, session.sampler, by_name.get(name), on_ready=self._ready)
+            self._running.update(self.sessions)
         except LSNError:
             self.close()
             raise
@@ -134,12 +96,12 @@ class StreamRunner:
             start = time.perf_counter()
             ticks, ends = self._take()
             wait_ms = 1000 * (time.perf_counter() - start)
-            answers = self._predictor.answer(ticks, timings_ms=self._timings(ticks, wait_ms)) if ticks else {}
-            for stream, answer in answers.items():
+            answers = advance(ticks, timings_ms=self._timings(ticks, wait_ms))
+            for session, answer in answers.items():
                 if isinstance(answer, StreamPrediction):
                     yield answer
                 else:
-                    ends[stream.name] = answer
+                    ends[session.name] = answer
             for name, error in ends.items():
                 yield self._end(name, error)
                 if error is not None and (self._raises or not isinstance(error, LSNError)):
@@ -149,24 +111,24 @@ class StreamRunner:
         if failures:
             raise failures[0]
 
-    def counts(self, name: str) -> FeedCounts:
+    def counts(self, name: str) -> FrameCounts:
         """What became of the frames of a stream so far."""
-        return self._feeds[name].counts
+        return self._threads[name].counts
 
     def stop(self) -> None:
         """Makes the iteration end all streams after the answer under way, at once if there is none.
 
-        It takes no lock, so other threads and signal handlers may call it. The streams can be saved until `close`.
+        It takes no lock, so other threads and signal handlers may call it. The sessions can be saved until `close`.
         """
         self._is_stopped = True
 
     def close(self) -> None:
         """Ends all streams and their threads, and gives their places back."""
-        for feed in self._feeds.values():
-            feed.close()
+        for thread in self._threads.values():
+            thread.close()
         self._running.clear()
-        while self.streams:
-            self.streams.popitem()[1].close()
+        while self.sessions:
+            self.sessions.popitem()[1].close()
 
     def __enter__(self) -> Self:
         return self
@@ -180,33 +142,35 @@ class StreamRunner:
     def _is_over(self) -> bool:
         return self._is_stopped or time.monotonic() >= self._stop_at
 
-    def _take(self) -> tuple[dict[Stream, Tick[Tensor]], dict[str, Exception | None]]:
+    def _take(self) -> tuple[dict[StreamSession, Tick[np.ndarray]], dict[str, Exception | None]]:
         """Waits until a stream has a tick or its source has ended; returns at most one tick a stream."""
-        ticks: dict[Stream, Tick[Tensor]] = {}
+        ticks: dict[StreamSession, Tick[np.ndarray]] = {}
         ends: dict[str, Exception | None] = {}
         while not (ticks or ends or self._is_over):
             self._ready.clear()  # before the look, so that what comes after it is not missed
-            for name, stream in self._running.items():
-                feed = self._feeds[name]
+            for name, session in self._running.items():
+                thread = self._threads[name]
                 try:
-                    tick = feed.get(timeout_seconds=0)
+                    tick = thread.get(timeout_seconds=0)
                 except Exception as error:  # an iterator may raise anything
                     ends[name] = error
                 else:
                     if tick is not None:
-                        ticks[stream] = tick
-                    elif feed.is_finished:
+                        ticks[session] = tick
+                    elif thread.is_finished:
                         ends[name] = None
-                if name in ends and feed.end_position is not None:
-                    stream.end_source(feed.end_position)
             if not ticks and not ends:
                 self._ready.wait(timeout=_POLL_SECONDS)
         return ticks, ends
 
-    def _timings(self, ticks: Mapping[Stream, Tick[Tensor]], wait_ms: float) -> dict[Stream, dict[str, float]]:
-        return {stream: {"wait": wait_ms, "decode": self._feeds[stream.name].decode_ms} for stream in ticks}
+    def _timings(
+        self, ticks: Mapping[StreamSession, Tick[np.ndarray]], wait_ms: float
+    ) -> dict[StreamSession, dict[str, float]]:
+        return {session: {"wait": wait_ms, "decode": self._threads[session.name].decode_ms} for session in ticks}
 
     def _end(self, name: str, error: Exception | None) -> StreamEnd:
-        stream, feed = self._running.pop(name), self._feeds[name]
-        feed.close()
-        return StreamEnd(name, stream.seconds, tuple(stream.end_events(stream.seconds)), feed.counts, error)
+        session, thread = self._running.pop(name), self._threads[name]
+        position = thread.end_position if thread.is_finished else None
+        thread.close()
+        session.leave_source(position)
+        return StreamEnd(name, session.seconds, tuple(session.ongoing_events(session.seconds)), thread.counts, error)

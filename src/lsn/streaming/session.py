@@ -1,298 +1,260 @@
-"""One stream: where it stands, and what is made of the model's scores.
+"""One stream as a program holds it: its sampler, its slot in the engine, and its tracker.
 
-Shapes: T ticks, K classes, H height, W width, C = 3 channels.
+Shapes: H height, W width, C = 3 channels.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from lsn.errors import LSNError, WeightsError, shown
-from lsn.evaluation.metrics import top_labels
-from lsn.streaming.consensus import make_consensus
-from lsn.streaming.events import Event, EventDetector
-from lsn.streaming.resets import ResetDetector
-from lsn.streaming.snapshots import kept_tensor, load_state, save_state
+from lsn.errors import LSNError, VideoError, WeightsError, shown
+from lsn.streaming.events import Event
+from lsn.streaming.kept import kept_array
+from lsn.streaming.prediction import StreamPrediction
+from lsn.streaming.tracker import StreamTracker
 from lsn.video.frame_sampler import FrameSampler, SamplerPosition, Tick
+from lsn.video.live.source import LiveFrame, frame_array
 
 if TYPE_CHECKING:
-    from lsn.streaming.predictor import StreamingPredictor
-
-_BY_HAND = "manual"  # reason of a reset by a call
+    from lsn.streaming.engine import EngineStep, StreamEngine
 
 
-@dataclass(frozen=True, eq=False)
-class StreamPrediction:
-    """What a model says of a stream at one tick. Arrays are NumPy's."""
+class StreamSession:
+    """A stream; `StreamingPredictor.open` makes it. Give it frames with `push`, or let a `StreamRunner` drive it.
 
-    stream: str
-    """Name of the stream."""
-    seconds: float
-    """Time of the tick, on the clock of the stream: that of its first source, which later ones are joined to."""
-    pts_seconds: float
-    """When the frame that is on screen then came there."""
-    labels: tuple[str, ...]
-    """Names of the K classes in label order."""
-    probabilities: np.ndarray
-    """float32, (K,): the answer, by the stream's consensus; sums to 1."""
-    frame_probabilities: np.ndarray
-    """float32, (K,): what this frame speaks for, in the light of those before it; sums to 1."""
-    num_frames: int
-    """Frames that the model has seen since the stream started anew, with this one."""
-    reset: str | None
-    """Why the stream started anew with this frame; None if it went on."""
-    events: tuple[Event, ...]
-    """Events that ended with this tick."""
-    frame_HWC: Tensor
-    """The frame, uint8 RGB."""
-    timings_ms: Mapping[str, float] = field(default_factory=dict)
-    """Milliseconds of this tick: `wait` for a frame, `decode` it (while others waited), `transform`, `model`."""
+    It stands at the last answered tick and at the frames pushed since then. A stream that was restored, or whose source
+    was finished, joins the times of the next source to those before; see `FrameSampler`. What it keeps does not grow,
+    however long it runs.
 
-    @property
-    def label(self) -> str:
-        """The likeliest label."""
-        return self.top(1)[0][0]
+    Args:
+        name: what answers and errors call it.
+        engine: runs the model; a slot of it is the session's until `close`.
+        tracker: of this stream alone.
+        sampler: likewise, at the tracker's rate.
+        transform: from a frame, uint8 HWC, to what the model sees of it, uint8 CHW.
 
-    def top(self, k: int = 5) -> list[tuple[str, float]]:
-        """The k likeliest labels (all, if there are fewer) with their probabilities, the likeliest first.
-
-        Raises:
-            ConfigError: k is under 1.
-        """
-        return top_labels(self.labels, self.probabilities, k)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything but the frame as plain data, for JSON."""
-        return {
-            "stream": self.stream,
-            "seconds": self.seconds,
-            "pts_seconds": self.pts_seconds,
-            "label": self.label,
-            "top5": [{"label": label, "probability": probability} for label, probability in self.top(5)],
-            "probabilities": self.probabilities.tolist(),
-            "frame_probabilities": self.frame_probabilities.tolist(),
-            "num_frames": self.num_frames,
-            "reset": self.reset,
-            "events": [asdict(event) for event in self.events],
-            "timings_ms": dict(self.timings_ms),
-        }
-
-
-class Stream:
-    """A place in a `StreamingPredictor`, which opens it; give it frames with `push`.
-
-    It has one clock, which stands at the last answered tick and at the frames pushed since then. A stream that was
-    restored, or whose source was finished, joins the times of the next source to those before; see `FrameSampler`.
-    What it keeps does not grow, however long it runs.
+    Raises:
+        ConfigError: all slots of the engine are in use.
     """
 
-    def __init__(self, predictor: StreamingPredictor, number: int, name: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        engine: StreamEngine,
+        tracker: StreamTracker,
+        sampler: FrameSampler[LiveFrame],
+        transform: Callable[[np.ndarray], np.ndarray],
+    ) -> None:
         self.name = name
-        self.number = number
-        """Its number in the predictor's pool."""
-        self._predictor = predictor
-        self._clock: FrameSampler[Tensor] = predictor.clock()
-        self._watch = ResetDetector(predictor.resets)
-        self._consensus = make_consensus(predictor.consensus)
-        self._detector = EventDetector(predictor.labels, predictor.events)
-        self._num_frames = 0
-        self._reset_reason: str | None = None  # of a reset by hand, until the next tick tells it
+        self.sampler = sampler
+        """The clock of the stream; while a thread drives it, it is ahead of the session."""
+        self.engine = engine
+        self.slot = engine.acquire()
+        self._tracker = tracker
+        self._transform = transform
+        self._position: SamplerPosition[np.ndarray] | None = None
 
     @property
     def seconds(self) -> float:
         """Time of the last tick, on the clock of the stream."""
-        return self._watch.last_seconds
+        return self._tracker.seconds
 
-    @property
-    def position(self) -> SamplerPosition[Tensor] | None:
-        """Where the clock stands; None before the first frame."""
-        return self._clock.position
-
-    def push(self, seconds: float, frame_HWC: Tensor | np.ndarray) -> list[StreamPrediction]:
+    def push(self, seconds: float, frame_HWC: np.ndarray) -> list[StreamPrediction]:
         """Takes the next frame and its time; returns the answers at the ticks up to it, often none or one.
 
         The frame on screen at a tick is known when the next one comes, so answers are one frame behind. A frame that
         is no later than the one before is left out.
 
+        Args:
+            seconds: when the frame comes on screen, on the clock of its source.
+            frame_HWC: uint8 RGB, an array or a tensor of PyTorch.
+
         Raises:
-            VideoError: the frame is not uint8 RGB of at least one pixel; the stream stands where it stood.
+            VideoError: the frame is not uint8 RGB of at least one pixel; the stream stays as it was.
             ModelError: the model's scores are not finite; the frame is left out.
         """
-        frame_HWC = self._predictor.checked(frame_HWC, self.name)
-        return [self._answer(tick) for tick in self._clock.push(seconds, frame_HWC)]
+        try:
+            array_HWC = frame_array(frame_HWC)
+        except VideoError as error:
+            raise VideoError(f"{self.name}: a pushed frame is {error}") from None
+        frame = LiveFrame(seconds, lambda: array_HWC)
+        try:
+            return [self._answer(tick) for tick in self.sampler.push(seconds, frame)]
+        finally:
+            self._position = _shown(self.sampler.position)
 
     def finish(self, end_seconds: float) -> tuple[list[StreamPrediction], list[Event]]:
-        """Says when the last frame went off screen; returns the last answers, and the events that end there.
+        """Ends the source: its last frame went off screen; returns the last answers, and the events that end there.
 
-        The stream can be saved and continued with another source; see `end_events`.
+        The stream can be saved and continued with another source; see `ongoing_events`.
         """
-        answers = [self._answer(tick) for tick in self._clock.finish(end_seconds)]
-        at = self._clock.position
-        return answers, self.end_events(end_seconds if at is None or at.end_seconds is None else at.end_seconds)
+        answers = [self._answer(tick) for tick in self.sampler.finish(end_seconds)]
+        at = self._position = _shown(self.sampler.position)
+        return answers, self.ongoing_events(end_seconds if at is None or at.end_seconds is None else at.end_seconds)
 
-    def end_events(self, seconds: float) -> list[Event]:
+    def ongoing_events(self, seconds: float) -> list[Event]:
         """The events that are going on, as they are if the stream ends here.
 
         If it is continued they go on too, and each is reported again, whole, when it ends.
         """
-        return self._detector.under_way(seconds)
+        return self._tracker.ongoing_events(seconds)
 
-    def end_source(self, position: SamplerPosition[Tensor]) -> None:
-        """Takes over where the clock of a source stood when the source ended."""
-        self._clock.resume(position)
+    def leave_source(self, position: SamplerPosition[np.ndarray] | None) -> None:
+        """The thread that drove the sampler has ended.
+
+        Args:
+            position: where the sampler stood when the source ended; None if it was left before its end, and the session
+                stands at the last answered tick.
+        """
+        self._stand_at(position or self._position)
 
     def reset(self) -> None:
-        """Forgets all frames: memory and consensus start anew with the next one."""
-        self._watch.start_seconds, self._reset_reason = None, _BY_HAND
+        """Clears memory and consensus before the next frame."""
+        self._tracker.reset()
 
     def close(self) -> None:
-        """Gives the place back; the stream cannot be used afterwards."""
-        self._predictor.close(self)
+        """Frees the slot; the session cannot be used afterwards."""
+        self.engine.release(self.slot)
 
-    def begin(self, tick: Tick[Tensor]) -> tuple[str | None, list[Event]]:
-        """Starts anew if a rule says so; returns the reason and the events that end by it."""
-        last_seconds = self._watch.last_seconds
-        reason = self._watch.reason(tick)
-        if reason is None:
-            return None, []
-        self._predictor.pool.reset(self.number)
-        self._consensus.reset()
-        self._num_frames = 0
-        reason, self._reset_reason = self._reset_reason or reason, None
-        return reason, self._detector.finish(max(last_seconds, min(tick.seconds, last_seconds + self._tick_seconds)))
+    def begin(self, tick: Tick[np.ndarray]) -> np.ndarray:
+        """Resets the stream if a rule says so; returns what the model is to see of the tick, uint8 CHW."""
+        if self._tracker.begin(tick):
+            self.engine.reset(self.slot)
+        return self._transform(tick.frame)
 
-    def take(
-        self,
-        tick: Tick[Tensor],
-        logits_K: Tensor,
-        *,
-        reset: str | None,
-        events: list[Event],
-        timings_ms: Mapping[str, float],
-    ) -> StreamPrediction:
-        """Makes the answer of a tick from the model's scores and from what `begin` returned."""
-        self._num_frames += 1
-        self._clock.follow(tick)
-        probabilities_K = self._consensus.update(logits_K, tick.seconds).softmax(dim=0).float().numpy()
+    def complete(
+        self, tick: Tick[np.ndarray], step: EngineStep, timings_ms: Mapping[str, float]
+    ) -> StreamPrediction | LSNError:
+        """Makes the answer of a tick that has begun from the engine's step."""
+        if (error := step.errors.get(self.slot)) is not None:
+            return type(error)(f"{self.name}, at {tick.seconds:.2f} s: {error}")
+        tracked = self._tracker.update(tick, step.logits[self.slot])
+        self._position = tick.position
         return StreamPrediction(
             stream=self.name,
             seconds=tick.seconds,
             pts_seconds=tick.pts_seconds,
-            labels=self._predictor.labels,
-            probabilities=probabilities_K,
-            frame_probabilities=logits_K.softmax(dim=0).numpy(),
-            num_frames=self._num_frames,
-            reset=reset,
-            events=(*events, *self._detector.update(tick.seconds, probabilities_K)),
+            labels=self._tracker.labels,
+            probabilities=tracked.probabilities_K,
+            frame_probabilities=tracked.frame_probabilities_K,
+            num_frames=tracked.num_frames,
+            reset=tracked.reset,
+            events=tracked.events,
             frame_HWC=tick.frame,
             timings_ms=timings_ms,
         )
 
     def save(self, path: str | Path) -> None:
-        """Writes where the stream stands: memory, consensus, events that are going on, and clock.
+        """Writes a snapshot of the whole session: memory, consensus, ongoing events, and sampler.
 
-        `StreamingPredictor.open(state=path)` goes on from it, in this or another process, with the same numbers.
+        `StreamingPredictor.open(state=path)` continues from it, in this or another process, with the same numbers.
         """
-        state = self._predictor.pool.state(self.number)
-        save_state(path, state, model=self._predictor.model, extra=self._tensors())
+        kept = self._tracker.arrays()
+        if (at := self._position) is not None:
+            end = math.nan if at.end_seconds is None else at.end_seconds
+            kept["clock"] = np.array([at.start_seconds, at.next_number, at.pts_seconds, end], dtype=np.float64)
+            kept["frame"] = at.frame
+        settings = self._tracker.settings
+        self.engine.save(self.slot, path, {f"{settings}/{name}": array for name, array in kept.items()})
 
     def restore(self, path: str | Path) -> None:
-        """Takes the place of a stream that was saved; the predictor's `open` calls it.
+        """Continues from a snapshot.
 
         Raises:
-            WeightsError: the file is no state, of other weights, or of a stream with another rate or consensus.
+            WeightsError: the file is no snapshot, of other weights, or of a stream with another rate or consensus.
         """
-        state, extra = load_state(path, model=self._predictor.model)
-        mine = f"{self._settings}/"
-        kept = {name.removeprefix(mine): tensor for name, tensor in extra.items() if name.startswith(mine)}
+        settings = self._tracker.settings
+        try:
+            extra = self.engine.load(self.slot, path)
+        except LSNError as error:
+            raise WeightsError(_with_remedy(path, error)) from error
+        kept = {name.removeprefix(f"{settings}/"): a for name, a in extra.items() if name.startswith(f"{settings}/")}
         if not kept:
             other = next(iter(extra), "unknown settings/").rpartition("/")[0]
             raise WeightsError(
-                f"{path}: the state of a stream with {shown(other)[1:-1]}, but this predictor has {self._settings}; "
+                f"{path}: the state of a stream with {shown(other)[1:-1]}, but this predictor has {settings}; "
                 "give it the same"
             )
         try:
-            self._predictor.pool.put(self.number, state)
-            self._take_over(kept if "watch" not in kept else _of_version_2(kept))
+            self._tracker.restore(kept)
+            # Neither is kept before the first frame; format version 2 kept a clock that says nothing.
+            if "frame" in kept or ("clock" in kept and "watch" not in kept):
+                self._stand_at(_position_in(kept, fps=self.sampler.fps))
         except LSNError as error:
-            raise WeightsError(f"{path}: {error}; use another state, or start the stream without one") from error
+            raise WeightsError(_with_remedy(path, error)) from error
 
-    def _take_over(self, kept: Mapping[str, Tensor]) -> None:
-        """Stands where the stream of these `_tensors` stood."""
-        self._consensus.restore(_below(kept, "consensus."), num_classes=len(self._predictor.labels))
-        self._detector.restore(_below(kept, "events."))
-        self._watch.restore(_below(kept, "watch."))
-        num_frames, is_reset = kept_tensor(kept, "stream", dtype=torch.int64, shape=[2]).tolist()
-        if num_frames < 0:
-            raise WeightsError(f"a damaged state of a stream ({num_frames} frames)")
-        self._num_frames, self._reset_reason = num_frames, _BY_HAND if is_reset else None
-        if "frame" in kept or "clock" in kept:  # neither is kept before the first frame
-            self._clock.resume(self._position_in(kept))
-
-    def _position_in(self, kept: Mapping[str, Tensor]) -> SamplerPosition[Tensor]:
-        """Where the clock of a saved stream stood.
-
-        Raises:
-            WeightsError: no clock stands there.
-        """
-        frame_HWC = kept_tensor(kept, "frame", dtype=torch.uint8, shape=[None, None, 3])
-        start, number, pts, end = kept_tensor(kept, "clock", dtype=torch.float64, shape=[4]).tolist()
-        # A clock whose next tick is long past would make all ticks since then.
-        is_sound = all(map(math.isfinite, (start, number, pts))) and not math.isinf(end) and number >= 0
-        if not (is_sound and frame_HWC.numel()) or start + number / self._predictor.fps < pts - 1:
-            raise WeightsError("a damaged state of a stream (its clock stands where none can)")
-        return SamplerPosition(start, int(number), frame_HWC, pts, None if math.isnan(end) else end)
-
-    def _answer(self, tick: Tick[Tensor]) -> StreamPrediction:
-        answer = self._predictor.answer({self: tick})[self]
+    def _answer(self, tick: Tick[LiveFrame]) -> StreamPrediction:
+        seen = tick.with_frame(tick.frame.rgb())
+        answer = advance({self: seen})[self]
         if isinstance(answer, LSNError):
             raise answer
         return answer
 
-    def _tensors(self) -> dict[str, Tensor]:
-        kept = {
-            **{f"consensus.{name}": tensor for name, tensor in self._consensus.tensors().items()},
-            **{f"events.{name}": tensor for name, tensor in self._detector.tensors().items()},
-            **{f"watch.{name}": tensor for name, tensor in self._watch.tensors().items()},
-            "stream": torch.tensor([self._num_frames, self._reset_reason is not None]),
-        }
-        if (at := self._clock.position) is not None:
-            end = math.nan if at.end_seconds is None else at.end_seconds
-            kept["clock"] = torch.tensor([at.start_seconds, at.next_number, at.pts_seconds, end], dtype=torch.float64)
-            kept["frame"] = at.frame
-        return {f"{self._settings}/{name}": tensor for name, tensor in kept.items()}
-
-    @property
-    def _tick_seconds(self) -> float:
-        return 1 / self._predictor.fps
-
-    @property
-    def _settings(self) -> str:
-        return f"{self._predictor.fps:.6g} frames a second and consensus {self._predictor.consensus}"
+    def _stand_at(self, position: SamplerPosition[np.ndarray] | None) -> None:
+        self._position = position
+        self.sampler.resume(None if position is None else position.map(_as_live))
 
 
-def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+def advance(
+    ticks: Mapping[StreamSession, Tick[np.ndarray]],
+    *,
+    timings_ms: Mapping[StreamSession, Mapping[str, float]] | None = None,
+) -> dict[StreamSession, StreamPrediction | LSNError]:
+    """One step of the engine for all sessions that have a tick; one that fails does not disturb the others.
 
-
-def _of_version_2(kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What a state of format version 2 kept of its stream, as it is kept now."""
-    watch, clock = (kept_tensor(kept, name, dtype=torch.float64, shape=[4]) for name in ("watch", "clock"))
-    start, last, num_frames, has_start = watch.tolist()
-    if not math.isfinite(num_frames):
-        raise WeightsError(f"a damaged state of a stream ({num_frames} frames)")
-    now = {
-        "watch.times": torch.tensor([start, last, has_start], dtype=torch.float64),
-        "stream": torch.tensor([int(num_frames), 0]),
+    Args:
+        ticks: uint8 RGB frames HWC with their times, of sessions of one engine.
+        timings_ms: what was measured of each tick before, to be reported with its answer.
+    """
+    if not ticks:
+        return {}
+    views: dict[int, np.ndarray] = {}
+    spent_ms: dict[StreamSession, dict[str, float]] = {}
+    for session, tick in ticks.items():
+        start = time.perf_counter()
+        views[session.slot] = session.begin(tick)
+        before = {} if timings_ms is None else timings_ms[session]
+        spent_ms[session] = {**before, "transform": 1000 * (time.perf_counter() - start)}
+    start = time.perf_counter()
+    step = next(iter(ticks)).engine.step(views)
+    model_ms = 1000 * (time.perf_counter() - start)
+    return {
+        session: session.complete(tick, step, {**spent_ms[session], "model": model_ms})
+        for session, tick in ticks.items()
     }
-    if "frame" in kept:
-        now["clock"] = torch.cat([clock[:3], torch.tensor([math.nan], dtype=torch.float64)])  # no end was kept
-    return {name: tensor for name, tensor in kept.items() if name not in ("watch", "clock")} | now
+
+
+def _shown(position: SamplerPosition[LiveFrame] | None) -> SamplerPosition[np.ndarray] | None:
+    return None if position is None else position.map(LiveFrame.rgb)
+
+
+def _as_live(frame_HWC: np.ndarray) -> LiveFrame:
+    return LiveFrame(math.nan, lambda: frame_HWC)
+
+
+def _position_in(kept: Mapping[str, np.ndarray], *, fps: float) -> SamplerPosition[np.ndarray]:
+    """Where the sampler of a saved stream stood.
+
+    Raises:
+        WeightsError: no sampler stands there.
+    """
+    frame_HWC = kept_array(kept, "frame", dtype=np.uint8, shape=[None, None, 3])
+    start, number, pts, *end = kept_array(kept, "clock", dtype=np.float64, shape=[4]).tolist()
+    end_seconds = end[0] if "watch" not in kept else math.nan  # format version 2 kept no end
+    # A sampler whose next tick is long past would make all ticks since then.
+    is_sound = all(map(math.isfinite, (start, number, pts))) and not math.isinf(end_seconds) and number >= 0
+    if not (is_sound and frame_HWC.size) or start + number / fps < pts - 1:
+        raise WeightsError("a damaged state of a stream (its clock stands where none can)")
+    return SamplerPosition(start, int(number), frame_HWC, pts, None if math.isnan(end_seconds) else end_seconds)
+
+
+def _with_remedy(path: str | Path, error: LSNError) -> str:
+    text = str(error)
+    return text if text.startswith(str(path)) else f"{path}: {text}; use another state, or start the stream without one"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,39 +23,52 @@ _FORMAT, _VERSION = "lsn-stream-state", "3"
 _UNCHECKED_VERSION = "2"
 """Of files without a checksum; otherwise they are the same."""
 _EXTRA = "extra."
+_EXTRA_TYPES = (torch.float64, torch.float32, torch.int64, torch.uint8)
 _SIDE = re.compile(r"[1-9][0-9]{0,4}")
 
 
 def save_state(
-    path: str | Path, state: StreamState, *, model: Recognizer, extra: Mapping[str, Tensor] | None = None
+    path: str | Path,
+    state: StreamState,
+    *,
+    model_name: str,
+    fingerprint: str,
+    extra: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Writes a state as a safetensors file with a checksum, which appears whole or not at all.
 
     Args:
         path: the file, usually ending in .safetensors.
         state: of any number of streams.
-        model: whose state it is; only the same weights can continue it.
-        extra: other tensors to keep with it, by name.
+        model_name: of the model whose state it is.
+        fingerprint: of its weights, see `weights_fingerprint`; only the same weights can continue the state.
+        extra: arrays to keep with it, by name.
 
     Raises:
         WeightsError: it is larger than `load_state` reads.
     """
-    tensors = state.tensors() | {f"{_EXTRA}{name}": tensor for name, tensor in (extra or {}).items()}
+    kept = {f"{_EXTRA}{name}": torch.tensor(array) for name, array in (extra or {}).items()}
+    tensors = state.tensors() | kept
     if (num_bytes := sum(tensor.nbytes for tensor in tensors.values())) > MAX_STATE_BYTES // 2:
         raise WeightsError(f"{path}: a state of {num_bytes:,} bytes is too large for a file; save fewer streams in it")
     about = {
         "format": _FORMAT,
         "format_version": _VERSION,
-        "model": model.name,
-        "weights": weights_fingerprint(model),
+        "model": model_name,
+        "weights": fingerprint,
         "height": str(state.height),
         "width": str(state.width),
     }
     write_tensors(path, tensors, about)
 
 
-def load_state(path: str | Path, *, model: Recognizer) -> tuple[StreamState, dict[str, Tensor]]:
-    """Reads a state for a model, onto its device, and the other tensors that were kept with it.
+def load_state(path: str | Path, *, model: Recognizer, fingerprint: str) -> tuple[StreamState, dict[str, np.ndarray]]:
+    """Reads a state for a model, onto its device, and the arrays that were kept with it.
+
+    Args:
+        path: as `save_state` wrote it.
+        model: that is to continue it; may be fused.
+        fingerprint: of its weights, as they were loaded.
 
     Raises:
         WeightsError: there is no such file, it is no state, damaged, or one of other weights.
@@ -65,7 +78,7 @@ def load_state(path: str | Path, *, model: Recognizer) -> tuple[StreamState, dic
         _check_format(file)
         tensors = file.read()
     about = file.about
-    if about.get("weights") != weights_fingerprint(model):
+    if about.get("weights") != fingerprint:
         raise WeightsError(
             f"{path}: the state of a stream of {about.get('model')} with other weights; use the weights "
             "that it was saved with, or start the stream without a state"
@@ -82,55 +95,14 @@ def load_state(path: str | Path, *, model: Recognizer) -> tuple[StreamState, dic
     _check_fits(path, state, outline)
     device = next(model.parameters()).device
     extra = {name.removeprefix(_EXTRA): tensor for name, tensor in tensors.items() if name.startswith(_EXTRA)}
-    return StreamState.from_tensors(state, height=height, width=width).map(lambda tensor: tensor.to(device)), extra
-
-
-def kept_tensor(tensors: Mapping[str, Tensor], name: str, *, dtype: torch.dtype, shape: Sequence[int | None]) -> Tensor:
-    """One of the tensors that were kept with a state.
-
-    Args:
-        tensors: as `load_state` gives them.
-        name: of the tensor.
-        dtype: type that it must have.
-        shape: shape that it must have; None is any size.
-
-    Raises:
-        WeightsError: it is missing, or of another type or shape.
-    """
-    tensor = tensors.get(name)
-    if tensor is None:
-        raise WeightsError(f"a damaged state of a stream (no {name})")
-    fits = tensor.ndim == len(shape) and all(b in (None, a) for a, b in zip(tensor.shape, shape, strict=True))
-    if tensor.dtype != dtype or not fits:
-        raise WeightsError(f"a damaged state of a stream ({name} is {TensorKind.of(tensor)})")
-    return tensor
+    if odd := [name for name, tensor in extra.items() if tensor.dtype not in _EXTRA_TYPES]:
+        raise _damaged(path, f"{odd[0]} is {TensorKind.of(extra[odd[0]])}")
+    restored = StreamState.from_tensors(state, height=height, width=width).map(lambda tensor: tensor.to(device))
+    return restored, {name: tensor.numpy() for name, tensor in extra.items()}
 
 
 def weights_fingerprint(model: Recognizer) -> str:
-    """A hash of the model's name and of every weight.
-
-    It is computed again only if a weight lies elsewhere in memory or PyTorch has counted a change of it; changes
-    through `tensor.data` are not counted.
-    """
-    tensors = [*model.parameters(), *model.buffers()]
-    if any(tensor.is_inference() for tensor in tensors):  # nobody counts the changes of these
-        return _fingerprint(model)
-    versions = [(tensor._version, tensor.data_ptr()) for tensor in tensors]
-    kept = _FINGERPRINTS.get(model)
-    if kept is not None:
-        before, before_versions, fingerprint = kept
-        if before_versions == versions and all(a is b for a, b in zip(before, tensors, strict=True)):
-            return fingerprint
-    fingerprint = _fingerprint(model)
-    _FINGERPRINTS[model] = tensors, versions, fingerprint
-    return fingerprint
-
-
-_FINGERPRINTS: WeakKeyDictionary[Recognizer, tuple[list[Tensor], list[tuple[int, int]], str]] = WeakKeyDictionary()
-"""By model: its tensors, which so keep their addresses to themselves; how often each was changed; the fingerprint."""
-
-
-def _fingerprint(model: Recognizer) -> str:
+    """A hash of the model's name and of every weight, computed once for each model that is loaded."""
     digest = hashlib.sha256(model.name.encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())

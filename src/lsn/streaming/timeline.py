@@ -13,15 +13,15 @@ import numpy as np
 
 from lsn.inference.source import open_source
 from lsn.streaming.events import Event
+from lsn.streaming.prediction import StreamPrediction
 from lsn.streaming.predictor import StreamingPredictor
 from lsn.streaming.runner import StreamRunner
-from lsn.streaming.session import StreamPrediction
 from lsn.video.writing.overlay import Track
 
 
 @dataclass(frozen=True, eq=False)
 class Timeline:
-    """What a model says of a video from its start to its end."""
+    """What a model recognises in a video from its start to its end."""
 
     video: str
     """Name of the video."""
@@ -41,7 +41,7 @@ def make_timeline(
     """Runs a model over a video file or a folder of frames.
 
     Args:
-        predictor: with a free place.
+        predictor: with a free slot.
         video: the file or folder.
         source_fps: frames a second of a folder.
         progress: called at each tick with the whole seconds seen, and those of the video.
@@ -49,17 +49,17 @@ def make_timeline(
     Raises:
         VideoError: the video cannot be read, or is damaged further on.
     """
-    reader = open_source(video, fps=source_fps)  # the watch closes it
+    reader = open_source(video, fps=source_fps)  # the runner closes it
     start_seconds, total_seconds = float(reader.pts_seconds[0]), reader.info.duration_seconds
     answers: list[tuple[float, np.ndarray]] = []
     events: list[Event] = []
-    with StreamRunner(predictor, {str(video): reader}, policy="block", on_error="raise") as watch:
-        for told in watch:
-            events += told.events
-            if isinstance(told, StreamPrediction):
-                answers.append((told.seconds, told.probabilities))
+    with StreamRunner(predictor, {str(video): reader}, on_error="raise") as runner:
+        for result in runner:
+            events += result.events
+            if isinstance(result, StreamPrediction):
+                answers.append((result.seconds, result.probabilities))
                 if progress is not None:
-                    progress(int(told.seconds - start_seconds), int(total_seconds))
+                    progress(int(result.seconds - start_seconds), int(total_seconds))
     seconds, probabilities = zip(*answers, strict=True)
     track = Track(predictor.labels, np.stack(probabilities), np.array(seconds))
     return Timeline(str(video), track, tuple(sorted(events, key=lambda event: event.start_seconds)))

@@ -10,7 +10,6 @@ import multiprocessing
 import random
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,21 +17,21 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from lsn.data.loading.workers import map_in_processes
 from lsn.errors import ConfigError, VideoError
+from lsn.inference.prepare import prepare_for_inference
 from lsn.inference.source import open_source
 from lsn.models import Recognizer, StreamState
-from lsn.models.compile import compile_model
-from lsn.models.fuse import fuse
 from lsn.models.weights import LoadedModel, load_weights
 from lsn.streaming.engine import StreamEngine
-from lsn.streaming.snapshots import load_state, save_state
+from lsn.streaming.snapshots import load_state, save_state, weights_fingerprint
 from lsn.video.transforms import EvalTransform
 
 TOLERANCE = 1e-4
 """Largest difference of float32 logits that rounding explains."""
 MIN_FRAMES, MAX_FRAMES = 4, 4096
 """Frames to compare on; they are held in memory."""
-POOL_STREAMS = 8
+NUM_STREAMS = 8
 SEED = 0
 
 
@@ -66,7 +65,7 @@ def verify(
     """Compares a model's ways of computing on one video, on the CPU in float32.
 
     The clip in one call is held against the same frames one by one, in chunks, in a pool in which other streams join,
-    leave, start anew and run at other rates, and against a stream that is saved in the middle and gone on with in
+    leave, are reset and run at other rates, and against a stream that is saved in the middle and continued in
     another process. For models with a memory or a shift a control makes sure that the past matters at all.
 
     Args:
@@ -90,17 +89,15 @@ def verify(
     model = loaded.model
     model.init_state(1, 32, 32)  # says it now if the model cannot stream
     clip_TCHW = _clip(loaded, video, num_frames)
-    fused = fuse(model)
-    if compile:
-        compile_model(fused, frozen=True)
+    prepared = prepare_for_inference(model, device="cpu", compile=compile)
     with torch.inference_mode():
         expected_TK = model.forward_frames(clip_TCHW[None])[0]
         one_by_one, chunks = [1] * len(clip_TCHW), _chunk_sizes(len(clip_TCHW))
         checks = [
-            Check("frame by frame", _difference(_in_chunks(fused, clip_TCHW, one_by_one), expected_TK), tolerance),
-            Check("in chunks", _difference(_in_chunks(fused, clip_TCHW, chunks), expected_TK), tolerance),
-            Check(f"in a pool of {POOL_STREAMS} streams", _pool_difference(model, fused, clip_TCHW), tolerance),
-            Check("saved, then gone on with in another process", _saved_difference(weights, model, clip_TCHW), 0.0),
+            Check("frame by frame", _difference(_in_chunks(prepared, clip_TCHW, one_by_one), expected_TK), tolerance),
+            Check("in chunks", _difference(_in_chunks(prepared, clip_TCHW, chunks), expected_TK), tolerance),
+            Check(f"in a batch of {NUM_STREAMS} streams", _batched_difference(model, prepared, clip_TCHW), tolerance),
+            Check("saved, then continued in another process", _saved_difference(weights, model, clip_TCHW), 0.0),
         ]
         if model.memory or model.shift:
             alone_TK = torch.cat([model.step(frame_CHW[None])[0] for frame_CHW in clip_TCHW])
@@ -123,7 +120,10 @@ def _clip(loaded: LoadedModel, video: str | Path | None, num_frames: int) -> Ten
             raise VideoError(
                 f"{video}: {reader.num_frames} frames; {num_frames} are needed: take a longer video, or fewer"
             )
-        return reader.transformed_at(range(num_frames), lambda frames: transform(frames.permute(0, 3, 1, 2))[0])
+        views_TCHW = reader.transformed_at(
+            range(num_frames), lambda frames: transform(torch.from_numpy(frames).permute(0, 3, 1, 2))[0].numpy()
+        )
+    return torch.from_numpy(views_TCHW)
 
 
 def _in_chunks(model: Recognizer, clip_TCHW: Tensor, sizes: list[int]) -> Tensor:
@@ -145,36 +145,37 @@ def _chunk_sizes(total: int) -> list[int]:
     return sizes
 
 
-def _pool_difference(model: Recognizer, fused: Recognizer, clip_TCHW: Tensor) -> float:
+def _batched_difference(model: Recognizer, prepared: Recognizer, clip_TCHW: Tensor) -> float:
     """Streams of other parts of the video at random rates, that come and go, against the clip of each one's frames."""
     rng = random.Random(SEED)
-    pool = StreamEngine(fused, POOL_STREAMS, height=clip_TCHW.shape[-2], width=clip_TCHW.shape[-1])
+    engine = StreamEngine(prepared, NUM_STREAMS, height=clip_TCHW.shape[-2], width=clip_TCHW.shape[-1])
+    frames_TCHW = clip_TCHW.numpy()
     seen: dict[int, list[int]] = {}
-    told: dict[int, list[Tensor]] = {}
+    logits: dict[int, list[Tensor]] = {}
     worst = 0.0
 
-    def settle(stream: int) -> float:
-        """The difference of a stream that ends or starts anew from the clip of the frames that it saw."""
-        frames, logits = seen.pop(stream), told.pop(stream)
-        return _difference(torch.stack(logits), model.forward_frames(clip_TCHW[frames][None])[0]) if frames else 0.0
+    def settle(slot: int) -> float:
+        """The difference of a stream that ends or is reset from the clip of the frames that it saw."""
+        frames, scores = seen.pop(slot), logits.pop(slot)
+        return _difference(torch.stack(scores), model.forward_frames(clip_TCHW[frames][None])[0]) if frames else 0.0
 
     for _ in range(2 * len(clip_TCHW)):
-        while pool.num_streams < POOL_STREAMS and rng.random() < 0.5:
-            stream = pool.join()
-            seen[stream], told[stream] = [], []
-        for stream in [stream for stream in seen if rng.random() < 0.05]:
-            worst = max(worst, settle(stream))
+        while engine.num_streams < NUM_STREAMS and rng.random() < 0.5:
+            slot = engine.acquire()
+            seen[slot], logits[slot] = [], []
+        for slot in [slot for slot in seen if rng.random() < 0.05]:
+            worst = max(worst, settle(slot))
             if rng.random() < 0.5:
-                pool.leave(stream)
+                engine.release(slot)
             else:
-                pool.reset(stream)
-                seen[stream], told[stream] = [], []
-        due = {stream: rng.randrange(len(clip_TCHW)) for stream in seen if rng.random() < 0.7}
-        tick = pool.tick({stream: clip_TCHW[index] for stream, index in due.items()})
-        for stream, index in due.items():
-            seen[stream].append(index)
-            told[stream].append(tick.logits[stream])
-    return max([worst, *(settle(stream) for stream in list(seen))])
+                engine.reset(slot)
+                seen[slot], logits[slot] = [], []
+        due = {slot: rng.randrange(len(clip_TCHW)) for slot in seen if rng.random() < 0.7}
+        step = engine.step({slot: frames_TCHW[index] for slot, index in due.items()})
+        for slot, index in due.items():
+            seen[slot].append(index)
+            logits[slot].append(torch.from_numpy(step.logits[slot]))
+    return max([worst, *(settle(slot) for slot in list(seen))])
 
 
 def _saved_difference(weights: str | Path, model: Recognizer, clip_TCHW: Tensor) -> float:
@@ -182,20 +183,22 @@ def _saved_difference(weights: str | Path, model: Recognizer, clip_TCHW: Tensor)
     middle = len(clip_TCHW) // 2
     _, state = model.step(clip_TCHW[:middle][None])
     with tempfile.TemporaryDirectory() as folder:
-        save_state(Path(folder, "state.safetensors"), state, model=model)
+        fingerprint = weights_fingerprint(model)
+        save_state(Path(folder, "state.safetensors"), state, model_name=model.name, fingerprint=fingerprint)
         save_file({"frames": clip_TCHW[middle:].contiguous()}, Path(folder, "frames.safetensors"))
         here = torch.stack(list(_each_step(model, clip_TCHW[middle:], state)))
+        job = str(weights), folder, torch.get_num_threads()
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(1, mp_context=context) as elsewhere:
-            there = elsewhere.submit(_go_on, str(weights), folder, torch.get_num_threads()).result()
+        (there,) = map_in_processes(_continue, [job], num_workers=1, jobs_a_turn=1, context=context)
     return _difference(torch.tensor(there), here)
 
 
-def _go_on(weights: str, folder: str, num_threads: int) -> list[list[float]]:
+def _continue(job: tuple[str, str, int]) -> list[list[float]]:
     """What the other process does."""
+    weights, folder, num_threads = job
     torch.set_num_threads(num_threads)
     model = load_weights(weights).model
-    state, _ = load_state(Path(folder, "state.safetensors"), model=model)
+    state, _ = load_state(Path(folder, "state.safetensors"), model=model, fingerprint=weights_fingerprint(model))
     frames_TCHW = load_file(Path(folder, "frames.safetensors"))["frames"]
     with torch.inference_mode():
         return [logits_K.tolist() for logits_K in _each_step(model, frames_TCHW, state)]

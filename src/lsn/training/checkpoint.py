@@ -292,13 +292,14 @@ def _typed(saved: dict[str, Any]) -> dict[str, Any]:
 
 def _require_same(path: Path, before: dict[str, Any], config: RunConfig, num_processes: int) -> None:
     now = _what_matters(to_mapping(config), num_processes)
-    # A key that is younger than the checkpoint: the run did what is now its default.
+    # A key that is younger than the checkpoint: the run did what is its default, as new keys come with the default that
+    # keeps what was. A default may change for keys that every checkpoint holds, as all that matter of 0.1.0 do.
     before = _what_matters(to_mapping(RunConfig()), num_processes) | before
     changes = [f"{key} was {before.get(key)!r}, now {now.get(key)!r}" for key in now if before.get(key) != now[key]]
     if changes:
         raise ConfigError(
             f"{path}: the run was started with other settings: {'; '.join(changes)}; "
-            "resume with the same, or start a new run with another --out"
+            "resume with the same, which recipe.yaml in the run's folder holds, or start a new run with another --out"
         )
 
 

@@ -24,10 +24,10 @@ def start_model(config: ModelConfig, labels: Sequence[str], *, seed: int) -> Rec
         ModelError: the network cannot be built.
         WeightsError: the weights are missing or do not fit.
     """
-    if config.initial_weights is not None and (config.pretrained or config.backbone_weights):
+    if config.initial_weights is not None and config.backbone_weights is not None:
         raise ConfigError(
             "model.initial_weights starts the whole network, its CNN included; "
-            "leave out model.pretrained and model.backbone_weights, or model.initial_weights"
+            "leave out model.backbone_weights or model.initial_weights"
         )
     overrides = config.overrides()
     if unused := unused_options(config.name, overrides):
@@ -38,7 +38,7 @@ def start_model(config: ModelConfig, labels: Sequence[str], *, seed: int) -> Rec
         config.name,
         num_classes=len(labels),
         num_frames=config.num_frames,
-        pretrained=config.pretrained,
+        pretrained=config.pretrained and config.initial_weights is None and config.backbone_weights is None,
         backbone_weights=config.backbone_weights,
         **overrides,
     )

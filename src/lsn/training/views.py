@@ -23,7 +23,9 @@ class TrainingViews:
     def __call__(self, reader: VideoReader, label: int, rng: random.Random) -> tuple[torch.Tensor, int]:
         """Returns one uint8 view (1, T, 3, size, size) and its label, which a mirrored clip may change."""
         crop = self.transform.one_crop(rng)
-        indices = self.sampler.train_indices(reader, rng)
-        clip_TCHW = reader.transformed_at(indices, lambda frames_THWC: crop(frames_THWC.permute(0, 3, 1, 2)))
-        clip_TCHW, label = self.transform.augment(clip_TCHW, label, rng)
+        cropped_TCHW = reader.transformed_at(
+            self.sampler.train_indices(reader, rng),
+            lambda frames_THWC: crop(torch.from_numpy(frames_THWC).permute(0, 3, 1, 2)).numpy(),
+        )
+        clip_TCHW, label = self.transform.augment(torch.from_numpy(cropped_TCHW), label, rng)
         return clip_TCHW.unsqueeze(0), label

@@ -25,7 +25,7 @@ SAME_TIME_SECONDS = 1e-6
 
 @dataclass(frozen=True)
 class SamplerPosition(Generic[F]):
-    """Where a clock stands: all that another clock of the same rate needs to continue with the same ticks."""
+    """Where a sampler stands: all that another one of the same rate needs to continue with the same ticks."""
 
     start_seconds: float
     """Time of tick 0."""
@@ -50,29 +50,33 @@ class Tick(Generic[F]):
     """What is on screen at one moment."""
 
     seconds: float
-    """The moment, on the clock: `start_seconds` and `number` ticks."""
+    """The moment: `start_seconds` and `number` ticks."""
     frame: F
-    """What was given to the clock as a frame."""
+    """What was given to the sampler as a frame."""
     pts_seconds: float
     """When this frame came on screen, at most `seconds`."""
     is_discontinuity: bool
-    """Whether this is the first tick, or the first one after a silence or a jump of the timestamps."""
+    """Whether this is the first tick, or the first one after a gap or a jump of the timestamps."""
     start_seconds: float
     """Time of tick 0."""
     number: int
     """Ticks since then."""
 
+    def with_frame(self, frame: G) -> Tick[G]:
+        """The same tick with the frame in another form."""
+        return Tick(self.seconds, frame, self.pts_seconds, self.is_discontinuity, self.start_seconds, self.number)
+
     @property
     def position(self) -> SamplerPosition[F]:
-        """Where the clock stands right after this tick."""
+        """Where the sampler stands right after this tick."""
         return SamplerPosition(self.start_seconds, self.number + 1, self.frame, self.pts_seconds)
 
 
 class FrameSampler(Generic[F]):
     """Ticks at `fps`, from the first frame on.
 
-    A frame that is no later than the one before it is left out and counted. After a silence of more than
-    `longest_hold_seconds`, or when time jumps back by more than that, the ticks start anew from the frame that comes.
+    A frame that is no later than the one before it is left out and counted. After a gap of more than
+    `longest_hold_seconds`, or when time jumps back by more than that, the ticks restart from the frame that comes.
 
     One source may follow another (after `finish`, `resume` or `next_source`). The times of its frames are taken as they
     are if the first one is later than the last frame seen. Otherwise, and if its clock has nothing to do with that of
@@ -102,11 +106,11 @@ class FrameSampler(Generic[F]):
 
     @property
     def position(self) -> SamplerPosition[F] | None:
-        """Where the clock stands; None before the first frame."""
+        """Where the sampler stands; None before the first frame."""
         return self._position
 
     def push(self, pts_seconds: float, frame: F) -> Iterator[Tick[F]]:
-        """Gives the clock the next frame; yields the ticks up to its time."""
+        """Takes the next frame; yields the ticks up to its time."""
         is_discontinuity = self._shift_seconds is None and self._resumes_at is not None
         if self._shift_seconds is None:
             self._shift_seconds = self._joining_shift(pts_seconds)
@@ -138,16 +142,12 @@ class FrameSampler(Generic[F]):
 
         Args:
             is_foreign: whether the source's times have nothing to do with those before, as after a restart of a camera.
-            resumes_at: when its first frame comes, if that is known; ticks then start anew with it.
+            resumes_at: when its first frame comes, if that is known; ticks then restart with it.
         """
         self._shift_seconds, self._is_foreign, self._resumes_at = None, is_foreign, resumes_at
 
-    def follow(self, tick: Tick[F]) -> None:
-        """Stands where the clock that made this tick stood right after it."""
-        self._position = tick.position
-
     def resume(self, position: SamplerPosition[F] | None) -> None:
-        """Continues from the position of another clock of the same rate, with another source."""
+        """Continues from the position of another sampler of the same rate, with another source."""
         self._position = position
         self.next_source()
 

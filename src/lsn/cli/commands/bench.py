@@ -126,8 +126,8 @@ def bench_data(
 
     figures = measure_data(config, num_clips=num_clips, seconds=seconds)
     if json_:
-        told = asdict(figures) | {"bottleneck": figures.bottleneck, "advice": figures.advice()}
-        print(json.dumps({"machine": _machine(figures.device), **told}))
+        figures_and_advice = asdict(figures) | {"bottleneck": figures.bottleneck, "advice": figures.advice()}
+        print(json.dumps({"machine": _machine(figures.device), **figures_and_advice}))
         return
     table = columns("Part", "Rate", "A clip", right=("Rate", "A clip"))
     for work, milliseconds in figures.ms_a_clip.items():

@@ -61,7 +61,7 @@ def convert(
     if not done.same_shift:
         console.print(f"\nThe checkpoint's network shifts other convolutions than {model}: its scores would be others.")
     if done.fresh or not done.same_shift:
-        changes = f"model.name={model} model.pretrained=false model.initial_weights={out}"
+        changes = f"model.name={model} model.initial_weights={out}"
         console.print(f"\nTrain before use: lsn train RECIPE {changes}")
     else:
         console.print(f"\nTry it: lsn predict {out} VIDEO")

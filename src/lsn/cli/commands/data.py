@@ -139,7 +139,7 @@ def synthesize(
     folder
         Where to write; a finished set of the same kind and numbers is left as it is.
     kind
-        motion: ten motions in pairs that only the order of frames tells apart. long: the order of two short
+        motion: ten motions in pairs that only the order of frames distinguishes. long: the order of two short
         events far apart. gestures: ten paths drawn by a fingertip.
     num_train
         Videos to train on, over all classes; a multiple of the number of classes.

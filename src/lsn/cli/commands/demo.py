@@ -168,9 +168,9 @@ def _print_summary(models: list[dict[str, Any]], out: Path, seconds: float, vide
     console.print(table)
     console.print(
         f"\nDone in {duration(seconds)}. Everything is in {out}; open {out / 'lsn/report.html'} in a browser."
-        "\n\nNext, with your own videos, one folder a class (videos/jump/a.mp4, videos/run/b.mp4, ...):"
+        "\n\nNext, with your own videos, one folder per class (videos/jump/a.mp4, videos/run/b.mp4, ...):"
         "\n  lsn data check videos"
-        "\n  lsn train default data.train=videos --out runs/mine"
+        "\n  lsn train data.train=videos --out runs/mine"
         "\n  lsn predict runs/mine VIDEO"
         f"\n\nOr watch the demo's model at work:"
         f"\n  lsn predict {out / 'lsn'} {video} --annotate seen.mp4"

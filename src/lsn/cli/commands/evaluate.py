@@ -83,17 +83,12 @@ def evaluate(
     from lsn.evaluation.anytime import check_anytime
     from lsn.evaluation.evaluate import evaluate as run_evaluation
     from lsn.evaluation.protocol import EvaluationProtocol
-    from lsn.models.compile import compile_model
-    from lsn.models.fuse import fuse
+    from lsn.inference.prepare import prepare_for_inference
     from lsn.models.weights import load_weights
     from lsn.report import write_report
 
     config = run_config(weights)
     loaded = load_weights(weights)
-    model = loaded.model
-    if compile:
-        model = fuse(model)
-        compile_model(model, frozen=True)
     views = chosen_views(config, clips=clips, crops=crops, average=average)
     protocol = EvaluationProtocol.of(loaded.model, loaded.input, views)
     if anytime:  # before the manifest, whose files may take long to look at
@@ -103,7 +98,7 @@ def evaluate(
     console.print(f"{loaded.model.name} on {len(manifest)} videos of {manifest.source}: {protocol.describe()}")
     with join_world(device) as world, counting_progress("evaluating") as progress:
         result = run_evaluation(
-            model,
+            prepare_for_inference(loaded.model, device=world.device, compile=compile),
             manifest,
             protocol,
             device=world.device,
@@ -153,6 +148,6 @@ def _manifest(
         raise_on_errors(check_manifest(manifest))
         return manifest
     if config is None:
-        raise ConfigError(f"{weights}: no recipe.yaml tells what it was validated on; add a manifest or folder")
+        raise ConfigError(f"{weights}: no recipe.yaml says what it was validated on; add a manifest or folder")
     _, val = load_splits(config.data, config.training.seed)
     return replace(val, labels=names)

@@ -32,7 +32,7 @@ def models(filter: str = "", /) -> None:
     console = output()
     console.print(table)
     if not filter:
-        console.print("\nThese are tested; the same prefixes work with any CNN of timm that tells its stages.")
+        console.print("\nThese are tested; the same prefixes work with any CNN of timm that names its stages.")
 
 
 def cost(

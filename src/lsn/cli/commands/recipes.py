@@ -7,7 +7,7 @@ from pathlib import Path
 from cyclopts import App
 
 from lsn.cli.ui.console import columns, output
-from lsn.config.recipes import copy_recipe, describe_recipe, list_recipes, read_recipe
+from lsn.config.recipes import copy_recipe, describe_recipe, list_recipes, show_recipe
 
 recipes = App(name="recipes", help="List, show or copy the experiments that come with LSN.")
 
@@ -24,24 +24,26 @@ def list_() -> None:
 
 @recipes.command
 def show(recipe: str, /) -> None:
-    """Print a recipe, with a comment on every key.
+    """Print a recipe with every key, what it means, and why it is not the default where it is not.
 
     Parameters
     ----------
     recipe
-        A name of `lsn recipes`.
+        A name of `lsn recipes`, or your own YAML file.
     """
-    print(read_recipe(recipe), end="")
+    print(show_recipe(recipe), end="")
 
 
 @recipes.command
 def copy(recipe: str, destination: Path = Path(), /, *, overwrite: bool = False) -> None:
-    """Copy a recipe to edit it.
+    """Write a recipe, as `show` prints it, to a file to edit.
+
+    Keys that you take out of it keep their defaults.
 
     Parameters
     ----------
     recipe
-        A name of `lsn recipes`.
+        A name of `lsn recipes`, or your own YAML file.
     destination
         A file, or a folder to keep the recipe's name; by default the current folder.
     overwrite

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lsn.cli.commands.train import train_and_report
 from lsn.cli.ui.console import columns, is_main_process, output
-from lsn.config import RunConfig, load_config, to_yaml
+from lsn.config import RunConfig, load_config
 from lsn.config.recipes import find_recipe
 from lsn.config.recipes.tables import TABLES, Row, Table, find_table
 from lsn.errors import ConfigError, DataError
@@ -136,7 +136,7 @@ def _is_done(plan: _Plan) -> bool:
     """Whether a run is finished, with these settings."""
     recipe = plan.folder / "recipe.yaml"
     finished = (plan.folder / "report.html").is_file()  # what a run writes last
-    return finished and recipe.read_text(encoding="utf-8") == to_yaml(plan.config)
+    return finished and load_config(recipe) == plan.config
 
 
 def _run(plan: _Plan) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from lsn.cli.commands.source_options import source_options
 from lsn.cli.commands.stream_options import StreamOptions, event_line, named_sources, streaming_predictor
 from lsn.cli.commands.weights_options import weights_files
 from lsn.cli.signals import first_signal_asks
@@ -21,9 +22,9 @@ from lsn.parsing import to_json
 if TYPE_CHECKING:
     from typing import TextIO
 
-    from lsn.streaming import StreamPrediction
+    from lsn.streaming import StreamEnd, StreamPrediction
     from lsn.streaming.recorder import StreamRecorder
-    from lsn.streaming.runner import StreamEnd, StreamRunner
+    from lsn.streaming.runner import StreamRunner
 
 
 def stream(
@@ -35,6 +36,8 @@ def stream(
     policy: Literal["block", "drop_oldest", "drop_newest"] | None = None,
     reconnect: float | None = None,
     timeout: float = 10.0,
+    transport: Literal["tcp", "udp", "udp_multicast", "http"] | None = None,
+    source_option: tuple[str, ...] = (),
     seconds: float | None = None,
     events: Path | None = None,
     record: Path | None = None,
@@ -42,7 +45,7 @@ def stream(
     state: Path | None = None,
     save_state: Path | None = None,
 ) -> int:
-    """Tell what happens in cameras, network streams and files, while it happens.
+    """Recognise what happens in cameras, network streams and files, while it happens.
 
     Ctrl-C, SIGTERM or a closed terminal end it as the end of the source does: events under way are written, and the
     recording and the state are kept. A source that fails costs an error line and the exit code 2; the others go on.
@@ -62,7 +65,12 @@ def stream(
     reconnect
         Seconds to try to reach a live source again that was lost; by default for ever.
     timeout
-        Seconds of silence after which a camera or an address counts as lost.
+        Seconds without a packet after which a camera or an address counts as lost.
+    transport
+        What carries RTSP streams; by default tcp, or udp if the server refuses it.
+    source_option
+        Any option of a source, as KEY=VALUE for all or STREAM.KEY=VALUE for one: fps, policy, timeout_seconds,
+        reconnect_seconds, transport, num_threads, or ffmpeg.OPTION, as in door.ffmpeg.video_size=640x480.
     seconds
         Stop after so many seconds, whatever the sources do.
     events
@@ -85,42 +93,42 @@ def stream(
     check_outputs((record, events, save_state), [*named.values(), *weights_files(weights)])
     check_outputs((record, events), (state,))  # a state may take the place of the one before
     options = options or StreamOptions()
+    from lsn.video.live.options import SourceOptions
+
+    common = SourceOptions(
+        fps=options.source_fps,
+        policy=policy,
+        timeout_seconds=timeout,
+        reconnect_seconds=reconnect,
+        transport=transport,
+    )
+    of_sources = source_options(list(named), common, source_option)
     predictor, remarks = streaming_predictor(weights, options, capacity=len(named))
     from lsn.streaming.recorder import StreamRecorder
     from lsn.streaming.runner import StreamRunner
 
     with ExitStack() as stack:
-        watch = stack.enter_context(
-            StreamRunner(
-                predictor,
-                named,
-                policy=policy,
-                source_fps=options.source_fps,
-                reconnect_seconds=reconnect,
-                timeout_seconds=timeout,
-                states={} if state is None else dict.fromkeys(named, state),
-                seconds=seconds,
-            )
-        )
-        stack.enter_context(first_signal_asks(watch.stop))  # until all is written; a second signal interrupts
+        states = {} if state is None else dict.fromkeys(named, state)
+        runner = stack.enter_context(StreamRunner(predictor, named, options=of_sources, states=states, seconds=seconds))
+        stack.enter_context(first_signal_asks(runner.stop))  # until all is written; a second signal interrupts
         if save_state is not None:
-            (watched,) = watch.streams.values()
-            stack.callback(watched.save, save_state)  # whatever else fails
-        teller = _Teller(
+            (session,) = runner.sessions.values()
+            stack.callback(session.save, save_state)  # whatever else fails
+        reporter = _Reporter(
             view=None if json_ else stack.enter_context(_view(remarks)),
             log=None if events is None else stack.enter_context(_opened(events)),
             recorder=None if record is None else stack.enter_context(StreamRecorder(record, fps=predictor.fps)),
-            stop=watch.stop,
+            stop=runner.stop,
         )
-        for told in watch:
-            teller.take(told, watch)
-    if teller.output_failure is not None:
-        raise teller.output_failure
-    return 2 if teller.num_failed else 0
+        for result in runner:
+            reporter.take(result, runner)
+    if reporter.output_failure is not None:
+        raise reporter.output_failure
+    return 2 if reporter.num_failed else 0
 
 
-class _Teller:
-    """Passes on what is told of the streams: to the recording, to the log of events, to the screen or as JSON.
+class _Reporter:
+    """Passes on what is known of the streams: to the recording, to the log of events, to the screen or as JSON.
 
     When nobody reads the output any more (a closed terminal, a pipe whose reader has left), it calls `stop`; the
     recording and the log still get all that is left.
@@ -138,39 +146,39 @@ class _Teller:
         self.num_failed = 0
         self.output_failure: OSError | SystemExit | None = None
 
-    def take(self, told: StreamPrediction | StreamEnd, watch: StreamRunner) -> None:
-        from lsn.streaming.session import StreamPrediction
+    def take(self, result: StreamPrediction | StreamEnd, runner: StreamRunner) -> None:
+        from lsn.streaming.prediction import StreamPrediction
 
-        if isinstance(told, StreamPrediction):
+        if isinstance(result, StreamPrediction):
             if self._recorder is not None:
-                self._recorder.write(told)
-        elif told.error is not None:
+                self._recorder.write(result)
+        elif result.error is not None:
             self.num_failed += 1
         if self._log is not None:
-            self._log.writelines(f"{event_line(told.stream, event)}\n" for event in told.events)
+            self._log.writelines(f"{event_line(result.stream, event)}\n" for event in result.events)
             self._log.flush()
         if self.output_failure is None:
             try:
-                self._print(told, watch)
+                self._print(result, runner)
             except (OSError, SystemExit) as failure:  # Rich exits when a pipe breaks
                 self.output_failure = failure
                 self._stop()
 
-    def _print(self, told: StreamPrediction | StreamEnd, watch: StreamRunner) -> None:
-        from lsn.streaming.session import StreamPrediction
+    def _print(self, result: StreamPrediction | StreamEnd, runner: StreamRunner) -> None:
+        from lsn.streaming.prediction import StreamPrediction
 
-        if isinstance(told, StreamPrediction):
+        if isinstance(result, StreamPrediction):
             if self._view is not None:
-                self._view.show(told, watch.counts(told.stream))
-        elif told.error is not None:
-            error_line(str(told.error))
+                self._view.show(result, runner.counts(result.stream))
+        elif result.error is not None:
+            error_line(str(result.error))
         if self._view is None:
-            print(to_json(told.to_dict()), flush=True)
+            print(to_json(result.to_dict()), flush=True)
             return
-        for event in told.events:
-            self._view.say(event_text(told.stream, event))
-        if not isinstance(told, StreamPrediction) and told.error is None:
-            self._view.say(f"{told.stream}  ended at {told.seconds:.2f} s; {counts_text(told.counts)}")
+        for event in result.events:
+            self._view.say(event_text(result.stream, event))
+        if not isinstance(result, StreamPrediction) and result.error is None:
+            self._view.say(f"{result.stream}  ended at {result.seconds:.2f} s; {counts_text(result.counts)}")
 
 
 @contextmanager

@@ -28,11 +28,11 @@ class StreamOptions:
     consensus: str | None = None
     """cumulative, exponential:HALF_LIFE or sliding:WINDOW (seconds); by default a window as long as a training clip."""
     max_gap: float = 1.0
-    """Start anew after so many seconds without a frame; until then the last one is held."""
+    """Reset after so many seconds without a frame; until then the last one is held."""
     scene_cut: float | None = None
-    """Start anew at cuts, where FFmpeg's scene score (0 to 1) is above this, such as 0.4."""
+    """Reset at cuts, where FFmpeg's scene score (0 to 1) is above this, such as 0.4."""
     reset_every: float | None = None
-    """Start anew every so many seconds."""
+    """Reset every so many seconds."""
     on_threshold: float | None = None
     """Probability that an event reaches; by default what 95% of the right answers of the validation reach."""
     off_threshold: float | None = None
@@ -42,7 +42,7 @@ class StreamOptions:
     background: str | None = None
     """Class that stands for nothing; it is never an event."""
     source_fps: float | None = None
-    """Frames a second of folders of frames, which tell no times (30 by default)."""
+    """Frames a second of folders of frames, which have no times (30 by default)."""
     device: str = "auto"
     """cpu, cuda, cuda:1 or mps; auto takes a GPU if there is one."""
     compile: bool = False

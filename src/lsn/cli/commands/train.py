@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from lsn.training import TrainingResult
 
 
-def train(recipe: str, /, *overrides: str, out: Path | None = None, resume: bool = False) -> None:
-    """Train a model by a recipe.
+def train(recipe: str = "default", /, *overrides: str, out: Path | None = None, resume: bool = False) -> None:
+    """Train a model by a recipe, or by the defaults.
 
     Writes weights, evaluation and report.html into one folder. Ctrl-C and SIGTERM stop it after the step under way,
     with a checkpoint. Under torchrun it trains with several processes:
@@ -29,7 +29,7 @@ def train(recipe: str, /, *overrides: str, out: Path | None = None, resume: bool
     Parameters
     ----------
     recipe
-        A name of `lsn recipes`, or your own YAML file.
+        A name of `lsn recipes`, or your own YAML file; without one, or where an override comes first, the defaults.
     overrides
         Changes to the recipe, such as data.train=videos/train.csv training.epochs=10.
     out
@@ -37,8 +37,7 @@ def train(recipe: str, /, *overrides: str, out: Path | None = None, resume: bool
     resume
         Continue the run in that folder where it was stopped.
     """
-    path = find_recipe(recipe)
-    config = load_config(path, overrides)
+    path, config = read_run(recipe, overrides)
     folder = out or Path("runs", path.stem)
     result = train_and_report(config, folder, resume=resume)
     if is_main_process():
@@ -48,6 +47,19 @@ def train(recipe: str, /, *overrides: str, out: Path | None = None, resume: bool
             f"\nWeights  {folder}\nReport   {folder / 'report.html'}"
             f"\nTry it   lsn predict {folder} VIDEO"
         )
+
+
+def read_run(recipe: str, overrides: Sequence[str]) -> tuple[Path, RunConfig]:
+    """The file and the settings of a recipe; an override in its place means the defaults.
+
+    Raises:
+        ConfigError: there is no such recipe, or it or an override has a wrong key or value.
+    """
+    key, equals, _ = recipe.partition("=")
+    if equals and key == Path(key).name:  # a folder may have = in its name, but no key has a slash
+        recipe, overrides = "default", (recipe, *overrides)
+    path = find_recipe(recipe)
+    return path, load_config(path, overrides)
 
 
 def train_and_report(

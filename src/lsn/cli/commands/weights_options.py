@@ -1,4 +1,4 @@
-"""What commands read of a weights folder; how they look at a video: as the run did, unless told otherwise."""
+"""What commands read of a weights folder; how they look at a video: as the run did, unless options say otherwise."""
 
 from __future__ import annotations
 

@@ -6,9 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw, ImageOps
-from torch import Tensor
 
 from lsn.data import Clip, Manifest, open_clip
 from lsn.errors import ConfigError, VideoError
@@ -48,7 +46,7 @@ def _row(label: str, clip: Clip) -> Image.Image:
     try:
         with open_clip(clip) as video:
             indices = segment_indices_eval(video.num_frames, FRAMES)
-            frames = [Image.fromarray(small.numpy()) for small in video.transformed_at(indices, _thumbnails)]
+            frames = [Image.fromarray(small) for small in video.transformed_at(indices, _thumbnails)]
         text = f"{label}   {Path(clip.path).name}"
     except VideoError as error:
         frames, text = [], f"{label}   {error}"
@@ -64,7 +62,7 @@ def _row(label: str, clip: Clip) -> Image.Image:
     return row
 
 
-def _thumbnails(frames_THWC: Tensor) -> Tensor:
+def _thumbnails(frames_THWC: np.ndarray) -> np.ndarray:
     box = _MOST_WIDTH, _MOST_HEIGHT
-    small = [ImageOps.contain(Image.fromarray(frame_HWC.numpy()), box) for frame_HWC in frames_THWC]
-    return torch.from_numpy(np.stack([np.asarray(image) for image in small]))
+    small = [ImageOps.contain(Image.fromarray(frame_HWC), box) for frame_HWC in frames_THWC]
+    return np.stack([np.asarray(image) for image in small])

@@ -16,7 +16,7 @@ from lsn.cli.ui.console import bar, output, percent
 
 if TYPE_CHECKING:
     from lsn.streaming import Event, StreamPrediction
-    from lsn.video.live.capture_thread import FeedCounts
+    from lsn.video.live.capture_thread import FrameCounts
 
 REFRESHES_A_SECOND = 8
 _RATE_WINDOW = 32  # answers that the rate and the latencies are taken over
@@ -25,7 +25,7 @@ _RATE_WINDOW = 32  # answers that the rate and the latencies are taken over
 class View(Protocol):
     """Shows streams to a person."""
 
-    def show(self, answer: StreamPrediction, counts: FeedCounts) -> None:
+    def show(self, answer: StreamPrediction, counts: FrameCounts) -> None:
         """Takes an answer, and what became of the frames of its stream so far."""
 
     def say(self, line: str) -> None:
@@ -39,19 +39,19 @@ class View(Protocol):
 
 
 class LineView:
-    """A line whenever a stream has another likeliest label, or starts anew."""
+    """A line whenever a stream has another likeliest label, or is reset."""
 
     def __init__(self) -> None:
         self._console = output()
         self._labels: dict[str, str] = {}
 
-    def show(self, answer: StreamPrediction, counts: FeedCounts) -> None:
+    def show(self, answer: StreamPrediction, counts: FrameCounts) -> None:
         """Prints a line if the answer is another than before."""
         label, probability = answer.top(1)[0]
         if self._labels.get(answer.stream) != label or answer.reset:
             self._labels[answer.stream] = label
-            anew = f"  (anew: {answer.reset})" if answer.reset not in (None, "start") else ""
-            self.say(f"{answer.stream}  {answer.seconds:8.2f} s  {percent(probability):>6}  {label}{anew}")
+            reset = f"  (reset: {answer.reset})" if answer.reset not in (None, "start") else ""
+            self.say(f"{answer.stream}  {answer.seconds:8.2f} s  {percent(probability):>6}  {label}{reset}")
 
     def say(self, line: str) -> None:
         """Prints a line, at once."""
@@ -74,7 +74,7 @@ class LiveView:
         self._live = Live(console=console or output(), refresh_per_second=REFRESHES_A_SECOND, transient=False)
         self._panels: dict[str, _StreamPanel] = {}
 
-    def show(self, answer: StreamPrediction, counts: FeedCounts) -> None:
+    def show(self, answer: StreamPrediction, counts: FrameCounts) -> None:
         """Takes an answer; the screen follows a few times a second."""
         panel = self._panels.setdefault(answer.stream, _StreamPanel())
         panel.take(answer, counts)
@@ -101,7 +101,7 @@ class _StreamPanel:
         self._arrivals: deque[float] = deque(maxlen=_RATE_WINDOW)
         self._timings: deque[dict[str, float]] = deque(maxlen=_RATE_WINDOW)
 
-    def take(self, answer: StreamPrediction, counts: FeedCounts) -> None:
+    def take(self, answer: StreamPrediction, counts: FrameCounts) -> None:
         self._arrivals.append(time.monotonic())
         self._timings.append(dict(answer.timings_ms))
         self._answer, self._counts = answer, counts
@@ -124,7 +124,7 @@ class _StreamPanel:
         return Text(f"  {rate}; ms: {latency}; {counts_text(self._counts)}", style="dim")
 
 
-def counts_text(counts: FeedCounts) -> str:
+def counts_text(counts: FrameCounts) -> str:
     """What became of a stream's frames."""
     later = f", {counts.num_late} late" if counts.num_late else ""
     back = f", {counts.num_reconnects} times reconnected" if counts.num_reconnects else ""

@@ -1,18 +1,23 @@
-"""Recipes: one complete YAML file an experiment, with every key and what it means.
+"""Recipes: one YAML file per experiment, with what differs from the defaults and why.
 
 A recipe's name is its file's name without `.yaml`. The first line of its header says what it is for.
 """
 
 from __future__ import annotations
 
+from itertools import takewhile
 from pathlib import Path
 
+from lsn.config.commented import read_reasons, to_commented_yaml
+from lsn.config.loading import load_config
+from lsn.config.settings import RunConfig
 from lsn.errors import ConfigError, did_you_mean
 from lsn.files import MAX_RECIPE_BYTES, read_text, write_text
 
-__all__ = ["copy_recipe", "describe_recipe", "find_recipe", "list_recipes", "read_recipe"]
+__all__ = ["copy_recipe", "describe_recipe", "find_recipe", "list_recipes", "read_recipe", "show_recipe"]
 
 _FOLDER = Path(__file__).parent
+_LEGEND = "# All keys. The line above a value that differs from the default names the default, and the reason."
 
 
 def list_recipes() -> list[str]:
@@ -41,7 +46,7 @@ def find_recipe(recipe: str | Path) -> Path:
 
 
 def read_recipe(name: str | Path) -> str:
-    """The YAML text of a recipe, with its comments.
+    """The YAML text of a recipe as it is: its header, and what differs from the defaults.
 
     Raises:
         ConfigError: there is no such recipe, or it cannot be read.
@@ -54,8 +59,21 @@ def describe_recipe(name: str | Path) -> str:
     return read_recipe(name).partition("\n")[0].lstrip("# ")
 
 
+def show_recipe(name: str | Path) -> str:
+    """A recipe as complete YAML: its header, and every key with what it means; what is not the default is marked.
+
+    Raises:
+        ConfigError: there is no such recipe, or it cannot be read.
+    """
+    config, text = load_config(find_recipe(name)), read_recipe(name)
+    top = takewhile(lambda line: line.startswith("#") or not line.strip(), text.splitlines())
+    header = "\n".join(line for line in top if line != _LEGEND).strip()
+    legend = _LEGEND if config != RunConfig() else ""
+    return "\n\n".join(part for part in (header, legend, to_commented_yaml(config, read_reasons(text))) if part)
+
+
 def copy_recipe(name: str | Path, destination: str | Path, *, overwrite: bool = False) -> Path:
-    """Copies a recipe to edit it; a folder as destination keeps the recipe's name.
+    """Writes a recipe as complete YAML, to edit it; a folder as destination keeps the recipe's name.
 
     Returns:
         The file written.
@@ -63,7 +81,7 @@ def copy_recipe(name: str | Path, destination: str | Path, *, overwrite: bool = 
     Raises:
         ConfigError: there is no such recipe, or the file exists and `overwrite` is not set.
     """
-    text = read_recipe(name)
+    text = show_recipe(name)
     path = Path(destination)
     if path.is_dir():
         path = path / find_recipe(name).name

@@ -102,7 +102,7 @@ class ClipDataset(Dataset[Sample]):
         """Error of each clip that a loader has left out so far, by index."""
 
     def set_epoch(self, epoch: int) -> None:
-        """Changes the randomness of all samples; takes effect when a loader is iterated anew."""
+        """Changes the randomness of all samples; takes effect when a loader is next iterated."""
         self.epoch = epoch
 
     def __len__(self) -> int:

@@ -23,7 +23,7 @@ class Row:
     line: int
     """Line of the list, counted from 1."""
     num_frames: int | None = None
-    """Frames that the list tells; None if it tells nothing."""
+    """Frames by the list; None if it does not say."""
 
 
 @dataclass(frozen=True)

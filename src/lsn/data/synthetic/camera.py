@@ -49,7 +49,7 @@ def expose(rng: np.random.Generator, frames_THWC: Array, *, noise: float) -> NDA
     """Adds sensor noise of standard deviation `noise` to frames in 0..1 and rounds them to bytes.
 
     The noise of all frames is cut at random places from one larger sheet, which is many times faster
-    than drawing it anew and looks the same.
+    than drawing it again and looks the same.
     """
     num_frames, height, width, channels = frames_THWC.shape
     margin = _NOISE_MARGIN

@@ -46,7 +46,7 @@ class _Kind:
     num_frames: int
     min_frames: int
     aspect: float
-    crf: int  # 0 is lossless: reversed clips stay exact reversals, no artefact tells which end came first
+    crf: int  # 0 is lossless: reversed clips stay exact reversals, no artefact shows which end came first
 
 
 _KINDS = {

@@ -35,8 +35,8 @@ def check_source(source: Source) -> None:
     else:
         path = Path(source)
         if not exists(path):
-            way_out = "check the spelling" if path.is_absolute() else f"relative paths start from {Path.cwd()}"
-            raise VideoError(f"{name}: no such file; {way_out}")
+            remedy = "check the spelling" if path.is_absolute() else f"relative paths start from {Path.cwd()}"
+            raise VideoError(f"{name}: no such file; {remedy}")
         if not is_file(path):
             raise VideoError(f"{name}: not a file; expected a video file or a folder of frames")
         try:

@@ -84,7 +84,7 @@ class Decoder:
         """Decodes until a frame is shown; None at the end of the stream.
 
         Args:
-            may_skip: Given the timestamp of a packet, tells whether its frame is of no use itself. If no other
+            may_skip: Given the timestamp of a packet, says whether its frame is of no use itself. If no other
                 frame needs it either, it is not decoded.
         """
         while not self._frames:

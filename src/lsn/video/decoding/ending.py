@@ -93,7 +93,7 @@ def _element(file: BinaryIO, place: int) -> tuple[int | None, int, int | None]:
 
 
 def _length_of_number(first: bytes) -> int:
-    """Bytes of a number of EBML, which its first byte tells; 0 if there is none."""
+    """Bytes of a number of EBML, as its first byte says; 0 if there is none."""
     return 9 - first[0].bit_length() if first and first[0] else 0
 
 

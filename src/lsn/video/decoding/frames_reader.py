@@ -11,9 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import simplejpeg
-import torch
 from PIL import Image
-from torch import Tensor
 
 from lsn.errors import ConfigError, VideoError
 from lsn.files import read_bytes
@@ -47,7 +45,7 @@ class FramesReader(VideoReader):
         self._files = numbered_files(Path(folder), frame_pattern)
         num_frames = len(self._files)
         width, height = self._size()
-        self.pts_seconds = torch.arange(num_frames, dtype=torch.float64) / fps
+        self.pts_seconds = np.arange(num_frames, dtype=np.float64) / fps
         self.info = VideoInfo(
             name=str(folder),
             num_frames=num_frames,
@@ -58,30 +56,30 @@ class FramesReader(VideoReader):
             codec=self._files[0].suffix[1:].lower(),
         )
 
-    def _frames(self, indices: Sequence[int]) -> Iterator[Tensor]:
+    def _frames(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
         return map(self._read, indices)
 
     def _frame_name(self, index: int) -> str:
         return self._files[index].name
 
     def _size(self) -> tuple[int, int]:
-        """Width and height of the first image, which its header tells."""
+        """Width and height of the first image, from its header."""
         path = self._files[0]
         with _naming_broken(path), Image.open(io.BytesIO(_image_bytes(path))) as image:
             check_pixels(*image.size, str(path))
             return image.size
 
-    def _read(self, index: int) -> Tensor:
+    def _read(self, index: int) -> np.ndarray:
         path = self._files[index]
         with _naming_broken(path):
             data = _image_bytes(path)
             if data.startswith(_JPEG):
                 height, width, _, _ = simplejpeg.decode_jpeg_header(data)
                 check_pixels(width, height, str(path))
-                return torch.from_numpy(simplejpeg.decode_jpeg(data))  # in half of Pillow's time
+                return simplejpeg.decode_jpeg(data)  # in half of Pillow's time
             with Image.open(io.BytesIO(data)) as image:
                 check_pixels(*image.size, str(path))
-                return torch.from_numpy(np.array(image.convert("RGB")))
+                return np.array(image.convert("RGB"))
 
 
 def _image_bytes(path: Path) -> bytes:

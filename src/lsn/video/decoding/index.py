@@ -1,4 +1,4 @@
-"""Where the frames of a file are: told by its packets, or found by decoding where they prove nothing.
+"""Where the frames of a file are: known from its packets, or found by decoding where they prove nothing.
 
 Frame i is the i-th frame that the decoder shows. In containers with true presentation timestamps that is
 the i-th smallest timestamp; elsewhere (AVI with B-frames, bare streams, transport streams) the frames

@@ -6,8 +6,7 @@ import logging
 from collections.abc import Collection, Iterator, Sequence
 
 import av
-import torch
-from torch import Tensor
+import numpy as np
 
 from lsn.errors import VideoError
 from lsn.video.decoding.container import Source, reason_of
@@ -53,7 +52,7 @@ class PyAVReader(VideoReader):
             self._can_seek = self._index.can_seek and self._decoder.seek(self._index.key_before(0), self._index)
             if not self._can_seek:
                 self._rewind()
-            # Only H.264 marks frames that no other frame needs so that they can be told for certain.
+            # Only H.264 marks frames that no other frame needs so that they are known for certain.
             self._can_skip = self._decoder.stream.codec_context.name == "h264"
             self._to_rgb = RGBConverter(self._decoder.name, short_side=short_side)
             self._to_rgb.prepare(self._decode(0))
@@ -63,7 +62,7 @@ class PyAVReader(VideoReader):
         self.orientation = self._to_rgb.orientation
         """How stored frames are turned to be upright."""
         time_base = self._index.time_base
-        ticks = torch.tensor(self._index.pts, dtype=torch.float64)
+        ticks = np.array(self._index.pts, dtype=np.float64)
         self.pts_seconds = ticks * time_base.numerator / time_base.denominator
         self.info = self._make_info()
 
@@ -86,7 +85,7 @@ class PyAVReader(VideoReader):
             rotation_degrees=self.orientation.rotation_degrees,
         )
 
-    def _frames(self, indices: Sequence[int]) -> Iterator[Tensor]:
+    def _frames(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
         wanted = indices if isinstance(indices, range) else frozenset(indices)
         for index in indices:
             # Said again each time, since another request may have come between.

@@ -10,13 +10,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from lsn.errors import VideoError
+from lsn.video.arrays import rgb_array, what_it_is
 
 STACK_BYTES = 64 << 20
 """Frames that are transformed together: transforms are faster on several small ones at a time."""
@@ -48,11 +47,11 @@ class VideoInfo:
 class FrameBatch:
     """Frames in the order in which they were asked for."""
 
-    frames_THWC: Tensor
+    frames_THWC: np.ndarray
     """uint8 RGB."""
     indices: tuple[int, ...]
     """Which frame of the video each one is, counted from 0."""
-    pts_seconds: Tensor
+    pts_seconds: np.ndarray
     """float64, (T,): when each one is shown, on the clock of the file."""
 
 
@@ -61,11 +60,11 @@ class VideoReader(ABC):
 
     info: VideoInfo
     """Size, length and codec."""
-    pts_seconds: Tensor
+    pts_seconds: np.ndarray
     """float64, (num_frames,): when each frame is shown, on the clock of the file. Never decreases."""
 
     @abstractmethod
-    def _frames(self, indices: Sequence[int]) -> Iterator[Tensor]:
+    def _frames(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
         """Yields the uint8 HWC frames of strictly increasing, valid indices, each in its own size and memory."""
 
     def _frame_name(self, index: int) -> str:
@@ -92,13 +91,13 @@ class VideoReader(ABC):
         (frames_THWC,) = self._stacks(sorted(set(wanted)))
         return FrameBatch(_in_order(frames_THWC, wanted), wanted, self.pts_seconds[list(wanted)])
 
-    def transformed_at(self, indices: Iterable[int], transform: Callable[[Tensor], Tensor]) -> Tensor:
+    def transformed_at(self, indices: Iterable[int], transform: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         """Reads frames by index and transforms them on the way, so that only a few are held in their full size.
 
         Args:
             indices: In any order; duplicates are decoded and transformed once.
-            transform: Takes uint8 RGB frames THWC, at most `STACK_BYTES` of them unless one is larger, and gives a
-                tensor of as many rows, each of which depends on its own frame alone.
+            transform: Takes uint8 RGB frames THWC, at most `STACK_BYTES` of them unless one is larger, and gives an
+                array of as many rows, each of which depends on its own frame alone.
 
         Returns:
             The rows in the order of the indices.
@@ -108,7 +107,7 @@ class VideoReader(ABC):
         """
         wanted = self._checked(indices)
         parts = [transform(frames_THWC) for frames_THWC in self._stacks(sorted(set(wanted)), max_bytes=STACK_BYTES)]
-        return _in_order(parts[0] if len(parts) == 1 else torch.cat(parts), wanted)
+        return _in_order(parts[0] if len(parts) == 1 else np.concatenate(parts), wanted)
 
     def _checked(self, indices: Iterable[int]) -> tuple[int, ...]:
         wanted = tuple(int(index) for index in indices)
@@ -119,7 +118,7 @@ class VideoReader(ABC):
                 raise VideoError(f"{self.info.name}: no frame {index}; it has frames 0 to {self.num_frames - 1}")
         return wanted
 
-    def _stacks(self, indices: Sequence[int], *, max_bytes: int | None = None) -> Iterator[Tensor]:
+    def _stacks(self, indices: Sequence[int], *, max_bytes: int | None = None) -> Iterator[np.ndarray]:
         """The frames of strictly increasing, valid indices in stacks THWC of at most so many bytes, or one frame."""
         frames = self.of_one_size(indices)
         num_left = len(indices)
@@ -130,12 +129,12 @@ class VideoReader(ABC):
             if length == 1:  # needs no second copy, which matters where one frame is large
                 yield first_HWC[None]
                 continue
-            stack_THWC = first_HWC.new_empty((length, *first_HWC.shape))
+            stack_THWC = np.empty((length, *first_HWC.shape), dtype=np.uint8)
             for row, frame_HWC in zip(stack_THWC, itertools.chain([first_HWC], frames), strict=False):
-                row.copy_(frame_HWC)
+                row[:] = frame_HWC
             yield stack_THWC
 
-    def of_one_size(self, indices: Sequence[int]) -> Iterator[Tensor]:
+    def of_one_size(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
         """Yields the uint8 HWC frames of strictly increasing, valid indices, which must share the size of the first.
 
         Raises:
@@ -151,8 +150,8 @@ class VideoReader(ABC):
                 )
             yield frame_HWC
 
-    def __iter__(self) -> Iterator[tuple[float, Tensor]]:
-        """Yields every frame in order as (time in seconds, uint8 HWC tensor), each in its own size."""
+    def __iter__(self) -> Iterator[tuple[float, np.ndarray]]:
+        """Yields every frame in order as (time in seconds, uint8 HWC array), each in its own size."""
         return zip(self.pts_seconds.tolist(), self._frames(range(self.num_frames)), strict=True)
 
     def close(self) -> None:  # noqa: B027 - most readers hold nothing open
@@ -167,7 +166,7 @@ class VideoReader(ABC):
         self.close()
 
 
-def _in_order(rows: Tensor, wanted: Sequence[int]) -> Tensor:
+def _in_order(rows: np.ndarray, wanted: Sequence[int]) -> np.ndarray:
     """Rows that stand for the wanted frames in increasing order and without duplicates, in the order wanted."""
     unique = sorted(set(wanted))
     if unique == list(wanted):
@@ -203,27 +202,25 @@ def window(reader: VideoReader, *, first: int, last: int) -> VideoReader:
     return _WindowReader(reader, first, last)
 
 
-def array_reader(frames_THWC: Tensor | np.ndarray, fps: float, *, name: str = "array of frames") -> VideoReader:
-    """Frames in memory, seen as a video. It is not copied unless it is read-only or not contiguous.
+def array_reader(frames_THWC: Any, fps: float, *, name: str = "array of frames") -> VideoReader:
+    """Frames in memory, seen as a video. They are not copied, unless they are on another device than the CPU.
 
     Args:
-        frames_THWC: uint8 RGB, at least one frame.
+        frames_THWC: uint8 RGB, at least one frame: an array, or a tensor of PyTorch.
         fps: Frames a second; frame i is shown at i / fps seconds.
         name: What messages call it.
 
     Raises:
         VideoError: wrong shape or type, no frames, or a rate that is not above 0.
     """
-    shape = tuple(frames_THWC.shape)
-    if len(shape) != 4 or shape[3] != 3 or 0 in shape or str(frames_THWC.dtype).removeprefix("torch.") != "uint8":
+    array_THWC = rgb_array(frames_THWC, num_dims=4)
+    if array_THWC is None:
         raise VideoError(
             f"{name}: expected uint8 frames of shape (frames, height, width, 3) with none of them 0, "
-            f"got {frames_THWC.dtype} of shape {shape}"
+            f"got {what_it_is(frames_THWC)}"
         )
     check_fps(fps, name)
-    if not isinstance(frames_THWC, Tensor):
-        frames_THWC = torch.from_numpy(np.require(frames_THWC, requirements=("C", "W")))  # what torch asks for
-    return _ArrayReader(frames_THWC, fps, name)
+    return _ArrayReader(array_THWC, fps, name)
 
 
 def check_fps(fps: float, name: str) -> None:
@@ -256,7 +253,7 @@ class _WindowReader(VideoReader):
             average_fps=(last - first) / duration_seconds if duration_seconds > 0 else whole.average_fps,
         )
 
-    def _frames(self, indices: Sequence[int]) -> Iterator[Tensor]:
+    def _frames(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
         if isinstance(indices, range):
             start, stop = self._first + indices.start, self._first + indices.stop
             return self._reader._frames(range(start, stop, indices.step))
@@ -270,10 +267,10 @@ class _WindowReader(VideoReader):
 
 
 class _ArrayReader(VideoReader):
-    def __init__(self, frames_THWC: Tensor, fps: float, name: str) -> None:
+    def __init__(self, frames_THWC: np.ndarray, fps: float, name: str) -> None:
         self._frames_THWC = frames_THWC
         num_frames, height, width, _ = frames_THWC.shape
-        self.pts_seconds = torch.arange(num_frames, dtype=torch.float64) / fps
+        self.pts_seconds = np.arange(num_frames, dtype=np.float64) / fps
         self.info = VideoInfo(
             name=name,
             num_frames=num_frames,
@@ -284,5 +281,5 @@ class _ArrayReader(VideoReader):
             codec="raw",
         )
 
-    def _frames(self, indices: Sequence[int]) -> Iterator[Tensor]:
-        return (self._frames_THWC[index].clone() for index in indices)
+    def _frames(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
+        return (self._frames_THWC[index].copy() for index in indices)

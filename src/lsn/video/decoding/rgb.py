@@ -14,9 +14,7 @@ from typing import Any
 
 import av
 import numpy as np
-import torch
 from av.sidedata.sidedata import Type as SideDataType
-from torch import Tensor
 
 from lsn.errors import VideoError
 from lsn.video.decoding.container import reason_of
@@ -90,8 +88,8 @@ class RGBConverter:
         self._look: tuple[object, ...] | None = None  # what the graph was made for
         self._graph: Any = None
 
-    def __call__(self, frame: av.VideoFrame) -> Tensor:
-        """A new uint8 tensor HWC.
+    def __call__(self, frame: av.VideoFrame) -> np.ndarray:
+        """A new uint8 array HWC.
 
         Raises:
             VideoError: FFmpeg does not convert the format to RGB.
@@ -102,7 +100,7 @@ class RGBConverter:
             image_HWC = self._graph.pull().to_ndarray()
         except av.FFmpegError as error:
             raise self._cannot(frame, error) from None
-        return torch.from_numpy(self.orientation.apply(image_HWC).copy())
+        return self.orientation.apply(image_HWC).copy()
 
     def prepare(self, frame: av.VideoFrame) -> None:
         """Sets `size` and `orientation` to those of a frame.

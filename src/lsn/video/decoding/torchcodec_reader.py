@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from lsn.errors import ConfigError, VideoError
 from lsn.video.decoding.container import Source
@@ -58,18 +57,18 @@ class TorchcodecReader(VideoReader):
     def close(self) -> None:  # noqa: D102 - as in the base class
         self._decoder = None
 
-    def _frames(self, indices: Sequence[int]) -> Iterator[Tensor]:
+    def _frames(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
         for start in range(0, len(indices), _CHUNK):
             chunk = list(indices[start : start + _CHUNK])
             try:
                 batch = self._decoder.get_frames_at(chunk)
             except (RuntimeError, IndexError) as error:
                 raise self._cannot(_first_line(error)) from None
-            if not torch.equal(batch.pts_seconds, self.pts_seconds[chunk]):
+            if not np.array_equal(batch.pts_seconds.numpy(), self.pts_seconds[chunk]):
                 raise self._cannot("it gives other frames than those that were asked for")
             if batch.data.shape[1:] != (self.info.height, self.info.width, 3):
                 raise self._cannot("the frames change their size; re-encode it to one size")
-            yield from batch.data
+            yield from batch.data.numpy()
 
     def _cannot(self, reason: str) -> VideoError:
         return VideoError(f"{self.info.name}: torchcodec cannot read it: {reason}; use the reader 'pyav'")

@@ -30,7 +30,7 @@ class CaptureSource(LiveSource):
     at which a frame arrives stands in, from a monotonic clock. Frames may change their size on the way. Packets that
     cannot be decoded are left out, since a stream goes on after a loss; the first one is reported.
 
-    A URL that tells how long it takes is a recording: it waits for its frames to be taken, as a file does.
+    A URL that states its duration is a recording: it waits for its frames to be taken, as a file does.
 
     Args:
         address: What to open.

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import av
 from av.container import InputContainer
 
-from lsn.errors import VideoError
+from lsn.errors import ConfigError, VideoError
 from lsn.video.decoding.container import reason_of
 
 # Frames that are counted before the first is given, only to guess the rate: none, since timestamps tell it.
@@ -51,10 +51,22 @@ def is_camera(source: str) -> bool:
     return source.isdecimal() or source.startswith("/dev/video")
 
 
-def url_address(url: str) -> Address:
-    """The address of a network stream."""
-    options = _NETWORK_OPTIONS | (_RTSP_OPTIONS if url.lower().startswith("rtsp") else {})
-    return Address(url, redacted(url), options)
+def url_address(url: str, *, transport: str | None = None) -> Address:
+    """The address of a network stream.
+
+    Args:
+        url: Of any protocol that FFmpeg speaks.
+        transport: What carries a stream of RTSP; by default TCP, or UDP if the server refuses that.
+
+    Raises:
+        ConfigError: a transport is given, and the stream is not one of RTSP.
+    """
+    if not url.lower().startswith("rtsp"):
+        if transport:
+            raise ConfigError(f"{redacted(url)}: transport is for addresses of RTSP; leave it out")
+        return Address(url, redacted(url), _NETWORK_OPTIONS)
+    chosen = {"rtsp_transport": transport} if transport else _RTSP_OPTIONS
+    return Address(url, redacted(url), _NETWORK_OPTIONS | chosen)
 
 
 def redacted(address: str) -> str:
@@ -152,6 +164,11 @@ def why(address: Address, error: av.FFmpegError, timeout_seconds: float) -> str:
             f"this FFmpeg does not speak {protocol}; offer the stream as rtsp, http, https, rtmp or udp, or build PyAV "
             f"from source with an FFmpeg that speaks {protocol}"
         )
+    if error.errno == errno.EPROTONOSUPPORT:  # what FFmpeg makes of 461 Unsupported Transport
+        return (
+            "the server does not send its stream this way; choose another transport (--transport of lsn stream, "
+            "SourceOptions.transport in Python)"
+        )
     if isinstance(error, av.InvalidDataError):
         return "what comes is no video that FFmpeg knows; check the address"
     return f"{reason_of(error)}; check the address, the network, and that the server runs"
@@ -160,7 +177,7 @@ def why(address: Address, error: av.FFmpegError, timeout_seconds: float) -> str:
 def _nothing_came(timeout_seconds: float) -> str:
     return (
         f"nothing came for {timeout_seconds:g} s; check the address and the network, or allow a longer silence "
-        "(--timeout of lsn stream, timeout_seconds in Python)"
+        "(--timeout of lsn stream, SourceOptions.timeout_seconds in Python)"
     )
 
 

@@ -9,16 +9,14 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from lsn.errors import VideoError
 from lsn.video.decoding.reader import VideoReader, check_fps
-from lsn.video.live.source import LiveFrame, LiveSource
+from lsn.video.live.source import LiveFrame, LiveSource, frame_array
 
 
 class ReaderSource(LiveSource):
-    """The frames of a video with the times that its file tells, each of its own size. It owns the reader.
+    """The frames of a video with the times that its file states, each of its own size. It owns the reader.
 
     A frame is decoded when its picture is asked for, so a damaged one that nobody looks at does no harm.
 
@@ -49,7 +47,7 @@ class ReaderSource(LiveSource):
             self._is_closed = True
             self._reader.close()
 
-    def _read(self, index: int) -> Tensor:
+    def _read(self, index: int) -> np.ndarray:
         with self._lock:
             if self._is_closed:
                 raise VideoError(f"{self.name}: closed; take the picture of frame {index} before that")
@@ -122,25 +120,13 @@ class IteratorSource(LiveSource):
             raise VideoError(f"{self.name}: frame {number} comes at {seconds!r}; its time must be a number of seconds")
         return pts_seconds, frame
 
-    def _checked(self, number: int, frame: Any) -> Tensor:
+    def _checked(self, number: int, frame: Any) -> np.ndarray:
         """A copy of the frame, which must be one."""
-        if not isinstance(frame, Tensor | np.ndarray):
-            what = f"a {type(frame).__name__}"
-        elif str(frame.dtype).removeprefix("torch.") != "uint8" or not _is_HWC(tuple(frame.shape)):
-            what = f"{frame.dtype} of shape {tuple(frame.shape)}"
-        elif isinstance(frame, Tensor):
-            return frame.detach().to("cpu", copy=True)
-        else:
-            return torch.from_numpy(np.array(frame, order="C"))
-        raise VideoError(
-            f"{self.name}: frame {number} is {what}; expected a uint8 RGB array or tensor of shape (height, width, 3) "
-            "with none of them 0"
-        )
+        try:
+            return np.array(frame_array(frame), order="C")
+        except VideoError as error:
+            raise VideoError(f"{self.name}: frame {number} is {error}") from None
 
 
-def _given(frame_HWC: Tensor) -> Tensor:
+def _given(frame_HWC: np.ndarray) -> np.ndarray:
     return frame_HWC
-
-
-def _is_HWC(shape: tuple[int, ...]) -> bool:
-    return len(shape) == 3 and shape[2] == 3 and 0 not in shape

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -14,10 +14,10 @@ from lsn.files import is_folder
 from lsn.video.decoding.container import source_name
 from lsn.video.decoding.opening import open_video
 from lsn.video.decoding.reader import VideoReader
-from lsn.video.frame_sampler import check_above_zero
 from lsn.video.live.capture import CaptureSource
 from lsn.video.live.ffmpeg_input import Address, camera_address, is_camera, is_url, url_address
 from lsn.video.live.file_source import IteratorSource, ReaderSource
+from lsn.video.live.options import SourceOptions
 from lsn.video.live.source import LiveFrame, LiveSource
 
 __all__ = ["LiveFrame", "LiveSource", "Source", "open_live"]
@@ -25,21 +25,10 @@ __all__ = ["LiveFrame", "LiveSource", "Source", "open_live"]
 Source = str | Path | bytes | int | VideoReader | LiveSource | Iterable[Any]
 """What frames can come from, see `open_live`."""
 
-TIMEOUT_SECONDS = 10.0
-"""Longest silence of a camera or an address, by default."""
-
 _FOLDER_FPS = 30.0
 
 
-def open_live(
-    source: Source,
-    *,
-    fps: float | None = None,
-    reader: Literal["pyav", "torchcodec"] = "pyav",
-    num_threads: int = 1,
-    timeout_seconds: float = TIMEOUT_SECONDS,
-    ffmpeg_options: Mapping[str, str] | None = None,
-) -> LiveSource:
+def open_live(source: Source, options: SourceOptions | None = None) -> LiveSource:
     """Opens anything that gives frames in order.
 
     Args:
@@ -48,30 +37,25 @@ def open_live(
             a camera: its number (0 or "0") or device file ("/dev/video0"). Cameras of Linux (v4l2) work as FFmpeg
             opens them; those of macOS (avfoundation) and Windows (dshow) have not been tried;
             an address: rtsp, http, https, rtmp, udp and whatever else PyAV's FFmpeg speaks;
-            an iterator of (seconds, frame) pairs, or of frames alone if `fps` is given; uint8 HWC arrays or tensors;
+            an iterator of (seconds, frame) pairs, or of frames alone if `options.fps` is given; uint8 HWC arrays or
+            tensors;
             a `LiveSource`, which comes back as it is.
-        fps: Frames a second of a folder of images (30 by default) or of frames alone; a camera is asked for it. Files
-            and addresses tell it themselves.
-        reader: What decodes files.
-        num_threads: Threads that decode.
-        timeout_seconds: Longest silence of a camera or an address, when opening and later.
-        ffmpeg_options: More options for cameras and addresses, such as {"video_size": "640x480"} or
-            {"rtsp_transport": "udp"}. FFmpeg passes over those that it does not know.
+        options: How it is opened and read.
 
     Raises:
         VideoError: the source cannot be opened; names it and says what to do.
-        ConfigError: an argument that is wrong, or does not go with the source.
+        ConfigError: an option does not go with the source.
     """
-    check_above_zero(timeout_seconds=timeout_seconds)
-    if num_threads < 1:
-        raise ConfigError(f"{num_threads} decoding threads; it must be at least 1")
+    options = options or SourceOptions()
+    fps = options.fps
     if isinstance(source, str) and source.lower().startswith("file://"):
         source = Path(url2pathname(urlsplit(source).path))
-    address = _address(source, fps)
+    address = _address(source, options)
     if address is not None:
-        address = replace(address, options={**address.options, **(ffmpeg_options or {})})
-        return CaptureSource(address, timeout_seconds=timeout_seconds, num_threads=num_threads)
-    if ffmpeg_options:
+        return CaptureSource(address, timeout_seconds=options.timeout_seconds, num_threads=options.num_threads)
+    if options.transport:
+        raise ConfigError("transport is for addresses of RTSP; leave it out for other sources")
+    if options.ffmpeg_options:
         raise ConfigError("ffmpeg_options are for cameras and addresses; leave them out for other sources")
     if isinstance(source, LiveSource):
         _refuse_fps(fps, source.name)
@@ -80,7 +64,7 @@ def open_live(
         if isinstance(source, bytes) or not is_folder(source):
             _refuse_fps(fps, source_name(source))
         frames_fps = _FOLDER_FPS if fps is None else fps
-        return ReaderSource(open_video(source, reader=reader, num_threads=num_threads, frames_fps=frames_fps))
+        return ReaderSource(open_video(source, num_threads=options.num_threads, frames_fps=frames_fps))
     if isinstance(source, VideoReader):
         _refuse_fps(fps, source.info.name)
         return ReaderSource(source)
@@ -92,24 +76,25 @@ def open_live(
     )
 
 
-def _address(source: Source, fps: float | None) -> Address | None:
+def _address(source: Source, options: SourceOptions) -> Address | None:
     """Where to find a camera or a network stream; None for everything else."""
-    if isinstance(source, Path):  # a file may be called 0
-        return (
-            camera_address(str(source), fps=fps) if source.is_relative_to("/dev") and is_camera(str(source)) else None
-        )
-    if isinstance(source, str | int) and is_camera(str(source)):
-        return camera_address(str(source), fps=fps)
     if isinstance(source, str) and is_url(source):
-        address = url_address(source)
-        _refuse_fps(fps, address.name)
-        return address
-    return None
+        address = url_address(source, transport=options.transport)
+        _refuse_fps(options.fps, address.name)
+    else:
+        # A file may be called 0, so a path is a camera only below /dev.
+        is_name = source.is_relative_to("/dev") if isinstance(source, Path) else isinstance(source, str | int)
+        if not (is_name and is_camera(f"{source!s}")):
+            return None
+        if options.transport:
+            raise ConfigError(f"{source!s}: transport is for addresses of RTSP; leave it out for cameras")
+        address = camera_address(str(source), fps=options.fps)
+    return replace(address, options={**address.options, **options.ffmpeg_options})
 
 
 def _refuse_fps(fps: float | None, name: str) -> None:
     if fps is not None:
         raise ConfigError(
             f"{name}: fps is for folders of images, cameras and iterators of frames alone; leave it out: the source "
-            "tells its rate itself"
+            "states its rate itself"
         )

@@ -10,9 +10,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from torch import Tensor
+import numpy as np
+
+from lsn.errors import VideoError
+from lsn.video.arrays import rgb_array, what_it_is
 
 
 @dataclass(frozen=True)
@@ -21,11 +24,11 @@ class LiveFrame:
 
     pts_seconds: float
     """When it comes on screen, on the clock of the source."""
-    convert: Callable[[], Tensor] = field(repr=False, compare=False)
+    convert: Callable[[], np.ndarray] = field(repr=False, compare=False)
     """Makes the picture; called once at most."""
 
-    def rgb(self) -> Tensor:
-        """The frame, uint8 HWC; the same tensor each time.
+    def rgb(self) -> np.ndarray:
+        """The frame, uint8 HWC; the same array each time.
 
         Raises:
             VideoError: it cannot be decoded or converted, or its file has been closed.
@@ -33,7 +36,7 @@ class LiveFrame:
         return self._rgb
 
     @cached_property
-    def _rgb(self) -> Tensor:
+    def _rgb(self) -> np.ndarray:
         return self.convert()
 
 
@@ -69,3 +72,21 @@ class LiveSource(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def frame_array(frame: Any) -> np.ndarray:
+    """A frame that somebody else made, as an array: uint8 RGB HWC, of at least one pixel.
+
+    Args:
+        frame: an array, or a tensor of PyTorch on any device.
+
+    Raises:
+        VideoError: it is something else; the message says what, without a subject.
+    """
+    array_HWC = rgb_array(frame, num_dims=3)
+    if array_HWC is None:
+        raise VideoError(f"{what_it_is(frame)}; {_EXPECTED}")
+    return array_HWC
+
+
+_EXPECTED = "expected a uint8 RGB array or tensor of shape (height, width, 3) with at least one pixel"

@@ -6,20 +6,17 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, replace
-from typing import Literal
 
-from torch import Tensor
+import numpy as np
 
 from lsn.video.frame_sampler import SamplerPosition, Tick
+from lsn.video.live.options import Policy
 from lsn.video.live.source import LiveFrame
-
-Policy = Literal["block", "drop_oldest", "drop_newest"]
-"""What happens when the queue is full: the source waits, the tick that waited longest goes, or the new one does."""
 
 
 @dataclass(frozen=True)
-class FeedCounts:
-    """What became of the frames of a feed, all at one moment."""
+class FrameCounts:
+    """What became of the frames of a source, all at one moment."""
 
     num_frames: int = 0
     """Frames that the source gave."""
@@ -42,20 +39,20 @@ class TickQueue:
     """
 
     def __init__(self, capacity: int, on_ready: threading.Event) -> None:
-        self.counts = FeedCounts()
+        self.counts = FrameCounts()
         """Written by the thread that makes ticks, always as a whole, so that reading it needs no lock."""
         self.decode_ms = 0.0
         """Processor time that the maker spent on the tick that was taken last."""
-        self.end_position: SamplerPosition[Tensor] | None = None
-        """Where the clock stood when its source ended, once `is_finished`; None if it was left before its end."""
+        self.end_position: SamplerPosition[np.ndarray] | None = None
+        """Where the sampler stood when its source ended, once `is_finished`; None if it was left before its end."""
         self._capacity = capacity
         self._on_ready = on_ready
         self._changed = threading.Condition()  # guards what follows
-        self._waiting: deque[tuple[Tick[Tensor], float]] = deque()  # with the processor time of each, in ms
+        self._waiting: deque[tuple[Tick[np.ndarray], float]] = deque()  # with the processor time of each, in ms
         self._has_ended = self._is_closed = False
         self._error: Exception | None = None
         # Of the maker alone:
-        self._owes_start = False  # a tick that starts anew was dropped before it was in the queue
+        self._owes_start = False  # a tick after a discontinuity was dropped before it was in the queue
         self._spent_seconds = 0.0
 
     def count(self, **more: int) -> None:
@@ -72,8 +69,8 @@ class TickQueue:
             self._owes_start |= tick.is_discontinuity
             self.count(num_ticks=1, num_dropped=1)
             return
-        is_discontinuity = tick.is_discontinuity or self._owes_start
-        seen = Tick(tick.seconds, tick.frame.rgb(), tick.pts_seconds, is_discontinuity, tick.start_seconds, tick.number)
+        seen = tick.with_frame(tick.frame.rgb())
+        seen = replace(seen, is_discontinuity=tick.is_discontinuity or self._owes_start)
         self._owes_start = False
         with self._changed:
             if policy == "block":
@@ -88,7 +85,7 @@ class TickQueue:
             self._changed.notify_all()
         self._on_ready.set()
 
-    def get(self, timeout_seconds: float | None) -> Tick[Tensor] | None:
+    def get(self, timeout_seconds: float | None) -> Tick[np.ndarray] | None:
         """Takes the next tick; None if none comes in time or at all.
 
         Raises:
@@ -111,12 +108,12 @@ class TickQueue:
         with self._changed:
             return self._has_ended and not self._waiting and self._error is None
 
-    def end(self, error: Exception | None, position: SamplerPosition[Tensor] | None = None) -> None:
+    def end(self, error: Exception | None, position: SamplerPosition[np.ndarray] | None = None) -> None:
         """Nothing more will be put in; the error is raised after the last tick.
 
         Args:
             error: why the maker failed.
-            position: where its clock stands, if the source came to its end.
+            position: where its sampler stands, if the source came to its end.
         """
         with self._changed:
             self._has_ended = True

@@ -27,14 +27,14 @@ _BETWEEN_WORDS = re.compile(r"[\W_]+|(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]
 
 
 def mirror_labels(labels: Sequence[str]) -> list[int | None]:
-    """Tells for each class which class its clips show after a horizontal flip.
+    """For each class, which class its clips show after a horizontal flip.
 
     Sides are whole words (left, right, leftwards, left-hand, clockwise, anticlockwise, ...) in any case and in
     spaced, snake_case or camelCase names; "upright" or "leftover" name none. The mirror name must occur in
     the label set exactly once, so the answer is its own inverse.
 
     Returns:
-        One entry a class: its own index if the name tells no side, the index of the mirror class if there is
+        One entry a class: its own index if the name names no side, the index of the mirror class if there is
         one, else None: such clips must never be flipped.
     """
     names = [_words(label) for label in labels]

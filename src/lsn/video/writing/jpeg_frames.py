@@ -56,7 +56,7 @@ def extract_frames(
     try:
         with new_folder(folder) as partial:
             for number, frame_HWC in enumerate(reader.of_one_size(range(reader.num_frames)), start=1):
-                Image.fromarray(frame_HWC.numpy()).save(partial / pattern.format(number), quality=quality)
+                Image.fromarray(frame_HWC).save(partial / pattern.format(number), quality=quality)
             written = len(numbered_files(partial, pattern))
             if written != reader.num_frames:
                 raise VideoError(

@@ -14,6 +14,9 @@ from PIL import Image, ImageDraw, ImageFont
 from lsn.video.frame_sampler import SAME_TIME_SECONDS
 from lsn.video.writing.font import dejavu_sans
 
+SMALLEST_SIDE = 240
+"""Smaller videos are enlarged by a whole factor until their short side has this many pixels, for legible text."""
+
 # Red, green, blue, opacity.
 _PANEL = (12, 16, 24, 200)
 _TRACK = (255, 255, 255, 28)
@@ -183,3 +186,8 @@ def _blend(panel: Image.Image, box: tuple[int, int, int, int], color: tuple[int,
     """Lays a translucent rectangle over a part of the panel; right and bottom are not included."""
     if box[2] > box[0]:
         panel.alpha_composite(Image.new("RGBA", (box[2] - box[0], box[3] - box[1]), color), box[:2])
+
+
+def enlargement(width: int, height: int) -> int:
+    """The factor that pictures of this size are enlarged by before text is drawn on them."""
+    return -(-SMALLEST_SIDE // min(width, height))

@@ -11,7 +11,6 @@ from typing import Self
 import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
-from torch import Tensor
 
 from lsn.errors import VideoError
 from lsn.files import atomic_path
@@ -69,11 +68,11 @@ class VideoWriter:
             raise VideoError(f"{self._path}: cannot be written: {error.strerror}") from None
         return self
 
-    def write(self, frame_HWC: Tensor | np.ndarray) -> None:
+    def write(self, frame_HWC: np.ndarray) -> None:
         """Adds a frame.
 
         Args:
-            frame_HWC: uint8 RGB of the size that the writer was made for.
+            frame_HWC: uint8 RGB of the size that the writer was made for; a tensor of PyTorch will do.
 
         Raises:
             VideoError: another size or type, or a full disk.
@@ -136,7 +135,7 @@ class VideoWriter:
         return stream
 
 
-def write_video(path: str | Path, frames_THWC: Tensor | np.ndarray, *, fps: float | Fraction, crf: int = 18) -> None:
+def write_video(path: str | Path, frames_THWC: np.ndarray, *, fps: float | Fraction, crf: int = 18) -> None:
     """Writes uint8 RGB frames as an .mp4 file; see `VideoWriter`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The laws of the clock that takes frames by their timestamps."""
+"""The laws of the sampler that takes frames by their timestamps."""
 
 import math
 
@@ -17,12 +17,12 @@ starts = st.sampled_from([-1.5, 0.0, 0.04, 17.0, 5000.25])
 
 
 def ticks_of(pts_seconds, fps, *, end_seconds=None, hold_seconds=1.0):
-    """The ticks of frames that are their own numbers, and the clock."""
-    clock = FrameSampler(fps, longest_hold_seconds=hold_seconds)
-    ticks = [tick for number, pts in enumerate(pts_seconds) for tick in clock.push(pts, number)]
+    """The ticks of frames that are their own numbers, and the sampler."""
+    sampler = FrameSampler(fps, longest_hold_seconds=hold_seconds)
+    ticks = [tick for number, pts in enumerate(pts_seconds) for tick in sampler.push(pts, number)]
     if end_seconds is not None:
-        ticks += clock.finish(end_seconds)
-    return ticks, clock
+        ticks += sampler.finish(end_seconds)
+    return ticks, sampler
 
 
 def summed(start, gaps):
@@ -36,11 +36,11 @@ def summed(start, gaps):
 def test_ticks_are_at_multiples_of_the_rate_from_the_first_frame_to_the_end(start, gaps, fps):
     pts_seconds = summed(start, gaps)
     end_seconds = pts_seconds[-1] + 0.1
-    ticks, clock = ticks_of(pts_seconds, fps, end_seconds=end_seconds)
+    ticks, sampler = ticks_of(pts_seconds, fps, end_seconds=end_seconds)
     assert [tick.seconds for tick in ticks] == [start + number / fps for number in range(len(ticks))]
     assert ticks[-1].seconds < end_seconds <= start + len(ticks) / fps + 2 * SAME_TIME_SECONDS
     assert [tick.is_discontinuity for tick in ticks] == [True] + [False] * (len(ticks) - 1)
-    assert clock.num_late == 0
+    assert sampler.num_late == 0
 
 
 @given(start=starts, gaps=gaps, fps=rates)
@@ -53,36 +53,36 @@ def test_each_tick_has_the_frame_that_is_on_screen(start, gaps, fps):
 
 @given(pts_seconds=times, fps=rates)
 def test_nothing_is_seen_before_its_time_or_too_long_after(pts_seconds, fps):
-    ticks, clock = ticks_of(pts_seconds, fps, end_seconds=pts_seconds[-1] + 10)
+    ticks, sampler = ticks_of(pts_seconds, fps, end_seconds=pts_seconds[-1] + 10)
     for tick in ticks:
         shown_seconds = tick.seconds - tick.pts_seconds
-        assert -2 * SAME_TIME_SECONDS <= shown_seconds <= clock.longest_hold_seconds
+        assert -2 * SAME_TIME_SECONDS <= shown_seconds <= sampler.longest_hold_seconds
 
 
 @given(pts_seconds=times, fps=rates)
 def test_frames_that_do_not_go_on_are_counted_and_others_are_not(pts_seconds, fps):
-    _, clock = ticks_of(pts_seconds, fps)
+    _, sampler = ticks_of(pts_seconds, fps)
     num_late, last = 0, pts_seconds[0]
     for pts in pts_seconds[1:]:
-        if -clock.longest_hold_seconds <= pts - last <= 0:
+        if -sampler.longest_hold_seconds <= pts - last <= 0:
             num_late += 1
         else:
             last = pts
-    assert clock.num_late == num_late
+    assert sampler.num_late == num_late
 
 
 @given(pts_seconds=times, fps=rates)
-def test_ticks_start_anew_at_the_first_frame_and_after_every_silence_or_jump(pts_seconds, fps):
-    ticks, clock = ticks_of(pts_seconds, fps)
+def test_ticks_restart_at_the_first_frame_and_after_every_gap_or_jump(pts_seconds, fps):
+    ticks, sampler = ticks_of(pts_seconds, fps)
     expected, last = [0], pts_seconds[0]
     for number, pts in enumerate(pts_seconds):
-        if abs(pts - last) > clock.longest_hold_seconds:
+        if abs(pts - last) > sampler.longest_hold_seconds:
             expected.append(number)
-        if abs(pts - last) > clock.longest_hold_seconds or pts > last:
+        if abs(pts - last) > sampler.longest_hold_seconds or pts > last:
             last = pts
-    anew = [tick for tick in ticks if tick.is_discontinuity]
-    assert [tick.frame for tick in anew] == expected
-    assert all(tick.seconds == tick.pts_seconds == pts_seconds[tick.frame] for tick in anew)
+    firsts = [tick for tick in ticks if tick.is_discontinuity]
+    assert [tick.frame for tick in firsts] == expected
+    assert all(tick.seconds == tick.pts_seconds == pts_seconds[tick.frame] for tick in firsts)
 
 
 @given(pts_seconds=times, fps=rates)
@@ -102,16 +102,16 @@ def test_the_ticks_up_to_a_frame_do_not_depend_on_what_comes_later(pts_seconds, 
 
 
 @given(start=starts, gaps=gaps, fps=rates, data=st.data())
-def test_another_clock_continues_from_any_tick(start, gaps, fps, data):
+def test_another_sampler_continues_from_any_tick(start, gaps, fps, data):
     pts_seconds = summed(start, gaps)
     whole, _ = ticks_of(pts_seconds, fps, end_seconds=pts_seconds[-1] + 0.1)
     place = data.draw(st.integers(0, len(whole) - 1))
-    clock = FrameSampler(fps)
-    clock.resume(whole[place].position)
-    assert clock.position == whole[place].position
+    sampler = FrameSampler(fps)
+    sampler.resume(whole[place].position)
+    assert sampler.position == whole[place].position
     rest = range(whole[place].frame + 1, len(pts_seconds))
-    ticks = [tick for number in rest for tick in clock.push(pts_seconds[number], number)]
-    assert ticks + list(clock.finish(pts_seconds[-1] + 0.1)) == whole[place + 1 :]
+    ticks = [tick for number in rest for tick in sampler.push(pts_seconds[number], number)]
+    assert ticks + list(sampler.finish(pts_seconds[-1] + 0.1)) == whole[place + 1 :]
 
 
 @given(start=starts, gaps=gaps, fps=rates, data=st.data(), other=st.sampled_from([0.0, 0.5, -300.0, 9e5]))
@@ -122,15 +122,15 @@ def test_a_source_of_another_clock_continues_where_the_one_before_ended(start, g
     first = FrameSampler(fps)
     ticks = [tick for number in range(count) for tick in first.push(pts_seconds[number], number)]
     ticks += first.finish(pts_seconds[count] if count < len(pts_seconds) else pts_seconds[-1] + 0.1)
-    clock = FrameSampler(fps)
-    clock.resume(first.position)
-    clock.next_source(is_foreign=True)
+    sampler = FrameSampler(fps)
+    sampler.resume(first.position)
+    sampler.next_source(is_foreign=True)
     shift = other - pts_seconds[count] if count < len(pts_seconds) else 0.0
     for number in range(count, len(pts_seconds)):
-        ticks += clock.push(pts_seconds[number] + shift, number)
-    ticks += clock.finish(pts_seconds[-1] + 0.1 + shift)
+        ticks += sampler.push(pts_seconds[number] + shift, number)
+    ticks += sampler.finish(pts_seconds[-1] + 0.1 + shift)
     assert [(tick.seconds, tick.frame) for tick in ticks] == [(tick.seconds, tick.frame) for tick in whole]
-    assert clock.num_late == 0
+    assert sampler.num_late == 0
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_source_of_another_clock_continues_where_the_one_before_ended(start, g
     [
         (2.0, False, None, [(2.0, False), (2.5, False)]),  # goes on
         (2.5, False, None, [(2.0, False), (2.5, False), (3.0, False)]),  # the last frame is held until then
-        (9.0, False, None, [(9.0, True), (9.5, False)]),  # a silence
+        (9.0, False, None, [(9.0, True), (9.5, False)]),  # a gap
         (1.5, False, None, [(2.0, False), (2.5, False)]),  # at the last frame: not later, so at the end
         (0.0, False, None, [(2.0, False), (2.5, False)]),
         (-50.0, False, None, [(2.0, False), (2.5, False)]),
@@ -149,24 +149,24 @@ def test_a_source_of_another_clock_continues_where_the_one_before_ended(start, g
 )
 def test_where_another_source_comes(first_seconds, is_foreign, resumes_at, expected):
     """After a source with frames at 1 and 1.5 seconds that ended at 2, at two ticks a second."""
-    clock = FrameSampler(2.0)
-    assert len([*clock.push(1.0, "a"), *clock.push(1.5, "b"), *clock.finish(2.0)]) == 2
-    clock.next_source(is_foreign=is_foreign, resumes_at=resumes_at)
-    ticks = [*clock.push(first_seconds, "c"), *clock.push(first_seconds + 0.5, "d")]
+    sampler = FrameSampler(2.0)
+    assert len([*sampler.push(1.0, "a"), *sampler.push(1.5, "b"), *sampler.finish(2.0)]) == 2
+    sampler.next_source(is_foreign=is_foreign, resumes_at=resumes_at)
+    ticks = [*sampler.push(first_seconds, "c"), *sampler.push(first_seconds + 0.5, "d")]
     assert [(tick.seconds, tick.is_discontinuity) for tick in ticks] == expected
 
 
 def test_a_source_that_was_left_before_its_end_is_continued_at_the_next_tick():
     (tick,) = FrameSampler(2.0).push(1.0, "a")
-    clock = FrameSampler(2.0)
-    clock.resume(tick.position)
-    assert [(tick.seconds, tick.frame) for tick in clock.push(0.0, "b")] == [(1.5, "b")]
+    sampler = FrameSampler(2.0)
+    sampler.resume(tick.position)
+    assert [(tick.seconds, tick.frame) for tick in sampler.push(0.0, "b")] == [(1.5, "b")]
 
 
 def test_a_source_without_length_is_continued_at_the_next_tick():
-    clock = FrameSampler(2.0)
-    assert len([*clock.push(1.0, "a"), *clock.finish(1.0)]) == 1
-    assert [(tick.seconds, tick.frame) for tick in clock.push(0.0, "b")] == [(1.5, "b")]
+    sampler = FrameSampler(2.0)
+    assert len([*sampler.push(1.0, "a"), *sampler.finish(1.0)]) == 1
+    assert [(tick.seconds, tick.frame) for tick in sampler.push(0.0, "b")] == [(1.5, "b")]
 
 
 def test_no_frames_no_ticks():
@@ -183,13 +183,13 @@ def test_on_screen_before_the_first_frame_is_the_first():
 
 
 @pytest.mark.parametrize("wrong", [0.0, -1.0, math.nan, math.inf])
-def test_numbers_that_make_no_clock(wrong):
+def test_numbers_that_make_no_sampler(wrong):
     with pytest.raises(ConfigError, match=r"fps is .*finite number above 0"):
         FrameSampler(wrong)
     with pytest.raises(ConfigError, match=r"longest_hold_seconds is .*finite number above 0"):
         FrameSampler(25.0, longest_hold_seconds=wrong)
 
 
-def test_more_ticks_than_any_camera_has_frames_make_no_clock():
+def test_more_ticks_than_any_camera_has_frames_make_no_sampler():
     with pytest.raises(ConfigError, match=r"fps is 1000000000\.0; it must be at most 1000"):
         FrameSampler(1e9)

@@ -1,6 +1,5 @@
 """Recipes as they are read: what is accepted, what is refused, and what the refusal says."""
 
-import ast
 import dataclasses
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from lsn.config import (
     to_mapping,
     to_yaml,
 )
+from lsn.config.commented import field_docs, read_reasons, to_commented_yaml
 from lsn.errors import ConfigError, did_you_mean
 
 
@@ -156,15 +156,11 @@ def test_values_out_of_range_are_refused_by_name(section, values, named):
     assert named in message(lambda: section(**values))
 
 
-def test_every_field_says_what_it_is():
-    source = (Path(__file__).parents[1] / "src/lsn/config/settings.py").read_text(encoding="utf-8")
-    sections = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef) and node.name != "RunConfig"]
-    assert len(sections) == len(dataclasses.fields(RunConfig))
-    for section in sections:
-        for node, following in zip(section.body, section.body[1:], strict=False):
-            if isinstance(node, ast.AnnAssign):
-                said = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
-                assert said, f"{section.name}.{ast.unparse(node.target)}"
+@pytest.mark.parametrize("section", dataclasses.fields(RunConfig), ids=lambda section: section.name)
+def test_every_field_says_in_one_line_what_it_is(section):
+    docs = field_docs(section.default_factory)
+    assert list(docs) == [field.name for field in dataclasses.fields(section.default_factory)]
+    assert [doc for doc in docs.values() if "\n" in doc or not doc.endswith(".") or len(doc) > 95] == []
 
 
 small = st.floats(0.001, 0.9)
@@ -187,6 +183,17 @@ configs = st.builds(
 def test_a_config_survives_yaml(config):
     assert from_mapping(RunConfig, yaml.safe_load(to_yaml(config)), where="test") == config
     assert from_mapping(RunConfig, to_mapping(config), where="test") == config
+    assert from_mapping(RunConfig, yaml.safe_load(to_commented_yaml(config, {})), where="test") == config
+
+
+@given(config=configs, reason=st.from_regex(r"[a-z]+( [a-z:#'-]+){0,30}", fullmatch=True))
+def test_reasons_survive_yaml(config, reason):
+    now, usual = (
+        {f"{section}.{key}": value for section, values in to_mapping(each).items() for key, value in values.items()}
+        for each in (config, RunConfig())
+    )
+    written = to_commented_yaml(config, dict.fromkeys(now, reason))
+    assert read_reasons(written) == {key: reason for key in now if now[key] != usual[key]}
 
 
 def test_suggestions_are_near_names_or_all_names():

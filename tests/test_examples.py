@@ -1,0 +1,50 @@
+"""Every script of examples/ runs as it is, on what it makes itself, and says what it promises."""
+
+import os
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "examples"
+SAYS = {
+    "evaluate_weights": r"top-1 \d+\.\d% on 8 videos",
+    "export_features": r"8 frames, 96 features each",
+    "live_loop": r"at the end: walking_\w+, since 0\.00 s",
+    "many_streams": r"(?s)door: ended.*yard: ended.*desk: ended at 2\.88 s",
+    "memory_in_your_network": r"right on (9\d|100)\.\d% of new clips",
+    "own_frames": r"(?s)as a clip: walking_.*as a stream, at 2\.\d+ s: walking_",
+    "own_manifest": r"12 clips to train on, 6 to validate on",
+    "predict_a_batch": r"2\.mp4: walking_\w+ \(\d+\.\d%\)",
+    "save_and_resume_a_stream": r"all 32 predictions are those of the stream that was not interrupted",
+    "train_on_a_folder": r"best top-1 (9\d|100)\.\d% after epoch",
+}
+
+
+def test_every_example_is_listed():
+    assert {path.stem for path in FOLDER.glob("*.py")} == {"toy", *SAYS}
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_an_example_runs(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [f"{name}.py"])
+    monkeypatch.syspath_prepend(FOLDER)
+    runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__")
+    assert re.search(SAYS[name], capsys.readouterr().out)
+
+
+@pytest.mark.slow
+def test_an_example_is_a_program(tmp_path):
+    done = subprocess.run(
+        [sys.executable, FOLDER / "export_features.py", "--out", "mine.npz"],
+        cwd=tmp_path,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "mine.npz").is_file()
