@@ -28,6 +28,7 @@ from lsn.data import read_manifest
 from lsn.errors import DataError, LSNError
 from lsn.training.views import TrainingViews
 from lsn.video import VideoReader, VideoWriter, open_video
+from lsn.video.clip_sampler import SegmentSampler
 from lsn.video.transforms import TrainTransform
 from lsn.video.writing.jpeg_frames import extract_frames, open_for_extraction
 
@@ -102,7 +103,7 @@ def measure(paths: Sequence[Path], folder: Path) -> Figures:
     """Extracts every video and reads a training clip of both, several times."""
     figures = Figures()
     transform = TrainTransform(size=224, scales=(1.0, 0.875, 0.75, 0.66), labels=("",))
-    views = TrainingViews(num_frames=16, sampling="segments", frame_stride=1, transform=transform)
+    views = TrainingViews(SegmentSampler(16), transform)
     for number, path in enumerate(paths):
         frames = folder / f"frames{number}"
         start = time.perf_counter()
