@@ -47,6 +47,7 @@ def run(arguments: list[str], folder: Path) -> None:
     assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}"
 
 
+@pytest.mark.slow
 def test_commands_and_python_examples_run(desk: Path) -> None:
     lines = commands()
     assert {line.split()[1] for line in lines} >= {"data", "train", "predict", "evaluate", "recipes"}

@@ -59,6 +59,7 @@ def test_networks_beside_torchvisions(import_script, capsys, monkeypatch):
     assert out.count("times GMACs a clip") == 2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_memory_against_the_length(import_script, capsys):
     memory = import_script("memory")

@@ -68,6 +68,7 @@ def test_a_training_step_counts_three_times_the_flops(high_order: bool) -> None:
     assert counter.get_total_flops() == 3 * forward
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["convlstm_resnet10t", "lsn_resnet10t", "lsn_ss_resnet10t", "lsn_mobilenetv3_small_050"]
 )
