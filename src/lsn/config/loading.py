@@ -51,7 +51,8 @@ def from_mapping(cls: type[T], mapping: Mapping[str, Any], where: str) -> T:
     Raises:
         ConfigError: names the place, the key, what was expected, and the nearest allowed name.
     """
-    hints = typing.get_type_hints(cls)
+    types_by_name = typing.get_type_hints(cls)
+    hints = {f.name: types_by_name[f.name] for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
     mapping = current_keys(mapping, hints)
     for key in mapping:
         if key not in hints:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
 
-from lsn.config import MAX_FRAMES
+from lsn.config import MAX_FRAMES, ModelConfig
 from lsn.errors import ModelError, did_you_mean, shown
 from lsn.models.backbone import Stage, build_cnn, check_is_sequential, cut_stages
 from lsn.models.memory import ConvLSTM, HOConvLSTM
@@ -57,34 +57,30 @@ _LARGEST = {
     "rank": 65_536,
 }
 """Far above what anyone trains; more is a slip of the pen that would take all memory, or time without end."""
-_OVERRIDES = ("memory", "shift", "memory_stages", "dropout", "readout_frames", *_MEMORY_OPTIONS["ho_convlstm"])
 _SHIFTS = ("none", "bidirectional", "causal")
 
 
-@dataclass(frozen=True)
-class ModelArguments:
-    """Keyword arguments of `create_model` that weights are kept with; None is what the model's name stands for.
+@dataclass(frozen=True, kw_only=True)
+class ModelArguments(ModelConfig):
+    """The settings of a network that weights are kept with: those of a recipe, but for what it starts from."""
 
-    Nothing that reads files or the network is among them.
-    """
-
-    name: str
+    name: str = field()
     num_classes: int = 174
-    num_frames: int = 16
-    memory: Literal["none", "convlstm", "ho_convlstm"] | None = None
-    shift: Literal["none", "bidirectional", "causal"] | None = None
-    memory_stages: tuple[int, ...] | None = None
-    reduction: int | None = None
-    order: int | None = None
-    steps: int | None = None
-    rank: int | None = None
-    kernel_size: int | None = None
-    dropout: float | None = None
-    readout_frames: int | None = None
+    pretrained: bool = field(default=False, init=False)
+    backbone_weights: str | None = field(default=None, init=False)
+    initial_weights: str | None = field(default=None, init=False)
 
-    def given(self) -> dict[str, Any]:
-        """Those that are not None."""
-        return {name: value for name, value in vars(self).items() if value is not None}
+    def keywords(self) -> dict[str, Any]:
+        """Arguments of `create_model`, with which it reads no file and asks for nothing."""
+        own = {"name": self.name, "num_classes": self.num_classes, "num_frames": self.num_frames}
+        return own | self.overrides()
+
+
+_OVERRIDES = tuple(
+    entry.name
+    for entry in fields(ModelArguments)
+    if entry.init and entry.name not in ("name", "num_classes", "num_frames")
+)
 
 
 def list_models(filter: str = "") -> list[str]:
@@ -143,7 +139,7 @@ def outline_model(arguments: ModelArguments) -> Recognizer:
         ModelError: an unknown name or option, or a value out of range.
     """
     with _Outline():
-        return _build(**arguments.given())
+        return _build(**arguments.keywords())
 
 
 def completed(outline: Recognizer) -> Recognizer:
@@ -178,16 +174,16 @@ def _build(
     num_frames: int,
     pretrained: bool = False,
     backbone_weights: str | None = None,
+    dropout: float = ModelConfig.dropout,
     **overrides: Any,
 ) -> Recognizer:
     family, cnn_name = _split_name(name)
     for key in overrides:
         if key not in _OVERRIDES:
             raise ModelError(f"create_model has no option {key!r}; {did_you_mean(key, _OVERRIDES)}")
-    _check_numbers(num_classes=num_classes, num_frames=num_frames, **overrides)
+    _check_numbers(num_classes=num_classes, num_frames=num_frames, dropout=dropout, **overrides)
     memory = _choice("memory", overrides.get("memory", FAMILIES[family]["memory"]), tuple(_MEMORY_OPTIONS))
     shift = _choice("shift", overrides.get("shift", FAMILIES[family]["shift"]), _SHIFTS)
-    dropout = overrides.get("dropout", 0.5)
     cnn = build_cnn(cnn_name, num_classes=num_classes, dropout=dropout, pretrained=pretrained, weights=backbone_weights)
     stages, tail = cut_stages(cnn)
     return Recognizer(
@@ -199,11 +195,11 @@ def _build(
         name=name,
         num_frames=num_frames,
         readout_frames=overrides.get("readout_frames"),
-        arguments={"name": name, "num_classes": num_classes, "num_frames": num_frames, **overrides},
+        arguments={"name": name, "num_classes": num_classes, "num_frames": num_frames, **overrides, "dropout": dropout},
     )
 
 
-def _check_numbers(*, num_frames: int, dropout: float = 0.5, readout_frames: int | None = None, **others: Any) -> None:
+def _check_numbers(*, num_frames: int, dropout: float, readout_frames: int | None = None, **others: Any) -> None:
     for key, most in _LARGEST.items():
         value = num_frames if key == "num_frames" else others.get(key, 1)
         if value is not None and not 1 <= value <= most:

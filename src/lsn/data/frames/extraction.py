@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import statistics
 import tempfile
 import time
@@ -13,29 +12,15 @@ from functools import partial
 from pathlib import Path
 
 from lsn.data.clips.table import Clip, Manifest
-from lsn.data.clips.windows import frame_range
 from lsn.data.frames.record import ExtractionRecord, folder_of, read_record
+from lsn.data.frames.video_job import ExtractionSettings, Span, VideoJob, VideoResult, extract_video
 from lsn.data.loading.workers import map_in_processes
-from lsn.errors import DataError, VideoError, shown
+from lsn.errors import DataError, shown
 from lsn.files import check_outputs, csv_rows, is_folder, read_text, remove_leftovers, write_csv
-from lsn.video import VideoReader
-from lsn.video.decoding.frames_reader import numbered_files
-from lsn.video.writing.jpeg_frames import check_extraction, extract_frames, open_for_extraction
+from lsn.video.writing.jpeg_frames import check_extraction
 
 FRAMES, FAILURES = "frames", "failures.csv"
 """What a folder holds besides `extraction.json` and the manifests of frames."""
-
-
-@dataclass(frozen=True)
-class ExtractionSettings:
-    """How frames are written; see `lsn.video.writing.jpeg_frames`."""
-
-    short_side: int = 256
-    """Larger frames are shrunk to it; smaller ones stay as they are."""
-    pattern: str = "img_{:05d}.jpg"
-    """Names of the frames, numbered from 1."""
-    quality: int = 95
-    """Of the JPEGs, 1 to 100."""
 
 
 @dataclass(frozen=True)
@@ -62,32 +47,7 @@ class Estimate:
     seconds_per_video: float
 
 
-_Span = tuple[int, int]
 _Key = tuple[float | None, ...]
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One video file and the clips that are cut from it."""
-
-    path: str
-    """Absolute."""
-    frames: Path
-    """The folder of all frames."""
-    folder: str
-    """That of this video, below it."""
-    clips: tuple[tuple[str, Clip], ...]
-    """Each with its place in a manifest."""
-
-
-@dataclass(frozen=True)
-class _Result:
-    num_frames: int = 0
-    was_there: bool = False
-    spans: tuple[_Span | str, ...] = ()
-    """First frame of each clip and the one after its last; or why it has none."""
-    error: str | None = None
-    """Why the whole video has no frames."""
 
 
 def extract_manifests(
@@ -119,38 +79,21 @@ def extract_manifests(
     """
     settings, out = settings or ExtractionSettings(), Path(out)
     check_extraction(**asdict(settings))
-    sources = [os.path.abspath(manifest.source) for manifest in manifests]  # noqa: PTH100
-    names = [f"{Path(source).stem}.csv" for source in sources]
-    if len(set(names)) < len(names):
-        raise DataError(f"manifests of the same name would be written to {out}: {', '.join(names)}; rename one")
-    check_outputs([out / FAILURES, *(out / name for name in names)], sources)
+    sources = _sources_by_name(manifests, out)
     clips = _clips_by_video(manifests)
     if not clips:
-        raise DataError(f"no clips in {', '.join(sources) or 'no manifest'}; there is nothing to extract")
-    record = _new_record(out, settings, clips, dict(zip(names, sources, strict=True)))
+        raise DataError(f"no clips in {', '.join(sources.values()) or 'no manifest'}; there is nothing to extract")
+    record = _new_record(out, settings, clips, sources)
     record.write(out)
     jobs = [
-        _Job(path, out / FRAMES, folder_of(record.name(path)), tuple(of_video.values()))
+        VideoJob(path, out / FRAMES, folder_of(record.name(path)), tuple(of_video.values()))
         for path, of_video in clips.items()
     ]
-
-    results: dict[str, _Result] = {}
-    extracted = map_in_processes(partial(_extract, settings=settings), jobs, num_workers=num_workers, jobs_a_turn=4)
-    for job, result in zip(jobs, extracted, strict=True):
-        results[job.path] = result
-        if progress:
-            progress(len(results), len(jobs))
-    failures = [(path, result.error) for path, result in results.items() if result.error is not None]
-    spans: dict[tuple[str, _Key], _Span] = {}
-    for job in jobs:
-        for (where, clip), span in zip(job.clips, results[job.path].spans, strict=False):  # none where the video failed
-            if isinstance(span, str):
-                failures.append((job.path, f"{where}: {span}"))
-            else:
-                spans[job.path, _key(clip)] = span
+    results = _extract_all(jobs, settings, num_workers, progress)
+    spans, failures = _spans_and_failures(jobs, results)
     _write_failures(out / FAILURES, failures, of=results)
     folders = {job.path: f"{FRAMES}/{job.folder}" for job in jobs}
-    for name, manifest in zip(names, manifests, strict=True):
+    for name, manifest in zip(sources, manifests, strict=True):
         write_csv(out / name, _manifest(manifest, folders, results, spans, settings.pattern))
     for folder in {out, *((out / FRAMES / job.folder).parent for job in jobs)}:
         if folder.is_dir():
@@ -161,8 +104,51 @@ def extract_manifests(
         num_found=sum(result.was_there for result in done),
         num_frames=sum(result.num_frames for result in done),
         failures=tuple(failures),
-        manifests=tuple(out / name for name in names),
+        manifests=tuple(out / name for name in sources),
     )
+
+
+def _sources_by_name(manifests: Sequence[Manifest], out: Path) -> dict[str, str]:
+    """What the manifests of frames will be called, and the absolute paths of those that they are made from."""
+    sources = [os.path.abspath(manifest.source) for manifest in manifests]  # noqa: PTH100
+    names = [f"{Path(source).stem}.csv" for source in sources]
+    if len(set(names)) < len(names):
+        raise DataError(f"manifests of the same name would be written to {out}: {', '.join(names)}; rename one")
+    check_outputs([out / FAILURES, *(out / name for name in names)], sources)
+    return dict(zip(names, sources, strict=True))
+
+
+def _extract_all(
+    jobs: Sequence[VideoJob],
+    settings: ExtractionSettings,
+    num_workers: int,
+    progress: Callable[[int, int], None] | None,
+) -> dict[str, VideoResult]:
+    """What became of each video, by path."""
+    results: dict[str, VideoResult] = {}
+    extracted = map_in_processes(
+        partial(extract_video, settings=settings), jobs, num_workers=num_workers, jobs_a_turn=4
+    )
+    for job, result in zip(jobs, extracted, strict=True):
+        results[job.path] = result
+        if progress:
+            progress(len(results), len(jobs))
+    return results
+
+
+def _spans_and_failures(
+    jobs: Sequence[VideoJob], results: Mapping[str, VideoResult]
+) -> tuple[dict[tuple[str, _Key], Span], list[tuple[str, str]]]:
+    """The frames of each clip, by path and window, and why the other videos and clips have none."""
+    failures = [(path, result.error) for path, result in results.items() if result.error is not None]
+    spans: dict[tuple[str, _Key], Span] = {}
+    for job in jobs:
+        for (where, clip), span in zip(job.clips, results[job.path].spans, strict=False):  # none where the video failed
+            if isinstance(span, str):
+                failures.append((job.path, f"{where}: {span}"))
+            else:
+                spans[job.path, _key(clip)] = span
+    return spans, failures
 
 
 def estimate_extraction(manifest: Manifest, settings: ExtractionSettings | None = None) -> Estimate | None:
@@ -171,9 +157,9 @@ def estimate_extraction(manifest: Manifest, settings: ExtractionSettings | None 
     num_bytes, seconds = [], []
     with tempfile.TemporaryDirectory() as folder:
         for number, (path, clips) in enumerate(_clips_by_video([manifest]).items()):
-            job = _Job(path, Path(folder), str(number), tuple(clips.values()))
+            job = VideoJob(path, Path(folder), str(number), tuple(clips.values()))
             start = time.monotonic()
-            if _extract(job, settings).error is None:
+            if extract_video(job, settings).error is None:
                 seconds.append(time.monotonic() - start)
                 num_bytes.append(sum(path.stat().st_size for path in (job.frames / job.folder).iterdir()))
     return Estimate(statistics.mean(num_bytes), statistics.mean(seconds)) if seconds else None
@@ -224,63 +210,6 @@ def _new_record(
     return replace(record, manifests={**record.manifests, **manifests}).with_videos(paths)
 
 
-def _extract(job: _Job, settings: ExtractionSettings) -> _Result:
-    try:
-        with open_for_extraction(job.path, short_side=settings.short_side) as video:
-            spans = tuple(_span(clip, video) for _, clip in job.clips)
-            folder = _own_folder(job)
-            was_there = _is_whole(folder, settings.pattern, video.num_frames)
-            if not was_there:
-                _remove(folder)
-                extract_frames(video, folder, pattern=settings.pattern, quality=settings.quality)
-            return _Result(video.num_frames, was_there, spans)
-    except VideoError as error:
-        return _Result(error=str(error))
-
-
-def _own_folder(job: _Job) -> Path:
-    """The folder of a video's frames, which may be removed: it is below that of all frames, and no link leads there.
-
-    Raises:
-        VideoError: a link does.
-    """
-    frames = Path(os.path.realpath(job.frames))
-    folder = frames / job.folder
-    if os.path.realpath(folder) != str(folder) or frames not in folder.parents:
-        raise VideoError(
-            f"{job.frames / job.folder}: a link leads from there to {os.path.realpath(folder)}; remove the link"
-        )
-    return folder
-
-
-def _remove(folder: Path) -> None:
-    """Removes the folder of a video, whose frames are not all there.
-
-    Raises:
-        VideoError: it cannot be removed, or is a file.
-    """
-    try:
-        shutil.rmtree(folder)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise VideoError(f"{folder}: frames belong there, but it cannot be removed: {error.strerror}") from None
-
-
-def _span(clip: Clip, video: VideoReader) -> _Span | str:
-    try:
-        return frame_range(clip, video)
-    except VideoError as error:
-        return str(error)
-
-
-def _is_whole(folder: Path, pattern: str, num_frames: int) -> bool:
-    try:
-        return folder.is_dir() and len(numbered_files(folder, pattern)) == num_frames
-    except VideoError:
-        return False
-
-
 def _write_failures(path: Path, failures: Sequence[tuple[str, str]], *, of: Container[str]) -> None:
     """Lists what failed now, and what failed in earlier calls and was not tried now."""
     rows: list[Sequence[str]] = list(failures)
@@ -300,8 +229,8 @@ def _write_failures(path: Path, failures: Sequence[tuple[str, str]], *, of: Cont
 def _manifest(
     manifest: Manifest,
     folders: dict[str, str],
-    results: dict[str, _Result],
-    spans: dict[tuple[str, _Key], _Span],
+    results: dict[str, VideoResult],
+    spans: dict[tuple[str, _Key], Span],
     pattern: str,
 ) -> Iterator[tuple[object, ...]]:
     """The rows of the manifest of frames that stands for one of videos, its header first."""

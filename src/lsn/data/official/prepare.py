@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,16 +75,8 @@ def prepare(
         raise DataError(f"{out}: exists and is not an empty folder; delete it or choose another")
     lists = read_annotations(name, annotations)
     splits = {"train": lists.train, "val": lists.val}
-    problems = _row_problems(lists)
-    found: dict[str, _Found] = {}
-    if videos is not None:
-        found, more = _find_videos(lists, Path(videos), progress)
-        problems += more
-    missing = [(split, row) for split in splits.values() for row in split.rows if videos and row.name not in found]
-    if missing and not skip_missing:
-        problems.append(_missing_problem(missing, lists, Path(str(videos))))
-    raise_on_errors(problems, way_to_the_rest="mend these first")
-
+    found = _checked_videos(lists, videos, skip_missing, progress)
+    missing = [] if videos is None else _missing(lists, found)
     kept = {key: [row for row in split.rows if videos is None or row.name in found] for key, split in splits.items()}
     for key, rows in kept.items():
         if not rows:
@@ -118,6 +110,29 @@ class _Found:
     name: str
     num_frames: int | None
     """Of a folder of frames; None for a file."""
+
+
+def _checked_videos(
+    lists: Annotations, videos: str | Path | None, skip_missing: bool, progress: Callable[[int, int], None] | None
+) -> dict[str, _Found]:
+    """The entry for each id that has one, having made sure of the lists and the videos; none without a folder.
+
+    Raises:
+        DataError: a row is wrong or twice there, or videos are missing, empty or have holes.
+    """
+    problems = _row_problems(lists)
+    found: dict[str, _Found] = {}
+    if videos is not None:
+        found, of_videos = _find_videos(lists, Path(videos), progress)
+        problems += of_videos
+        if (missing := _missing(lists, found)) and not skip_missing:
+            problems.append(_missing_problem(missing, lists, Path(videos)))
+    raise_on_errors(problems, way_to_the_rest="mend these first")
+    return found
+
+
+def _missing(lists: Annotations, found: Container[str]) -> list[tuple[Split, Row]]:
+    return [(split, row) for split in (lists.train, lists.val) for row in split.rows if row.name not in found]
 
 
 def _row_problems(lists: Annotations) -> list[Problem]:
