@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from torchvision.transforms.v2.functional import center_crop, resize
 
@@ -28,6 +29,7 @@ from lsn.data import read_manifest
 from lsn.errors import DataError, LSNError
 from lsn.training.views import TrainingViews
 from lsn.video import VideoReader, VideoWriter, open_video
+from lsn.video.clip_sampler import SegmentSampler
 from lsn.video.transforms import TrainTransform
 from lsn.video.writing.jpeg_frames import extract_frames, open_for_extraction
 
@@ -90,19 +92,19 @@ def join(sources: Sequence[Path], folder: Path, num_videos: int, num_frames: int
     return paths
 
 
-def fill(frame_HWC: torch.Tensor, height: int, width: int) -> torch.Tensor:
+def fill(frame_HWC: np.ndarray, height: int, width: int) -> np.ndarray:
     """The frame, enlarged or shrunk to cover the size and cropped to it."""
-    frame_CHW = frame_HWC.permute(2, 0, 1)
+    frame_CHW = torch.from_numpy(frame_HWC).permute(2, 0, 1)
     scale = max(height / frame_CHW.shape[1], width / frame_CHW.shape[2])
     size = [round(scale * side) for side in frame_CHW.shape[1:]]
-    return center_crop(resize(frame_CHW, size, antialias=True), [height, width]).permute(1, 2, 0)
+    return center_crop(resize(frame_CHW, size, antialias=True), [height, width]).permute(1, 2, 0).numpy()
 
 
 def measure(paths: Sequence[Path], folder: Path) -> Figures:
     """Extracts every video and reads a training clip of both, several times."""
     figures = Figures()
     transform = TrainTransform(size=224, scales=(1.0, 0.875, 0.75, 0.66), labels=("",))
-    views = TrainingViews(num_frames=16, sampling="segments", frame_stride=1, transform=transform)
+    views = TrainingViews(SegmentSampler(16), transform)
     for number, path in enumerate(paths):
         frames = folder / f"frames{number}"
         start = time.perf_counter()

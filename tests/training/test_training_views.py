@@ -7,7 +7,7 @@ import torch
 
 import lsn.video.decoding.reader as reader_module
 from lsn.training.views import TrainingViews
-from lsn.video import array_reader
+from lsn.video import array_reader, clip_sampler
 from lsn.video.transforms import TrainTransform
 
 LABELS = ("left", "right")
@@ -16,7 +16,7 @@ LABELS = ("left", "right")
 def views(sampling, *, fps_jitter=1.0, **options):
     transform = TrainTransform(size=8, scales=(1.0,), labels=LABELS, **options)
     return TrainingViews(
-        num_frames=4, sampling=sampling, frame_stride=3, transform=transform, fps=5.0, fps_jitter=fps_jitter
+        clip_sampler(sampling, num_frames=4, frame_stride=3, fps=5.0, fps_jitter=fps_jitter), transform
     )
 
 
@@ -93,10 +93,11 @@ def test_clips_are_those_of_the_stacked_frames(monkeypatch, stack_bytes, samplin
         transform = TrainTransform(
             size=16, scales=(1.0, 0.8, 0.6), labels=LABELS, color_jitter=0.4, rand_augment_layers=2
         )
-        views = TrainingViews(num_frames=4, sampling=sampling, frame_stride=3, transform=transform, fps_jitter=1.5)
+        sampler = clip_sampler(sampling, num_frames=4, frame_stride=3, fps=8.0, fps_jitter=1.5)
+        views = TrainingViews(sampler, transform)
         for seed in range(8):
             rng = random.Random(seed)
-            frames_THWC = torch.from_numpy(reader.frames_at(views._indices(reader, rng)).frames_THWC)
+            frames_THWC = torch.from_numpy(reader.frames_at(sampler.train_indices(reader, rng)).frames_THWC)
             expected, expected_label = transform(frames_THWC.permute(0, 3, 1, 2), 1, rng)
             clip, label = views(reader, 1, random.Random(seed))
             assert torch.equal(clip[0], expected)

@@ -97,9 +97,10 @@ import random, resource, sys
 from lsn.evaluation.protocol import EvaluationProtocol
 from lsn.training.views import TrainingViews
 from lsn.video import open_video
+from lsn.video.clip_sampler import DenseSampler
 from lsn.video.transforms import TrainTransform
 
-views = TrainingViews(12, "dense", 1, TrainTransform(size=224, scales=(1.0, 0.75), labels=("a",)))
+views = TrainingViews(DenseSampler(12, 1), TrainTransform(size=224, scales=(1.0, 0.75), labels=("a",)))
 if sys.argv[2] == "predict":
     views = EvaluationProtocol(12, 224, 256, "dense", 1, 1, 3, "logits", 8)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -18,8 +18,7 @@ from torch import Tensor
 from lsn.config import EvaluationConfig, InputConfig
 from lsn.errors import ConfigError
 from lsn.models import Recognizer
-from lsn.video import VideoReader
-from lsn.video.sampling import dense_indices_eval, segment_indices_eval, timed_indices_eval
+from lsn.video import ClipSampler, Sampling, VideoReader, clip_sampler
 from lsn.video.transforms import EvalTransform
 
 MAX_VIEW_BYTES = 1 << 30
@@ -49,7 +48,7 @@ class EvaluationProtocol:
     """Side of the square that the network sees, in pixels."""
     short_side: int
     """The frames' short side is brought to this before cropping."""
-    sampling: Literal["segments", "dense", "timed"]
+    sampling: Sampling
     """One frame a segment over the whole video, neighbours `frame_stride` apart, or `fps` frames a second."""
     frame_stride: int
     """Distance of neighbours under dense sampling, in frames."""
@@ -98,6 +97,11 @@ class EvaluationProtocol:
         """Views V of a video."""
         return self.num_clips * self.num_crops
 
+    @property
+    def sampler(self) -> ClipSampler:
+        """Chooses the frames of the clips."""
+        return clip_sampler(self.sampling, num_frames=self.num_frames, frame_stride=self.frame_stride, fps=self.fps)
+
     def __call__(self, reader: VideoReader, label: int, rng: random.Random) -> tuple[Tensor, int]:
         """The views of a video and its label, as `lsn.data.ClipDataset` asks for them; nothing is random."""
         return self.read(reader).views_VTCHW, label
@@ -124,7 +128,8 @@ class EvaluationProtocol:
 
     def indices(self, reader: VideoReader) -> list[int]:
         """The frames of all clips, one clip after the other."""
-        return [index for clip in range(self.num_clips) for index in self._indices(reader, clip)]
+        sampler, num_clips = self.sampler, self.num_clips
+        return [i for clip in range(num_clips) for i in sampler.eval_indices(reader, clip=clip, num_clips=num_clips)]
 
     def seconds(self, reader: VideoReader) -> Tensor:
         """When the frames that `read` gives are shown, float64, from the first frame of the video on."""
@@ -142,17 +147,6 @@ class EvaluationProtocol:
 
     def describe(self) -> str:
         """One line for people, such as `16x2x3 frames x clips x crops, 224 px of 256, segments, mean of logits`."""
-        details = {"segments": "", "dense": f", stride {self.frame_stride}", "timed": f", {self.fps:g} fps"}
-        sampling = self.sampling + details[self.sampling]
         mean = "" if self.num_views == 1 else f", mean of {self.average}"
         shape = f"{self.num_frames}x{self.num_clips}x{self.num_crops} frames x clips x crops"
-        return f"{shape}, {self.size} px of {self.short_side}, {sampling}{mean}"
-
-    def _indices(self, reader: VideoReader, clip: int) -> list[int]:
-        total, frames = reader.num_frames, self.num_frames
-        if self.sampling == "segments":
-            return segment_indices_eval(total, frames, clip=clip, num_clips=self.num_clips)
-        if self.sampling == "dense":
-            return dense_indices_eval(total, frames, self.frame_stride, clip=clip, num_clips=self.num_clips)
-        pts_seconds, end_seconds = reader.pts_seconds.tolist(), reader.end_seconds
-        return timed_indices_eval(pts_seconds, end_seconds, frames, self.fps, clip=clip, num_clips=self.num_clips)
+        return f"{shape}, {self.size} px of {self.short_side}, {self.sampler.describe()}{mean}"

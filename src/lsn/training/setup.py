@@ -30,6 +30,7 @@ from lsn.training.start import start_model
 from lsn.training.step import StepContext
 from lsn.training.tracking import require_tensorboard
 from lsn.training.views import TrainingViews
+from lsn.video import ClipSampler, clip_sampler
 from lsn.video.transforms import TrainTransform
 
 
@@ -46,7 +47,7 @@ def build_run(config: RunConfig, out: Path, world: World, *, resume: bool) -> Ru
     saved = load_checkpoint(out, config=config, num_processes=world.size, train_set=train_set) if resume else None
     model = _build_model(config, train_set.labels, saved)
     frozen_norms = _ready_to_train(model, config, world)
-    sampler = _sampler(len(train_set), config, world)
+    sampler = _step_sampler(len(train_set), config, world)
     run = Run(
         config=config,
         out=out,
@@ -69,7 +70,7 @@ def build_run(config: RunConfig, out: Path, world: World, *, resume: bool) -> Ru
         if world.is_main:
             if settings.tensorboard:
                 require_tensorboard()
-            run.frame_rates = measure_frame_rates(train_set, config)
+            run.frame_rates = measure_frame_rates(train_set, _clip_sampler(config), reader=config.data.reader)
     return run
 
 
@@ -119,24 +120,26 @@ def clip_dataset(config: RunConfig, train_set: Manifest, model: Recognizer) -> C
         fill=[round(255 * channel) for channel in model.mean],
         horizontal_flip=config.input.horizontal_flip,
     )
-    views = TrainingViews(
-        num_frames=config.model.num_frames,
-        sampling=config.input.sampling,
-        frame_stride=config.input.frame_stride,
-        transform=transform,
-        fps=config.input.fps,
-        fps_jitter=config.input.fps_jitter,
-    )
     return ClipDataset(
         train_set,
-        views,
+        TrainingViews(_clip_sampler(config), transform),
         reader=config.data.reader,
         on_unreadable=config.data.on_unreadable,
         seed=config.training.seed,
     )
 
 
-def _sampler(num_clips: int, config: RunConfig, world: World) -> StepSampler:
+def _clip_sampler(config: RunConfig) -> ClipSampler:
+    return clip_sampler(
+        config.input.sampling,
+        num_frames=config.model.num_frames,
+        frame_stride=config.input.frame_stride,
+        fps=config.input.fps,
+        fps_jitter=config.input.fps_jitter,
+    )
+
+
+def _step_sampler(num_clips: int, config: RunConfig, world: World) -> StepSampler:
     return StepSampler(
         num_clips,
         batch_size=config.training.batch_size,
