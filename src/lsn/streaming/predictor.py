@@ -131,7 +131,7 @@ class StreamingPredictor:
 
     def _view(self, frame_HWC: np.ndarray) -> np.ndarray:
         """What the model sees of a frame, uint8 CHW."""
-        frames_TCHW = torch.from_numpy(np.ascontiguousarray(frame_HWC)).permute(2, 0, 1)[None]
+        frames_TCHW = torch.from_numpy(np.require(frame_HWC, requirements=("C", "W"))).permute(2, 0, 1)[None]
         return self._transform(frames_TCHW)[0, 0].numpy()
 
     def _default_fps(self) -> float:
