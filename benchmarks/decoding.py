@@ -61,8 +61,8 @@ def run(options: argparse.Namespace) -> None:
     crop = EvalTransform(size=SIZE, short_side=SHORT_SIDE, num_crops=1)
     mean_C, std_C = 255 * torch.tensor(MEAN), 255 * torch.tensor(STD)
 
-    def ours(frames_THWC: Tensor) -> Tensor:
-        return normalize_frames(crop(frames_THWC.permute(0, 3, 1, 2)), mean_C, std_C)[0]
+    def ours(frames_THWC: np.ndarray) -> Tensor:
+        return normalize_frames(crop(torch.from_numpy(frames_THWC).permute(0, 3, 1, 2)), mean_C, std_C)[0]
 
     theirs = v2.Compose(
         [
@@ -85,13 +85,13 @@ def run(options: argparse.Namespace) -> None:
     )
 
 
-def race(what: str, sides: dict[str, Callable[[str], Tensor]], options: argparse.Namespace) -> None:
+def race(what: str, sides: dict[str, Callable[[str], np.ndarray | Tensor]], options: argparse.Namespace) -> None:
     """Milliseconds a video of each side, and the ratio of each to the first."""
     times = np.empty((len(options.videos), options.rounds, len(sides)))
     for number, path in enumerate(options.videos):
-        results = [side(path).float() for side in sides.values()]
+        results = [np.asarray(side(path), dtype=np.float32) for side in sides.values()]
         for name, result in zip(sides, results, strict=True):
-            difference = (result - results[0]).abs().mean().item()
+            difference = np.abs(result - results[0]).mean()
             if difference > LARGEST_DIFFERENCE:
                 raise SystemExit(f"{path}: {name} has other frames: {difference:.1f} on average")
         for turn in range(options.rounds):
@@ -104,13 +104,13 @@ def race(what: str, sides: dict[str, Callable[[str], Tensor]], options: argparse
         print(f"  {name:30}{best[:, place].mean():8.1f}  {middle:.2f} ({low:.2f} to {high:.2f})", flush=True)
 
 
-def read(path: str) -> Tensor:
+def read(path: str) -> np.ndarray:
     """uint8 THWC."""
     with open_video(path) as reader:
         return reader.frames_at(segment_indices_eval(reader.num_frames, NUM_FRAMES)).frames_THWC
 
 
-def read_shrunk(path: str) -> Tensor:
+def read_shrunk(path: str) -> np.ndarray:
     with PyAVReader(path, short_side=SHORT_SIDE) as reader:
         return reader.frames_at(segment_indices_eval(reader.num_frames, NUM_FRAMES)).frames_THWC
 
@@ -120,7 +120,7 @@ def read_torchcodec(path: str) -> Tensor:
     return decoder.get_frames_at(segment_indices_eval(len(decoder), NUM_FRAMES)).data
 
 
-def read_opencv(path: str) -> Tensor:
+def read_opencv(path: str) -> np.ndarray:
     """The count that the container states, every frame grabbed, the wanted ones converted."""
     capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     wanted = segment_indices_eval(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), NUM_FRAMES)
@@ -130,14 +130,14 @@ def read_opencv(path: str) -> Tensor:
         if index in wanted:
             found[index] = cv2.cvtColor(capture.retrieve()[1], cv2.COLOR_BGR2RGB)
     capture.release()
-    return torch.from_numpy(np.stack([found[index] for index in wanted]))
+    return np.stack([found[index] for index in wanted])
 
 
-def read_pyav(path: str) -> Tensor:
+def read_pyav(path: str) -> np.ndarray:
     """Decodes all, converts all, keeps some."""
     with av.open(path) as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    return torch.from_numpy(np.stack([frames[index] for index in segment_indices_eval(len(frames), NUM_FRAMES)]))
+    return np.stack([frames[index] for index in segment_indices_eval(len(frames), NUM_FRAMES)])
 
 
 if __name__ == "__main__":

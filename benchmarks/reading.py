@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from torchvision.transforms.v2.functional import center_crop, resize
 
@@ -91,12 +92,12 @@ def join(sources: Sequence[Path], folder: Path, num_videos: int, num_frames: int
     return paths
 
 
-def fill(frame_HWC: torch.Tensor, height: int, width: int) -> torch.Tensor:
+def fill(frame_HWC: np.ndarray, height: int, width: int) -> np.ndarray:
     """The frame, enlarged or shrunk to cover the size and cropped to it."""
-    frame_CHW = frame_HWC.permute(2, 0, 1)
+    frame_CHW = torch.from_numpy(frame_HWC).permute(2, 0, 1)
     scale = max(height / frame_CHW.shape[1], width / frame_CHW.shape[2])
     size = [round(scale * side) for side in frame_CHW.shape[1:]]
-    return center_crop(resize(frame_CHW, size, antialias=True), [height, width]).permute(1, 2, 0)
+    return center_crop(resize(frame_CHW, size, antialias=True), [height, width]).permute(1, 2, 0).numpy()
 
 
 def measure(paths: Sequence[Path], folder: Path) -> Figures:

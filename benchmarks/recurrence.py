@@ -1,11 +1,15 @@
 """The HO-ConvLSTM beside its equations written down literally, and beside Keras' ConvLSTM2D.
 
-Over 16 frames of maps of the size of each stage of a ResNet-50, from the reduced input z to the hidden states. Both
-sides have the same weights, and how far each is from the literal side in float64 on the CPU is told first. The literal
-side does what the equations say at each frame: N convolutions over concatenated windows, N - 1 from A to A, one from z
-and one from A_N to the gates. The rows of a stage: a call for inference, and the part of it after the convolution from
-z; a call with its gradients; and the time over that of the convolutions alone, all frames in one batch, which no
-recurrence can beat.
+Over 16 frames of maps of the size of each stage of a ResNet-50. The literal side is `lsn.models.reference`, which does
+what the equations say at each frame: N convolutions over concatenated windows, N - 1 from A to A, one from z and one
+from A_N to the gates. Both sides have the same weights, and are compared before they are timed.
+
+Rows of the recurrence, from the reduced input z to the hidden states: a call for inference, and the part of it after
+the convolution from z; a call with its gradients; and the time over that of the convolutions alone, all frames in one
+batch, which no recurrence can beat. How far each side is from float64 on the CPU is printed first.
+
+Rows of the whole block, reduced and expanded as it stands in a network: inference and a training step, each in
+channels_last and in PyTorch's default layout. Everything around the recurrence is the same on both sides.
 
     python benchmarks/recurrence.py
     python benchmarks/recurrence.py --literal-format contiguous
@@ -28,6 +32,7 @@ from torch import Tensor
 
 from lsn.hardware import tune_allocator
 from lsn.models import ConvLSTM, HOConvLSTM
+from lsn.models.reference import hidden_states, memory_block
 
 STAGES = ((256, 56), (512, 28), (1024, 14), (2048, 7))
 NUM_FRAMES = 16
@@ -58,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             theirs = z_NDHW.contiguous(memory_format=FORMATS[options.literal_format]).unflatten(0, (-1, NUM_FRAMES))
             name = f"{channels} channels, {side}x{side}"
             compare_stage(name, (block, ours), (other, theirs), options)
+            for layout in FORMATS:
+                compare_blocks(f"{name}, {layout}", HOConvLSTM(channels), side, layout, options)
     if options.device == "cpu":
         if find_spec("keras"):
             compare_keras(options)
@@ -71,29 +78,64 @@ def compare_stage(
 ) -> None:
     (block, z_BTDHW), turns = ours, options.turns
     with torch.no_grad(), full_float32():
-        exact = literal(copy.deepcopy(block).cpu().double(), z_BTDHW[:1].cpu().double())
-        far = [(run(*side)[:1].cpu() - exact).abs().max() for run, side in ((fast, ours), (literal, theirs))]
+        exact = hidden_states(copy.deepcopy(block).cpu().double(), z_BTDHW[:1].cpu().double())
+        far = [(run(*side)[:1].cpu() - exact).abs().max() for run, side in ((fast, ours), (hidden_states, theirs))]
     print(f"{name}: largest difference from float64, ours {far[0]:.1e}, literal {far[1]:.1e}")
     if max(far) > LARGEST_DIFFERENCE[options.precision]:
         raise SystemExit("the sides do not compute the same")
     with torch.inference_mode():
-        compare(f"  {name}, literal / ours, inference", lambda: literal(*theirs), lambda: fast(*ours), turns)
-        our_gates, their_gates = (
-            block.input_gates(z.flatten(0, 1)).unflatten(0, (-1, NUM_FRAMES)) for block, z in (ours, theirs)
-        )
+        compare(f"  {name}, literal / ours, inference", lambda: hidden_states(*theirs), lambda: fast(*ours), turns)
+        our_gates = block.input_gates(z_BTDHW.flatten(0, 1)).unflatten(0, (-1, NUM_FRAMES))
+        their_block, their_z = theirs
+        U = their_block.input_gates
+        their_gates = F.conv2d(their_z.flatten(0, 1), U.weight, U.bias, padding=U.padding)
+        their_gates = their_gates.unflatten(0, (-1, NUM_FRAMES))
         compare(
             f"  {name}, literal / ours, inference after z",
-            lambda: literal(*theirs, their_gates),
+            lambda: hidden_states(*theirs, their_gates),
             lambda: fast(*ours, our_gates),
             turns,
         )
         compare(f"  {name}, ours / its convolutions alone", lambda: fast(*ours), convolutions(*ours), turns)
     compare(
         f"  {name}, literal / ours, with gradients",
-        lambda: gradients(literal, *theirs),
+        lambda: gradients(hidden_states, *theirs),
         lambda: gradients(fast, *ours),
         max(3, turns // 2),
     )
+
+
+def compare_blocks(name: str, block: HOConvLSTM, side: int, layout: str, options: argparse.Namespace) -> None:
+    """The whole block on both sides, in a layout of maps and weights."""
+    block = block.to(options.device, memory_format=FORMATS[layout])
+    torch.nn.init.uniform_(block.expand[1].weight)  # freshly made it is zero, and so is all that the block adds
+    shape = options.batch * NUM_FRAMES, len(block.expand[1].weight), side, side
+    x_NCHW = torch.randn(shape, device=options.device).contiguous(memory_format=FORMATS[layout])
+    x_BTCHW = x_NCHW.unflatten(0, (-1, NUM_FRAMES))
+
+    def ours(x: Tensor) -> Tensor:
+        return block(x)[0]
+
+    def theirs(x: Tensor) -> Tensor:
+        return memory_block(block, x)
+
+    block.eval()
+    with torch.inference_mode():
+        with full_float32():
+            difference = (ours(x_BTCHW) - theirs(x_BTCHW)).abs().max()
+        if difference > 10 * LARGEST_DIFFERENCE[options.precision]:  # the last norm spreads it
+            raise SystemExit(f"the blocks do not compute the same: {difference:.1e}")
+        label = f"  {name}, whole block, literal / ours"
+        compare(f"{label}, inference", lambda: theirs(x_BTCHW), lambda: ours(x_BTCHW), options.turns)
+    block.train()
+    turns = max(3, options.turns // 2)
+    compare(f"{label}, training", lambda: step(theirs, block, x_BTCHW), lambda: step(ours, block, x_BTCHW), turns)
+
+
+def step(run: Callable[[Tensor], Tensor], block: HOConvLSTM, x_BTCHW: Tensor) -> None:
+    x_BTCHW = x_BTCHW.detach().requires_grad_()
+    y_BTCHW = run(x_BTCHW)
+    torch.autograd.grad(y_BTCHW, [x_BTCHW, *block.parameters()], torch.ones_like(y_BTCHW))
 
 
 def fast(block: ConvLSTM, z_BTDHW: Tensor, gates_BTGHW: Tensor | None = None) -> Tensor:
@@ -102,28 +144,6 @@ def fast(block: ConvLSTM, z_BTDHW: Tensor, gates_BTGHW: Tensor | None = None) ->
     if gates_BTGHW is None:
         gates_BTGHW = block.input_gates(z_BTDHW.flatten(0, 1)).unflatten(0, (B, T))
     return block.cell(gates_BTGHW, *block.init_state(B, H, W), block.accumulation(H, W))[0]
-
-
-def literal(block: HOConvLSTM, z_BTDHW: Tensor, gates_BTGHW: Tensor | None = None) -> Tensor:
-    """The same from the equations of docs/model.md."""
-    ats = block.accumulate
-    N, L, D = ats.order, ats.window_length, block.hidden_channels
-    kernels, biases = ats.windows.weight.chunk(N), ats.windows.bias.chunk(N)
-    U, W = block.input_gates, block.cell.recurrent_gates
-    zero = torch.zeros_like(z_BTDHW[:, 0])
-    history, cell, hidden = [zero] * (N + L - 1), zero, []
-    for t, z_BDHW in enumerate(z_BTDHW.unbind(1)):
-        accumulated = None
-        for number in range(N):
-            window = torch.cat(history[number : number + L], dim=1)
-            projection = F.conv2d(window, kernels[number], biases[number], padding=kernels[number].shape[-1] // 2)
-            accumulated = projection if accumulated is None else projection + ats.carry[number - 1](accumulated)
-        from_z = F.conv2d(z_BDHW, U.weight, U.bias, padding=U.padding) if gates_BTGHW is None else gates_BTGHW[:, t]
-        i, f, o, g = (from_z + F.conv2d(accumulated, W.weight, padding=W.padding)).split(D, dim=1)
-        cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
-        history = [*history[1:], o.sigmoid() * cell.tanh()]
-        hidden.append(history[-1])
-    return torch.stack(hidden, dim=1)
 
 
 def gradients(run: Callable[[HOConvLSTM, Tensor], Tensor], block: HOConvLSTM, z_BTDHW: Tensor) -> None:
@@ -135,18 +155,19 @@ def gradients(run: Callable[[HOConvLSTM, Tensor], Tensor], block: HOConvLSTM, z_
 
 def convolutions(block: HOConvLSTM, z_BTDHW: Tensor) -> Callable[[], object]:
     """All convolutions of the block's recurrence over all frames at once."""
-    z_NDHW, kernel = z_BTDHW.flatten(0, 1), block.accumulate.kernel()
+    z_NDHW, accumulate, W = z_BTDHW.flatten(0, 1), block.accumulate, block.cell.recurrent_gates
+    window_kernel, carry_kernel, padding = accumulate.window_kernel(), accumulate.carry_kernel(), W.padding
 
     def maps(channels: int) -> Tensor:
         shape = len(z_NDHW), channels, *z_NDHW.shape[2:]
         return torch.randn(shape, device=z_NDHW.device).contiguous(memory_format=torch.channels_last)
 
-    joint, recalled = maps(kernel.shape[1]), maps(block.cell.recurrent_gates.in_channels)
-    padding = kernel.shape[-1] // 2
+    hidden, accumulated, recalled = maps(z_NDHW.shape[1]), maps(len(carry_kernel)), maps(W.in_channels)
     return lambda: (
         block.input_gates(z_NDHW),
-        F.conv2d(joint, kernel, padding=padding),
-        block.cell.recurrent_gates(recalled),
+        F.conv2d(hidden, window_kernel, padding=padding),
+        F.conv2d(accumulated, carry_kernel, padding=padding, groups=len(accumulate.carry)),
+        W(recalled),
     )
 
 

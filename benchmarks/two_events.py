@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torchvision.transforms.v2.functional import center_crop, resize
 
@@ -97,7 +98,7 @@ def write_split(out: Path, split: str, sources: Sources, num_videos: int, rng: r
     write_csv(out / f"{split}.csv", rows)
 
 
-def join(gesture: Clip, fight: Clip, calm: Sequence[Clip], rng: random.Random) -> tuple[torch.Tensor, torch.Tensor]:
+def join(gesture: Clip, fight: Clip, calm: Sequence[Clip], rng: random.Random) -> tuple[np.ndarray, np.ndarray]:
     """Both orders of one pair of events, (48, 96, 128, 3) each.
 
     The lengths of the two events follow one law and the places all that remain evenly, so that where and how
@@ -111,29 +112,29 @@ def join(gesture: Clip, fight: Clip, calm: Sequence[Clip], rng: random.Random) -
     before, between = sorted(rng.sample(range(slack + 2), 2))
     lengths = END_FRAMES + before, GAP_FRAMES + between - 1 - before, END_FRAMES + slack - (between - 1)
     first, middle, last = (calm_chain(calm, length, rng) for length in lengths)
-    forward, swapped = (torch.cat([first, a, middle, b, last]) for a, b in (events, events[::-1]))
+    forward, swapped = (np.concatenate([first, a, middle, b, last]) for a, b in (events, events[::-1]))
     return forward, swapped
 
 
-def calm_chain(calm: Sequence[Clip], length: int, rng: random.Random) -> torch.Tensor:
+def calm_chain(calm: Sequence[Clip], length: int, rng: random.Random) -> np.ndarray:
     """Excerpts of random calm clips, one after the other, cut off at `length` frames."""
-    parts: list[torch.Tensor] = []
+    parts: list[np.ndarray] = []
     while sum(map(len, parts)) < length:
         parts.append(excerpt(rng.choice(calm), rng.choice(CALM_FRAMES), rng, share=rng.uniform(0.3, 0.9)))
-    return torch.cat(parts)[:length]
+    return np.concatenate(parts)[:length]
 
 
-def excerpt(clip: Clip, num_frames: int, rng: random.Random, *, share: float) -> torch.Tensor:
+def excerpt(clip: Clip, num_frames: int, rng: random.Random, *, share: float) -> np.ndarray:
     """Evenly spaced frames of a random window that covers `share` of the clip, resized and cropped to fill."""
     with open_clip(clip) as reader:
         span = min(reader.num_frames, max(num_frames, round(share * reader.num_frames)))
         start = rng.randint(0, reader.num_frames - span)
         frames_THWC = reader.frames_at([start + k * span // num_frames for k in range(num_frames)]).frames_THWC
-    frames_TCHW = frames_THWC.permute(0, 3, 1, 2)
+    frames_TCHW = torch.from_numpy(frames_THWC).permute(0, 3, 1, 2)
     height, width = frames_TCHW.shape[-2:]
     scale = max(HEIGHT / height, WIDTH / width)
     resized = resize(frames_TCHW, [round(scale * height), round(scale * width)], antialias=True)
-    return center_crop(resized, [HEIGHT, WIDTH]).permute(0, 2, 3, 1)
+    return center_crop(resized, [HEIGHT, WIDTH]).permute(0, 2, 3, 1).numpy()
 
 
 if __name__ == "__main__":

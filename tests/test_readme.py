@@ -15,7 +15,7 @@ from lsn.video import write_video
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SETUP = ("make env", "make demo", "source .venv/bin/activate")  # run by the slow test
+SETUP = ("make demo", "make test", "source .venv/bin/activate")  # the slow test and .ci/run run them
 # What is appended to a training, so that it takes seconds and needs no hub; everything else runs as it is written.
 SHORT = ["training.epochs=2", "training.batch_size=2", "model.pretrained=false", "model.num_frames=2"]
 SHORT += ["input.size=32", "input.short_side=32", "data.num_workers=0", "training.batch_norm=train"]
@@ -47,6 +47,7 @@ def run(arguments: list[str], folder: Path) -> None:
     assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}"
 
 
+@pytest.mark.slow
 def test_commands_and_python_examples_run(desk: Path) -> None:
     lines = commands()
     assert {line.split()[1] for line in lines} >= {"data", "train", "predict", "evaluate", "recipes"}

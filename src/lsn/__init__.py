@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lsn import models as models
     from lsn.inference.predictor import Prediction, Predictor
     from lsn.models.factory import create_model, list_models
     from lsn.streaming import StreamingPredictor, StreamPrediction
@@ -34,7 +35,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the public names when they are first used, so that `import lsn` does not import torch."""
+    """Imports `lsn.models` and the public names when they are first used: `import lsn` does not import torch."""
+    if name == "models":
+        return importlib.import_module("lsn.models")
     if name not in _HOMES:
         raise AttributeError(f"module 'lsn' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

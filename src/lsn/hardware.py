@@ -23,6 +23,13 @@ _M_MMAP_THRESHOLD = -3
 _KEEP_BYTES, _KEEP_LITTLE_BYTES = 1 << 30, 1 << 26
 _CGROUP = Path("/sys/fs/cgroup")
 
+BRIEF_WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "10000"}
+"""Environment of a process whose OpenMP threads sleep while they wait for each other.
+
+Those of GNU's OpenMP, which PyTorch has on Linux, first spin for a fraction of a millisecond, about as long as it takes
+to wake a thread: without that, a network of many small operations would be slow on a machine of its own.
+"""
+
 
 def usable_cores(cgroup: Path = _CGROUP) -> int:
     """Cores that this process can keep busy: those that it may run on, or fewer where its container has a quota.
@@ -36,13 +43,19 @@ def usable_cores(cgroup: Path = _CGROUP) -> int:
 
 
 def tune_threads(cgroup: Path = _CGROUP) -> None:
-    """Lets PyTorch run as many threads as the container's quota allows, unless the user says how many.
+    """Makes PyTorch's threads good neighbours, in everything that the user has not set.
 
-    It would run one for each core of the machine, and the kernel would stop them all whenever the quota is spent.
-    It has an effect until PyTorch is imported; the command line calls it first.
+    There would be one for each core of the machine, and where a container has a quota the kernel would stop them all
+    whenever it is spent. And they would spin while they wait for each other: on a core that another process needs, and
+    often for the very thread that this process keeps from running. See `BRIEF_WAITING`.
+
+    It has an effect until PyTorch is imported; the command line calls it first. Processes that are started later, such
+    as workers, inherit it.
     """
     if _quota(cgroup) < math.inf:
         os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores(cgroup)))
+    if not BRIEF_WAITING.keys() & os.environ.keys():
+        os.environ.update(BRIEF_WAITING)
 
 
 def resolve_device(name: str | torch.device) -> torch.device:

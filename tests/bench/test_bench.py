@@ -44,6 +44,7 @@ def test_few_runs_have_no_far_percentiles():
     assert (figure.num_runs, figure.p95_ms, figure.p99_ms) == (3, None, None)
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_the_part():
     """Clips of eight times the frames take more memory, whatever was measured before."""
     small, large = (
@@ -72,6 +73,7 @@ def test_wrong_settings_are_refused(options, message):
         Bench("lsn_test_resnet", **options)
 
 
+@pytest.mark.slow
 def test_errors_come_from_the_other_process(tmp_path):
     with pytest.raises(ModelError, match="no_such"):
         measure(Bench("lsn_no_such"), "test")
@@ -80,6 +82,7 @@ def test_errors_come_from_the_other_process(tmp_path):
         measure(Bench("lsn_test_resnet", videos=(str(broken),)), "decode")
 
 
+@pytest.mark.slow
 def test_the_command_tells_all_parts_as_a_table_and_as_json(capsys):
     arguments = ("bench", "lsn_test_resnet", "--size", "32", "--num-frames", "3", "--batch-size", "2")
     assert main([*arguments, "--seconds", "0.01", "--json"]) == 0

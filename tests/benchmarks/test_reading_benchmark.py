@@ -2,8 +2,8 @@
 
 import re
 
+import numpy as np
 import pytest
-import torch
 
 from lsn.video import open_video, write_video
 
@@ -16,8 +16,9 @@ def benchmark(import_script):
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory):
     folder = tmp_path_factory.mktemp("videos")
+    rng = np.random.default_rng(0)
     for number, size in enumerate([(48, 64, 3), (64, 48, 3), (20, 30, 3)]):
-        write_video(folder / f"x/{number}.mp4", torch.randint(0, 255, (20, *size), dtype=torch.uint8), fps=9)
+        write_video(folder / f"x/{number}.mp4", rng.integers(0, 255, (20, *size), dtype=np.uint8), fps=9)
     return folder
 
 

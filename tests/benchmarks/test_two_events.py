@@ -67,7 +67,7 @@ def joined(two_events, sources, tmp_path_factory) -> Path:
 
 def frames_of(path: str | Path) -> np.ndarray:
     with open_video(path) as reader:
-        return reader.frames_at(range(reader.num_frames)).frames_THWC.numpy()
+        return reader.frames_at(range(reader.num_frames)).frames_THWC
 
 
 def kinds_of(frames_THWC: np.ndarray) -> str:

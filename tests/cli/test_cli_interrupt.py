@@ -111,6 +111,7 @@ def test_ctrl_c_at_any_moment_is_one_line_and_leaves_nothing(name, many, weights
         assert not list(tmp_path.rglob("*.partial*")), where
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_workers_that_are_signalled_too_do_not_die_before_their_parent(many, weights, tmp_path, signum, code):
     with Command("evaluate", weights, many / "many.csv", "--workers", "2", cwd=tmp_path) as command:

@@ -82,6 +82,7 @@ def test_something_something_v1_from_frames(desk):
     check_table(desk, V1, [("lsn_ss", "16x2x1", NUM_VAL)])
 
 
+@pytest.mark.slow
 def test_something_something_v2_from_videos_and_their_frames(desk, capsys):
     write_json(f"labels/{V2}-labels.json", {name: str(number) for number, name in enumerate(PLAIN)})
     for split, name in (("train", "train"), ("val", "validation")):
@@ -103,6 +104,7 @@ def test_something_something_v2_from_videos_and_their_frames(desk, capsys):
     assert json.loads(Path(f"other/{V2}/table.json").read_text())[0]["num_videos"] == NUM_VAL
 
 
+@pytest.mark.slow
 def test_diving48_from_videos(desk, capsys):
     write_json("labels/Diving48_vocab.json", [["Back", f"{number}som", "NoTwis", "PIKE"] for number in range(48)])
     for split, name in (("train", "train"), ("val", "test")):

@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from lsn.cli import progress
+from lsn.cli.ui import progress
 from lsn.cli.ui.progress import BarProgress, LineProgress, counting_progress, duration, training_progress
 from lsn.evaluation.metrics import Metrics
 from lsn.training import StepReport

@@ -98,6 +98,7 @@ def test_finished_rows_with_the_same_settings_stay_in_the_table(tmp_path, data):
     assert rows_of_table() == ["last_stage"]
 
 
+@pytest.mark.slow
 def test_a_table_on_two_processes(tmp_path, data):
     """A row with two seeds under torchrun: every process walks the same plan, and one prints."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

@@ -8,9 +8,11 @@ import sys
 import pytest
 
 from lsn import create_model
+from lsn.cli.commands.source_options import source_options
 from lsn.config import InputConfig
 from lsn.models.weights import save_weights
 from lsn.video import open_video
+from lsn.video.live.options import SourceOptions
 
 
 def lines_of(text):
@@ -104,6 +106,7 @@ def test_the_threshold_of_events_is_fitted_on_the_validation(lsn, streaming, vid
     assert expected in answer.out  # with ten videos or fewer, 95% of the right answers are all of them
 
 
+@pytest.mark.slow
 def test_verify_passes_and_says_what_it_compared(lsn, streaming, clip):
     for video in ((), (clip,)):
         answer = lsn("verify", streaming, *video, "--num-frames", 4)
@@ -126,7 +129,7 @@ def test_verify_fails_where_the_past_says_nothing(lsn, weights):
         (("a.mp4", "b.mp4", "--record", "c.mp4"), "--record is for one source"),
         (("a.mp4", "--consensus", "median"), "consensus 'median'"),
         (("a.mp4", "--fps", "0"), "fps is 0"),
-        (("a.mp4", "--off-threshold", "0.9", "--on-threshold", "0.5"), "leave"),
+        (("a.mp4", "--off-threshold", "0.9", "--on-threshold", "0.5"), "off_threshold <= on_threshold"),
         (("a.mp4", "--background", "nothing"), "background 'nothing'"),
         (("missing.mp4",), "missing.mp4: no such file"),
         (("http://127.0.0.1:9/live",), "127.0.0.1:9"),
@@ -149,3 +152,40 @@ def test_a_model_that_looks_ahead_is_refused(lsn, videos, clip, tmp_path):
     for command in ("stream", "timeline", "verify"):
         fps = () if command == "verify" else ("--fps", 8)
         assert "model.shift=causal" in lsn(command, tmp_path, clip, *fps).one_error_line()
+
+
+def test_options_of_sources_for_all_and_for_one():
+    common = SourceOptions(fps=5.0)
+    given = ["num_threads=2", "a.b.mp4.timeout_seconds=3", "door.ffmpeg.video_size=640x480", "door.transport=udp"]
+    options = source_options(["a.b.mp4", "door"], common, given)
+    assert options == {
+        "a.b.mp4": SourceOptions(fps=5.0, num_threads=2, timeout_seconds=3.0),
+        "door": SourceOptions(fps=5.0, num_threads=2, transport="udp", ffmpeg_options={"video_size": "640x480"}),
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("nonsense", "expected KEY=VALUE or STREAM.KEY=VALUE"),
+        ("timeout=3", "unknown key 'timeout'; did you mean 'timeout_seconds'?"),
+        ("num_threads=many", "num_threads: expected int, got 'many'"),
+        ("num_threads=0", "0 decoding threads"),
+        ("transport=pigeon", "transport: 'pigeon' is not allowed"),
+        ("other.fps=3", "unknown key 'other.fps'"),
+        ("ffmpeg_options=x", "give each option of FFmpeg by itself"),
+        ("policy=[", "the value is not YAML"),
+    ],
+)
+def test_options_of_sources_that_are_none(lsn, streaming, clip, given, said):
+    answer = lsn("stream", streaming, clip, "--source-option", given)
+    assert answer.code == 2 and said in answer.err and answer.err.count("\n") == 1
+
+
+def test_an_option_of_a_source_reaches_it(lsn, streaming, clip):
+    answer = lsn("stream", streaming, f"door={clip}", "--json", "--source-option", "door.ffmpeg.x=1")
+    assert answer.code == 2 and "ffmpeg_options are for cameras and addresses" in answer.err
+    assert (
+        "transport is for addresses of RTSP"
+        in lsn("stream", streaming, "http://127.0.0.1:9/", "--transport", "udp").err
+    )

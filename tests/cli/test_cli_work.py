@@ -158,7 +158,7 @@ def _write_frames(clip: Path, folder: Path) -> None:
     folder.mkdir()
     with open_video(clip) as video:
         for number, (_, frame_HWC) in enumerate(video, start=1):
-            Image.fromarray(frame_HWC.numpy()).save(folder / f"img_{number:05d}.jpg", quality=95)
+            Image.fromarray(frame_HWC).save(folder / f"img_{number:05d}.jpg", quality=95)
 
 
 def test_predict_shows_the_likeliest_classes_as_bars(lsn, weights, clip):
@@ -258,6 +258,7 @@ def short_demo(monkeypatch, tiny_run):
     monkeypatch.setattr(demo_module, "load_config", lambda path: load_config(path, kept))
 
 
+@pytest.mark.slow
 def test_the_demo_leaves_what_it_promises_and_can_be_repeated(lsn, short_demo, tmp_path):
     out = tmp_path / "demo"
     own = out / "own.txt"
@@ -301,6 +302,7 @@ sys.exit(main(["demo", "--out", sys.argv[1]]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_stopped_demo_ends_the_training_beside_it(tiny_run, tmp_path, signum):
     kept = [override for override in tiny_run if not override.startswith(("data.train", "data.val", "training.epochs"))]
@@ -342,6 +344,7 @@ def test_the_demo_does_not_remove_a_run_that_is_under_way(lsn, short_demo, tmp_p
     assert (folder / "recipe.yaml").exists()
 
 
+@pytest.mark.slow
 def test_the_demo_does_not_remove_what_is_not_a_run(lsn, short_demo, tmp_path):
     mine = tmp_path / "demo/lsn/thesis.txt"
     mine.parent.mkdir(parents=True)
@@ -350,6 +353,7 @@ def test_the_demo_does_not_remove_what_is_not_a_run(lsn, short_demo, tmp_path):
     assert mine.read_text(encoding="utf-8") == "years of work"
 
 
+@pytest.mark.slow
 def test_the_demo_says_why_its_control_could_not_be_trained(lsn, short_demo, tmp_path):
     mine = tmp_path / "demo/tsn/checkpoint.pt"
     mine.parent.mkdir(parents=True)

@@ -34,6 +34,7 @@ def loaded() -> LoadedModel:
     return LoadedModel(lively_model(shift="causal"), LABELS, INPUT, {}, FrameRates(5, FPS, 20))
 
 
+@pytest.mark.slow
 def test_streams_that_come_and_go(loaded):
     """One stream, then two, then three in a batch; the warm-up has run one and four."""
     told = []
@@ -50,6 +51,7 @@ def test_streams_that_come_and_go(loaded):
     np.testing.assert_allclose(told[1], told[0], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_videos_of_any_number_of_views(loaded, videos):
     plain, compiled = (Predictor(loaded, device="cpu", compile=compile) for compile in (False, True))
     for video in ("4.mp4", "6.mp4"):
@@ -58,6 +60,7 @@ def test_videos_of_any_number_of_views(loaded, videos):
         )
 
 
+@pytest.mark.slow
 def test_the_proof_covers_the_compiled_network(tmp_path):
     with torch.no_grad():
         (model := lively_model()).get_classifier().weight.mul_(0.1)

@@ -33,7 +33,7 @@ PREDICTION = made_prediction([[0.5, 0.1, 0.1, 0.1, 0.1, 0.1], [0.1, 0.5, 0.1, 0.
 
 def read_all(path):
     with open_video(path) as reader:
-        return reader.info, reader.frames_at(range(reader.num_frames)).frames_THWC.numpy().astype(int)
+        return reader.info, reader.frames_at(range(reader.num_frames)).frames_THWC.astype(int)
 
 
 @pytest.mark.parametrize(("width", "height"), [(320, 240), (240, 426), (321, 243)])
@@ -73,7 +73,7 @@ def test_frames_of_a_varying_rate_keep_their_time(tmp_path):
         container.mux(stream.encode(None))
     write_annotated_video(source, PREDICTION, tmp_path / "out.mp4")
     with open_video(tmp_path / "out.mp4") as reader:
-        shown = [(seconds, float(frame[:60].float().mean())) for seconds, frame in reader]
+        shown = [(seconds, float(frame[:60].mean())) for seconds, frame in reader]
     for seconds, colour in shown:
         tick = round(seconds * 20)
         expected = max((t, c) for t, c in zip(times, colours, strict=True) if t <= tick)[1]

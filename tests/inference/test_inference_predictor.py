@@ -55,13 +55,13 @@ def test_path_bytes_array_tensor_and_folder_are_one_video(predictor, videos, tmp
     path = videos / "6.mp4"
     with open_video(path) as reader:
         frames = reader.frames_at(range(reader.num_frames)).frames_THWC
-    for number, frame in enumerate(frames.numpy()):
+    for number, frame in enumerate(frames):
         Image.fromarray(frame).save(tmp_path / f"img_{number:05d}.png")
     expected = predictor(str(path))
     others = [
         predictor(path.read_bytes()),
+        predictor(torch.from_numpy(frames), fps=10),
         predictor(frames, fps=10),
-        predictor(frames.numpy(), fps=10),
         predictor(tmp_path, fps=10),
     ]
     for prediction in others:

@@ -22,6 +22,7 @@ def saved(model: Recognizer, folder):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [{}, {"memory": "convlstm"}, {"shift": "causal"}, {"memory": "ho_convlstm", "steps": 4}], ids=str
 )

@@ -86,6 +86,17 @@ def test_a_stream_starts_anew_by_hand_after_silence_and_by_the_clock(rated):
     assert anew[7].num_frames == 8
 
 
+def test_frames_in_memory_that_is_used_again(rated):
+    frames = noisy_frames(3, num_frames=6).numpy()
+    stream, plain = StreamingPredictor(rated).open(), StreamingPredictor(rated).open()
+    buffer, answers = np.empty_like(frames[0]), []
+    for t, frame in enumerate(frames):
+        buffer[:] = frame
+        answers += stream.push(t / FPS, buffer)
+    expected = push_all(plain, frames)
+    np.testing.assert_array_equal([a.probabilities for a in answers], [a.probabilities for a in expected])
+
+
 def test_frames_out_of_time_are_left_out(rated):
     frames = noisy_frames(3, num_frames=6)
     stream, plain = StreamingPredictor(rated).open(), StreamingPredictor(rated).open()

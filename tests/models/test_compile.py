@@ -37,6 +37,7 @@ def assert_close(got: torch.Tensor, expected: torch.Tensor) -> None:
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
 
 
+@pytest.mark.slow
 def test_a_compiled_model_gives_the_same_scores_as_clip_and_as_stream() -> None:
     model = fuse(awake("lsn_ss_resnet10t", shift="causal"))
     compiled = compiled_copy(model, frozen=True)

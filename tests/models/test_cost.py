@@ -17,7 +17,9 @@ def counted_by_hand(model: nn.Module, clip: torch.Tensor) -> int:
         nonlocal total
         if isinstance(module, ConvLSTMCell):
             B, T, _, H, W = output[0].shape
-            kernels = [module.recurrent_gates.weight] + ([] if inputs[3] is None else [inputs[3][0]])
+            accumulation = inputs[3]
+            kernels = [module.recurrent_gates.weight]
+            kernels += [] if accumulation is None else [accumulation.window_kernel, accumulation.carry_kernel]
             total += B * T * H * W * sum(kernel.numel() for kernel in kernels)
         elif isinstance(module, nn.Conv2d):
             total += output.numel() * module.weight[0].numel()

@@ -22,11 +22,11 @@ def forgotten_graphs() -> Iterator[None]:
 
 def recurrence_arguments(*, high_order: bool, requires_grad: bool) -> tuple[Tensor | None, ...]:
     B, T, D, R, H, W = 2, 3, 4, 3, 5, 6
-    J, P = (D + 2 * R, 6 * R) if high_order else (D, D)
+    P = 6 * R if high_order else D  # order 3, windows of 2 states
     sizes = [(B, T, 4 * D, H, W), (B, P, H, W), (B, D, H, W), (4 * D, R if high_order else D, 3, 3)]
-    sizes += [(P, J, 3, 3), (1, R, H, W)] if high_order else []
+    sizes += [(P, D, 3, 3), (1, R, H, W), (2 * R, R, 3, 3)] if high_order else []
     given: list[Tensor | None] = [torch.randn(size, requires_grad=requires_grad) for size in sizes]
-    return *given, *[None] * (6 - len(given))
+    return *given, *[None] * (7 - len(given))
 
 
 @pytest.mark.parametrize("high_order", [False, True])
@@ -42,8 +42,8 @@ def test_the_backward_operator_is_what_it_says(high_order: bool) -> None:
     given = recurrence_arguments(high_order=high_order, requires_grad=False)
     outputs = torch.ops.lsn.recurrence(*given, True)
     gradients = [torch.randn_like(output) for output in outputs[:3]]
-    _, _, first_cell, gates_kernel, kernel, _ = given
-    arguments = (*gradients, first_cell, gates_kernel, kernel, *outputs[3:])
+    _, _, first_cell, gates_kernel, window_kernel, _, carry_kernel = given
+    arguments = (*gradients, first_cell, gates_kernel, window_kernel, carry_kernel, outputs[0], *outputs[3:])
     torch.library.opcheck(torch.ops.lsn.recurrence_backward, arguments)
 
 
@@ -68,6 +68,7 @@ def test_a_training_step_counts_three_times_the_flops(high_order: bool) -> None:
     assert counter.get_total_flops() == 3 * forward
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["convlstm_resnet10t", "lsn_resnet10t", "lsn_ss_resnet10t", "lsn_mobilenetv3_small_050"]
 )

@@ -93,6 +93,7 @@ def lines_of(out, kind):
     return [line for line in lines if line["kind"] == kind]
 
 
+@pytest.mark.slow
 def test_steps_of_two_processes_with_synchronized_norms_are_those_of_one(runs):
     weights, losses = torchrun_worker.take_steps(World(0, 1, torch.device("cpu")), shares=[(4,), (3,)])
 

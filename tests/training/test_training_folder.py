@@ -69,6 +69,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_does_not_hold_its_folder_even_if_its_workers_do_not_know_yet(tmp_path, config):
     config = change(change(config, "data", num_workers=2), "training", checkpoint_every=1)
     (tmp_path / "recipe.yaml").write_text(to_yaml(config))

@@ -122,6 +122,7 @@ def step_of(out):
     return torch.load(out / "checkpoint.pt", weights_only=True)["position"]["step"]
 
 
+@pytest.mark.slow
 def test_sigterm_ends_a_run_after_its_step_and_it_resumes(experiment, tmp_path):
     folder, _ = experiment
     with Training(folder / "recipe.yaml", tmp_path / "run") as training:
@@ -139,6 +140,7 @@ def test_sigterm_ends_a_run_after_its_step_and_it_resumes(experiment, tmp_path):
     assert_same_run(tmp_path / "run", folder / "whole")
 
 
+@pytest.mark.slow
 def test_processes_of_torchrun_stop_at_the_same_step_though_one_alone_is_asked(experiment, tmp_path):
     _, config = experiment
     config = replace(config, training=replace(config.training, checkpoint_every=0))

@@ -8,11 +8,18 @@ Shapes: D hidden channels, R rank, H height, W width; S steps, N order, L = S - 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+class Accumulation(NamedTuple):
+    """What the recurrence needs to know of an accumulated temporary state, for maps of one size."""
+
+    window_kernel: Tensor
+    rest_1RHW: Tensor
+    carry_kernel: Tensor | None
 
 
 class AccumulatedTemporaryState(nn.Module):
@@ -22,9 +29,10 @@ class AccumulatedTemporaryState(nn.Module):
 
     The A_l of a frame need not wait for each other. The newest state that A_l sees is h_{t-N+l-1}, so once h_t is known
     A_N of the next frame can be finished, A_{N-1} of the one after that, and so on, each from the A_{l-1} that was
-    finished one frame before. All of them are one convolution over [h_t; A_1; ..; A_{N-1}]: `kernel`.
+    finished one frame before. So a frame needs one convolution over h_t, the `window_kernel`, and one over
+    [A_1; ..; A_{N-1}], the `carry_kernel`.
 
-    Biases are left out of it: what they alone make of a map is the state `at_rest`, and the recurrence carries the
+    Biases are left out of both: what they alone make of a map is the state `at_rest`, and the recurrence carries the
     difference from it, which is zero before the first frame.
     """
 
@@ -40,18 +48,18 @@ class AccumulatedTemporaryState(nn.Module):
 
     @property
     def past_channels(self) -> int:
-        """Channels of what the kernel gives: A_1 .. A_N, and L - 1 times as many of sums that wait for later states."""
+        """Channels of A_1 .. A_N, and L - 1 times as many of sums that wait for later states."""
         return self.window_length * self.windows.out_channels
 
-    def kernel(self) -> Tensor:
-        """One kernel for all, (L N R, D + (N - 1) R, k, k): rows of the newest state of each window first."""
+    def window_kernel(self) -> Tensor:
+        """All kernels K as one (L N R, D, k, k), the rows of the newest state of each window first."""
         N, L = self.order, self.window_length
         K = self.windows.weight.unflatten(0, (N, -1)).unflatten(2, (L, -1))  # N, R, L, D, k, k
-        K = K.permute(2, 0, 1, 3, 4, 5).flip(0).flatten(0, 2)
-        R = self.windows.out_channels // N
-        rows = [F.pad(V.weight, (0, 0, 0, 0, k * R, (N - 2 - k) * R)) for k, V in enumerate(self.carry)]
-        V = F.pad(torch.cat(rows), (0, 0, 0, 0, 0, 0, R, (L - 1) * N * R)) if rows else K[:, :0]
-        return torch.cat([K, V], dim=1)
+        return K.permute(2, 0, 1, 3, 4, 5).flip(0).flatten(0, 2)
+
+    def carry_kernel(self) -> Tensor | None:
+        """All kernels V as one of a grouped convolution ((N - 1) R, R, k, k); None if there are none."""
+        return torch.cat([V.weight for V in self.carry]) if self.carry else None
 
     def at_rest(self, height: int, width: int) -> Tensor:
         """A_N (1RHW) of a past of zeros."""
@@ -64,24 +72,35 @@ class AccumulatedTemporaryState(nn.Module):
 
 
 class FixedAccumulation(nn.Module):
-    """An `AccumulatedTemporaryState` whose weights no longer change: kernel and state at rest are computed once."""
+    """An `AccumulatedTemporaryState` whose weights no longer change: kernels and state at rest are computed once."""
 
-    _kernel: Tensor
+    _window_kernel: Tensor
+    _carry_kernel: Tensor | None
 
     def __init__(self, accumulate: AccumulatedTemporaryState) -> None:
         super().__init__()
         self.past_channels = accumulate.past_channels
         self.accumulate = accumulate
-        self.register_buffer("_kernel", accumulate.kernel().contiguous(memory_format=torch.channels_last))
+        carry_kernel = accumulate.carry_kernel()
+        self.register_buffer("_window_kernel", _channels_last(accumulate.window_kernel()))
+        self.register_buffer("_carry_kernel", None if carry_kernel is None else _channels_last(carry_kernel))
         self._at_rest: dict[tuple[int, int, torch.device], Tensor] = {}
 
-    def kernel(self) -> Tensor:
+    def window_kernel(self) -> Tensor:
         """As of the original."""
-        return self._kernel
+        return self._window_kernel
+
+    def carry_kernel(self) -> Tensor | None:
+        """As of the original."""
+        return self._carry_kernel
 
     def at_rest(self, height: int, width: int) -> Tensor:
         """As of the original; kept for each size of maps."""
-        key = (height, width, self._kernel.device)
+        key = (height, width, self._window_kernel.device)
         if key not in self._at_rest:
             self._at_rest[key] = self.accumulate.at_rest(height, width)
         return self._at_rest[key]
+
+
+def _channels_last(kernel: Tensor) -> Tensor:
+    return kernel.contiguous(memory_format=torch.channels_last)

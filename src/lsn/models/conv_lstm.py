@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lsn.models.ats import Accumulation
 from lsn.models.recurrence import recurrence
 
 
@@ -78,25 +79,24 @@ class ConvLSTMCell(nn.Module):
         gates_BTGHW: Tensor,
         past_BPHW: Tensor,
         cell_BDHW: Tensor,
-        accumulation: tuple[Tensor, Tensor] | None = None,
+        accumulation: Accumulation | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Goes through the frames in order.
 
         Args:
             gates_BTGHW: what each frame's input gives to the gates, as `GateConv` gives it.
-            past_BPHW: what stands for the past before the first frame: the last hidden state, or with an accumulation
-                what its kernel gave.
+            past_BPHW: what is kept of the hidden states before the first frame: the last one, or with an accumulation
+                the accumulated states.
             cell_BDHW: the cell before the first frame.
-            accumulation: kernel and state at rest of an `AccumulatedTemporaryState`.
+            accumulation: of an `AccumulatedTemporaryState`; None in a plain ConvLSTM.
 
         Returns:
             The hidden states (BTDHW), and past and cell after the last frame.
         """
         dtype = gates_BTGHW.dtype
-        kernel, rest_1RHW = (None, None) if accumulation is None else (part.to(dtype) for part in accumulation)
-        hidden_BTDHW, past, cell_BDHW = recurrence(
-            gates_BTGHW, past_BPHW.to(dtype), cell_BDHW, self.recurrent_gates.kernel().to(dtype), kernel, rest_1RHW
-        )
+        gates_kernel = self.recurrent_gates.kernel().to(dtype)
+        parts = (None if part is None else part.to(dtype) for part in accumulation or ())
+        hidden_BTDHW, past, cell_BDHW = recurrence(gates_BTGHW, past_BPHW.to(dtype), cell_BDHW, gates_kernel, *parts)
         return hidden_BTDHW, past.to(past_BPHW.dtype), cell_BDHW
 
 

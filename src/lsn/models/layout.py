@@ -1,10 +1,11 @@
 """How the values of a clip lie in memory, and what range they have.
 
-Shapes: B clips, T frames, C channels, H height, W width.
+Shapes: B clips, T frames, N = B * T, C channels, H height, W width.
 """
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -14,6 +15,12 @@ def frames_channels_last(clip_BTCHW: Tensor) -> Tensor:
     It is torch's `channels_last`, which knows no time, for clips: flattened to B*T frames, they have that format.
     """
     return clip_BTCHW.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
+
+
+def layout_of(x_NCHW: Tensor) -> torch.memory_format:
+    """`torch.channels_last` or, for all else, `torch.contiguous_format`."""
+    last = x_NCHW.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if last else torch.contiguous_format
 
 
 def normalize_frames(clip_BTCHW: Tensor, mean_C: Tensor, std_C: Tensor) -> Tensor:

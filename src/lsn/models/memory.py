@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from lsn.errors import ModelError
-from lsn.models.ats import AccumulatedTemporaryState, FixedAccumulation
+from lsn.models.ats import AccumulatedTemporaryState, Accumulation, FixedAccumulation
 from lsn.models.conv_lstm import ConvLSTMCell, GateConv
+from lsn.models.layout import layout_of
 
 MIN_HIDDEN_CHANNELS = 16  # our choice: a narrow stage still gets a memory worth having
 MIN_RANK = 8  # our choice
@@ -72,8 +73,8 @@ class ConvLSTM(nn.Module):
         """Channels of what is kept of the hidden states."""
         return self.hidden_channels
 
-    def accumulation(self, height: int, width: int) -> tuple[Tensor, Tensor] | None:
-        """Kernel and state at rest of what stands between the hidden states and the cell, for maps of this size."""
+    def accumulation(self, height: int, width: int) -> Accumulation | None:
+        """What stands between the hidden states and the cell, for maps of this size."""
         return None
 
     def init_state(self, batch_size: int, height: int, width: int) -> MemoryState:
@@ -86,11 +87,13 @@ class ConvLSTM(nn.Module):
         """Reads the frames in order; returns the frames with the memory added, and the state after the last."""
         B, T, _, H, W = x_BTCHW.shape
         x_NCHW = x_BTCHW.flatten(0, 1)
-        # What does not depend on the past runs once, over all frames.
-        gates_BTGHW = self.input_gates(self.reduce(x_NCHW)).unflatten(0, (B, T))
+        # What does not depend on the past runs once, over all frames. The convolutions and norms that meet all channels
+        # stay in the layout of their input, the recurrence between them always has its few channels innermost.
+        z_NCHW = self.reduce(x_NCHW)
+        gates_BTGHW = self.input_gates(z_NCHW.contiguous(memory_format=torch.channels_last)).unflatten(0, (B, T))
         past_BPHW, cell_BDHW = state if state is not None else self.init_state(B, H, W)
         hidden_BTDHW, *after = self.cell(gates_BTGHW, past_BPHW, cell_BDHW, self.accumulation(H, W))
-        y_NCHW = x_NCHW + self.expand(hidden_BTDHW.flatten(0, 1))
+        y_NCHW = x_NCHW + self.expand(hidden_BTDHW.flatten(0, 1).contiguous(memory_format=layout_of(z_NCHW)))
         return y_NCHW.unflatten(0, (B, T)), MemoryState(*after)
 
 
@@ -136,9 +139,10 @@ class HOConvLSTM(ConvLSTM):
         """Channels of what is kept of the hidden states."""
         return self.accumulate.past_channels
 
-    def accumulation(self, height: int, width: int) -> tuple[Tensor, Tensor]:
-        """Kernel and state at rest of what stands between the hidden states and the cell, for maps of this size."""
-        return self.accumulate.kernel(), self.accumulate.at_rest(height, width)
+    def accumulation(self, height: int, width: int) -> Accumulation:
+        """The kernels and the state at rest of the accumulated temporary state, for maps of this size."""
+        accumulate = self.accumulate
+        return Accumulation(accumulate.window_kernel(), accumulate.at_rest(height, width), accumulate.carry_kernel())
 
 
 def _require_positive(**arguments: int) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from lsn.errors import ConfigError, LSNError
+from lsn.hardware import resolve_device
 from lsn.inference.prepare import prepare_for_inference
 from lsn.models.weights import LoadedModel, load_weights
 from lsn.streaming.engine import StreamEngine
@@ -63,6 +64,7 @@ class StreamingPredictor:
         events: EventRules | None = None,
         compile: bool = False,
     ) -> None:
+        device = resolve_device(device)
         loaded = weights if isinstance(weights, LoadedModel) else load_weights(weights)
         self.model = loaded.model
         self.labels = loaded.labels
@@ -129,7 +131,7 @@ class StreamingPredictor:
 
     def _view(self, frame_HWC: np.ndarray) -> np.ndarray:
         """What the model sees of a frame, uint8 CHW."""
-        frames_TCHW = torch.from_numpy(np.ascontiguousarray(frame_HWC)).permute(2, 0, 1)[None]
+        frames_TCHW = torch.from_numpy(np.require(frame_HWC, requirements=("C", "W"))).permute(2, 0, 1)[None]
         return self._transform(frames_TCHW)[0, 0].numpy()
 
     def _default_fps(self) -> float:

@@ -81,7 +81,7 @@ class StreamSession:
             ModelError: the model's scores are not finite; the frame is left out.
         """
         try:
-            array_HWC = frame_array(frame_HWC)
+            array_HWC = frame_array(frame_HWC).copy()  # cameras often put the next one into the same memory
         except VideoError as error:
             raise VideoError(f"{self.name}: a pushed frame is {error}") from None
         frame = LiveFrame(seconds, lambda: array_HWC)

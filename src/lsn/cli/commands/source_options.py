@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 from lsn.config import from_mapping
 from lsn.errors import ConfigError, shown
@@ -15,6 +16,37 @@ if TYPE_CHECKING:
 
 _FFMPEG = "ffmpeg."
 _HELP = "expected KEY=VALUE or STREAM.KEY=VALUE, as in num_threads=2, door.transport=udp or ffmpeg.video_size=640x480"
+
+
+@dataclass(frozen=True)
+class SourceFlags:
+    """How sources are opened and read."""
+
+    policy: Literal["block", "drop_oldest", "drop_newest"] | None = None
+    """What becomes of frames that come too fast: block lets the source wait, drop_oldest and drop_newest lose some,
+    counted. By default cameras and addresses drop the oldest, and files wait."""
+    reconnect: float | None = None
+    """Seconds to try to reach a live source again that was lost; by default for ever."""
+    timeout: float = 10.0
+    """Seconds without a packet after which a camera or an address counts as lost."""
+    transport: Literal["tcp", "udp", "udp_multicast", "http"] | None = None
+    """What carries RTSP streams; by default tcp, or udp if the server refuses it."""
+    source_option: tuple[str, ...] = ()
+    """Any option of a source, as KEY=VALUE for all or STREAM.KEY=VALUE for one: fps, policy, timeout_seconds,
+    reconnect_seconds, transport, num_threads, or ffmpeg.OPTION, as in door.ffmpeg.video_size=640x480."""
+
+    def options_of(self, names: Sequence[str], *, fps: float | None) -> dict[str, SourceOptions]:
+        """The options of each stream, by name."""
+        from lsn.video.live.options import SourceOptions
+
+        common = SourceOptions(
+            fps=fps,
+            policy=self.policy,
+            timeout_seconds=self.timeout,
+            reconnect_seconds=self.reconnect,
+            transport=self.transport,
+        )
+        return source_options(names, common, self.source_option)
 
 
 def source_options(names: Sequence[str], common: SourceOptions, given: Iterable[str]) -> dict[str, SourceOptions]:

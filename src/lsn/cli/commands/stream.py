@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from lsn.cli.commands.source_options import source_options
+from lsn.cli.commands.source_options import SourceFlags
 from lsn.cli.commands.stream_options import StreamOptions, event_line, named_sources, streaming_predictor
 from lsn.cli.commands.weights_options import weights_files
 from lsn.cli.signals import first_signal_asks
@@ -27,23 +28,40 @@ if TYPE_CHECKING:
     from lsn.streaming.runner import StreamRunner
 
 
+@dataclass(frozen=True)
+class Outputs:
+    """What becomes of the answers, and where the stream starts."""
+
+    events: Path | None = None
+    """Append each event to this file, as a line of JSON."""
+    record: Path | None = None
+    """Write what the model saw, with its answers drawn on it, into this video (.mp4)."""
+    json: bool = False
+    """One line of JSON an answer instead of the live view."""
+    state: Path | None = None
+    """Continue from this file, which --save-state wrote."""
+    save_state: Path | None = None
+    """At the end, write where the stream stands into this file."""
+
+    def check(self, sources: Mapping[str, str], weights: Path) -> None:
+        """Refuses files that are for one stream, and those that would be written over what is read."""
+        one = (("--record", self.record), ("--state", self.state), ("--save-state", self.save_state))
+        for option, path in one:
+            if path is not None and len(sources) > 1:
+                raise ConfigError(f"{option} is for one source; got {len(sources)}")
+        check_outputs((self.record, self.events, self.save_state), [*sources.values(), *weights_files(weights)])
+        check_outputs((self.record, self.events), (self.state,))  # a state may take the place of the one before
+
+
 def stream(
     weights: Path,
     /,
     *sources: str,
     name: str | None = None,
     options: Annotated[StreamOptions | None, Parameter(name="*")] = None,
-    policy: Literal["block", "drop_oldest", "drop_newest"] | None = None,
-    reconnect: float | None = None,
-    timeout: float = 10.0,
-    transport: Literal["tcp", "udp", "udp_multicast", "http"] | None = None,
-    source_option: tuple[str, ...] = (),
+    flags: Annotated[SourceFlags | None, Parameter(name="*")] = None,
+    outputs: Annotated[Outputs | None, Parameter(name="*")] = None,
     seconds: float | None = None,
-    events: Path | None = None,
-    record: Path | None = None,
-    json_: Annotated[bool, Parameter(name="--json")] = False,
-    state: Path | None = None,
-    save_state: Path | None = None,
 ) -> int:
     """Recognise what happens in cameras, network streams and files, while it happens.
 
@@ -59,72 +77,46 @@ def stream(
         names a stream, as in door=rtsp://...; otherwise it is called as its source, with passwords hidden.
     name
         Name of the stream of a single source.
-    policy
-        What becomes of frames that come too fast: block lets the source wait, drop_oldest and drop_newest lose some,
-        counted. By default cameras and addresses drop the oldest, and files wait.
-    reconnect
-        Seconds to try to reach a live source again that was lost; by default for ever.
-    timeout
-        Seconds without a packet after which a camera or an address counts as lost.
-    transport
-        What carries RTSP streams; by default tcp, or udp if the server refuses it.
-    source_option
-        Any option of a source, as KEY=VALUE for all or STREAM.KEY=VALUE for one: fps, policy, timeout_seconds,
-        reconnect_seconds, transport, num_threads, or ffmpeg.OPTION, as in door.ffmpeg.video_size=640x480.
     seconds
         Stop after so many seconds, whatever the sources do.
-    events
-        Append each event to this file, as a line of JSON.
-    record
-        Write what the model saw, with its answers drawn on it, into this video (.mp4).
-    json_
-        One line of JSON an answer instead of the live view.
-    state
-        Continue from this file, which --save-state wrote.
-    save_state
-        At the end, write where the stream stands into this file.
     """
     if not sources:
         raise ConfigError(f"nothing to watch; lsn stream {weights} SOURCE, where SOURCE is 0 for a camera, or clip.mp4")
+    options, flags, outputs = options or StreamOptions(), flags or SourceFlags(), outputs or Outputs()
     named = named_sources(sources, name=name)
-    for option, path in (("--record", record), ("--state", state), ("--save-state", save_state)):
-        if path is not None and len(named) > 1:
-            raise ConfigError(f"{option} is for one source; got {len(named)}")
-    check_outputs((record, events, save_state), [*named.values(), *weights_files(weights)])
-    check_outputs((record, events), (state,))  # a state may take the place of the one before
-    options = options or StreamOptions()
-    from lsn.video.live.options import SourceOptions
-
-    common = SourceOptions(
-        fps=options.source_fps,
-        policy=policy,
-        timeout_seconds=timeout,
-        reconnect_seconds=reconnect,
-        transport=transport,
-    )
-    of_sources = source_options(list(named), common, source_option)
+    outputs.check(named, weights)
+    of_sources = flags.options_of(list(named), fps=options.source_fps)
     predictor, remarks = streaming_predictor(weights, options, capacity=len(named))
-    from lsn.streaming.recorder import StreamRecorder
-    from lsn.streaming.runner import StreamRunner
+    from lsn.streaming import StreamRunner
 
-    with ExitStack() as stack:
-        states = {} if state is None else dict.fromkeys(named, state)
-        runner = stack.enter_context(StreamRunner(predictor, named, options=of_sources, states=states, seconds=seconds))
-        stack.enter_context(first_signal_asks(runner.stop))  # until all is written; a second signal interrupts
-        if save_state is not None:
-            (session,) = runner.sessions.values()
-            stack.callback(session.save, save_state)  # whatever else fails
-        reporter = _Reporter(
-            view=None if json_ else stack.enter_context(_view(remarks)),
-            log=None if events is None else stack.enter_context(_opened(events)),
-            recorder=None if record is None else stack.enter_context(StreamRecorder(record, fps=predictor.fps)),
-            stop=runner.stop,
-        )
+    states = {} if outputs.state is None else dict.fromkeys(named, outputs.state)
+    with (
+        StreamRunner(predictor, named, options=of_sources, states=states, seconds=seconds) as runner,
+        first_signal_asks(runner.stop),  # until all is written; a second signal interrupts
+        _reporting(runner, outputs, remarks, fps=predictor.fps) as reporter,
+    ):
         for result in runner:
             reporter.take(result, runner)
     if reporter.output_failure is not None:
         raise reporter.output_failure
     return 2 if reporter.num_failed else 0
+
+
+@contextmanager
+def _reporting(runner: StreamRunner, outputs: Outputs, remarks: list[str], *, fps: float) -> Iterator[_Reporter]:
+    """Opens all outputs; when the block ends they are finished, and the state is saved."""
+    from lsn.streaming.recorder import StreamRecorder
+
+    with ExitStack() as stack:
+        if outputs.save_state is not None:
+            (session,) = runner.sessions.values()
+            stack.callback(session.save, outputs.save_state)  # whatever else fails
+        yield _Reporter(
+            view=None if outputs.json else stack.enter_context(_view(remarks)),
+            log=None if outputs.events is None else stack.enter_context(_opened(outputs.events)),
+            recorder=None if outputs.record is None else stack.enter_context(StreamRecorder(outputs.record, fps=fps)),
+            stop=runner.stop,
+        )
 
 
 class _Reporter:

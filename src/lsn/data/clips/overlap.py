@@ -40,7 +40,8 @@ class Windows:
     def overlap(self, clip: Clip) -> bool:
         """Whether one of the windows shares pictures with a clip of the same file."""
         in_seconds, in_frames = _units(clip)
-        if self._has_both or (in_seconds and self._has_frames) or (in_frames and self._has_seconds):
+        is_in_both = in_seconds and in_frames
+        if is_in_both or self._has_both or (in_seconds and self._has_frames) or (in_frames and self._has_seconds):
             return True
         return (not in_frames and self._seconds.overlap(_seconds(clip))) or (
             not in_seconds and self._frames.overlap(_frames(clip))

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from lsn import machine
+from lsn import hardware
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
@@ -49,13 +49,13 @@ def container(folder, *, version: int, quota: str, period: str = "100000"):
 @pytest.mark.parametrize(("quota", "cores"), [("max", 64), ("200000", 2), ("150000", 2), ("1000", 1), ("9900000", 64)])
 def test_a_container_has_the_cores_of_its_quota(tmp_path, monkeypatch, version, quota, cores):
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(64)), raising=False)
-    assert machine.usable_cores(container(tmp_path, version=version, quota=quota)) == cores
+    assert hardware.usable_cores(container(tmp_path, version=version, quota=quota)) == cores
 
 
 def test_a_machine_that_tells_no_quota_has_all_its_cores(tmp_path):
-    assert machine.usable_cores(tmp_path) == len(os.sched_getaffinity(0))
+    assert hardware.usable_cores(tmp_path) == len(os.sched_getaffinity(0))
     (tmp_path / "cpu.max").write_text("nonsense")
-    assert machine.usable_cores(tmp_path) == len(os.sched_getaffinity(0))
+    assert hardware.usable_cores(tmp_path) == len(os.sched_getaffinity(0))
 
 
 def test_pytorch_runs_as_many_threads_as_the_quota_allows(tmp_path):
