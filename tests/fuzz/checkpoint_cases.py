@@ -116,10 +116,10 @@ def _sign(saved: Any, path: Path) -> None:
     """Writes a checkpoint with the checksum that it should have, so that what it says is looked at."""
     import torch
 
-    from lsn.training.checkpoint import _ChecksumWriter
+    from lsn.training.checksum import ChecksumWriter
 
     with path.open("wb") as file:
-        writer = _ChecksumWriter(file)
+        writer = ChecksumWriter(file)
         torch.save(saved, writer)
         writer.finish()
 

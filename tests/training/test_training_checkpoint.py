@@ -10,15 +10,9 @@ import torch
 from lsn.config import RunConfig, load_config, to_yaml
 from lsn.data import Clip, Manifest
 from lsn.errors import ConfigError, WeightsError
-from lsn.training.checkpoint import (
-    CHECKPOINT_NAME,
-    Best,
-    Position,
-    Tally,
-    _ChecksumWriter,
-    load_checkpoint,
-    save_checkpoint,
-)
+from lsn.training.checkpoint import CHECKPOINT_NAME, load_checkpoint, save_checkpoint
+from lsn.training.checksum import ChecksumWriter
+from lsn.training.position import Best, Position, Tally
 
 CONFIG = RunConfig()
 CLIPS = Manifest("train.csv", ("a", "b"), (Clip("x/1.mp4", "a"), Clip("x/2.mp4", "b", start_seconds=1.0)))
@@ -277,7 +271,7 @@ def test_without_room_for_a_checkpoint_the_one_before_stays(tmp_path, room):
 def test_an_interruption_in_the_middle_of_writing_is_one_and_the_checkpoint_before_stays(tmp_path, monkeypatch):
     """A signal handler raises wherever Python is, also in what torch's writer calls."""
     save(tmp_path)
-    write = _ChecksumWriter.write
+    write = ChecksumWriter.write
     num_writes = 0
 
     def counting(self, data):
@@ -285,7 +279,7 @@ def test_an_interruption_in_the_middle_of_writing_is_one_and_the_checkpoint_befo
         num_writes += 1
         return write(self, data)
 
-    monkeypatch.setattr(_ChecksumWriter, "write", counting)
+    monkeypatch.setattr(ChecksumWriter, "write", counting)
     save(tmp_path)
     for interrupted in range(1, num_writes + 1):
         num_writes = 0
@@ -297,7 +291,7 @@ def test_an_interruption_in_the_middle_of_writing_is_one_and_the_checkpoint_befo
                 raise KeyboardInterrupt("a signal")
             return write(self, data)
 
-        monkeypatch.setattr(_ChecksumWriter, "write", interrupting)
+        monkeypatch.setattr(ChecksumWriter, "write", interrupting)
         with pytest.raises(KeyboardInterrupt, match="a signal"):
             save(tmp_path)
         assert load(tmp_path)["position"] == POSITION

@@ -15,8 +15,8 @@ from lsn.config import to_yaml
 from lsn.distributed import World
 from lsn.errors import ConfigError, LSNError, VideoError
 from lsn.training import train
-from lsn.training.checkpoint import Position
 from lsn.training.folder import claimed_folder, is_unstarted, refuse_to_overwrite
+from lsn.training.position import Position
 
 ALONE = World(0, 1, torch.device("cpu"))
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, Any, cast
 
 import torch
 
@@ -21,13 +20,12 @@ from lsn.config.old_names import current_keys
 from lsn.data import Manifest
 from lsn.errors import ConfigError, TrainingError, WeightsError, shown
 from lsn.files import atomic_path
+from lsn.training.checksum import ChecksumWriter, verify_checksum
+from lsn.training.position import Position
 
 CHECKPOINT_NAME = "checkpoint.pt"
 FORMAT_VERSION = 2
 """What is written; version 1, which has no checksum, is read too."""
-
-_CHECKSUM_LABEL = b"LSN checkpoint sha256 "
-_TRAILER_BYTES = len(_CHECKSUM_LABEL) + hashlib.sha256().digest_size
 
 # What may change between the parts of a run without changing its result. The clips are compared by their
 # fingerprint, so that a data folder may move; what starts the network has done its work.
@@ -51,47 +49,6 @@ _FREE_KEYS = frozenset(
         "training.tensorboard",
     }
 )
-
-
-@dataclass
-class Tally:
-    """Sums over clips since the last line of metrics."""
-
-    loss: float = 0.0
-    correct: float = 0.0
-    clips: float = 0.0
-    unreadable: float = 0.0
-    seconds: float = 0.0
-
-    def add(self, other: Tally) -> None:
-        """Adds another tally to this one."""
-        for name, value in asdict(other).items():
-            setattr(self, name, getattr(self, name) + value)
-
-
-@dataclass
-class Best:
-    """The best validation so far."""
-
-    top1: float
-    loss: float
-    epoch: int
-
-
-@dataclass
-class Position:
-    """Where a run stands."""
-
-    epoch: int = 0
-    """The epoch under way, from 0."""
-    step_in_epoch: int = 0
-    """Steps of it that are done."""
-    step: int = 0
-    """Updates of the weights since the start."""
-    seconds: float = 0.0
-    """Time spent so far."""
-    best: Best | None = None
-    tally: Tally = field(default_factory=Tally)
 
 
 def save_checkpoint(
@@ -130,7 +87,7 @@ def save_checkpoint(
     path = out / CHECKPOINT_NAME
     try:
         with atomic_path(path) as partial, partial.open("wb") as file:
-            writer = _ChecksumWriter(file)
+            writer = ChecksumWriter(file)
             torch.save(saved, cast(IO[bytes], writer))
             writer.finish()
     except RuntimeError as error:  # torch's writer complains of the half that an interruption leaves, and hides it
@@ -142,44 +99,6 @@ def save_checkpoint(
             f"{path}: the checkpoint could not be written: {error.strerror or error}; make room, or mend the file "
             "system, and resume: the checkpoint before this one is whole"
         ) from error
-
-
-class _ChecksumWriter:
-    """Passes bytes on to a file, and ends it with a label and their SHA-256; torch reads over both.
-
-    The file's first error is kept for `finish`, since torch would report one of its own that gives no reason.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file, self.checksum = file, hashlib.sha256()
-        self.error: OSError | None = None
-
-    def write(self, data: bytes | memoryview) -> int:
-        """Takes what torch writes."""
-        self.checksum.update(data)
-        self._pass_on(data)
-        return len(data)
-
-    def flush(self) -> None:
-        """Torch asks for it; `finish` does it."""
-
-    def finish(self) -> None:
-        """Writes the checksum.
-
-        Raises:
-            OSError: the file did not take everything.
-        """
-        self._pass_on(_CHECKSUM_LABEL + self.checksum.digest())
-        if self.error is not None:
-            raise self.error
-        self.file.flush()
-
-    def _pass_on(self, data: bytes | memoryview) -> None:
-        if self.error is None:
-            try:
-                self.file.write(data)
-            except OSError as error:
-                self.error = error
 
 
 def load_checkpoint(out: Path, *, config: RunConfig, num_processes: int, train_set: Manifest) -> dict[str, Any]:
@@ -216,7 +135,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         with path.open("rb") as file:
-            has_checksum = _verify_checksum(file)
+            has_checksum = verify_checksum(file)
             file.seek(0)
             saved = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's reader raises almost anything where a file is damaged
@@ -241,30 +160,6 @@ def damaged(path: Path, error: Exception) -> WeightsError:
     return WeightsError(
         f"{path}: not a checkpoint of LSN, or damaged: {reason}; restore it from a copy, or start a new run"
     )
-
-
-def _verify_checksum(file: BinaryIO) -> bool:
-    """Whether a file ends with a checksum.
-
-    Raises:
-        ValueError: it does, but with that of another content.
-    """
-    left = file.seek(0, os.SEEK_END) - _TRAILER_BYTES
-    if left < 0:
-        return False
-    file.seek(left)
-    trailer = file.read()
-    if not trailer.startswith(_CHECKSUM_LABEL):
-        return False
-    checksum = hashlib.sha256()
-    file.seek(0)
-    while left:
-        block = file.read(min(left, 1 << 20))
-        checksum.update(block)
-        left -= len(block)
-    if trailer != _CHECKSUM_LABEL + checksum.digest():
-        raise ValueError("its checksum is not that of its content")
-    return True
 
 
 _KINDS = {"config": dict, "num_processes": int, "clips": str, "position": dict, "trained_names": list, "states": dict}

@@ -18,10 +18,10 @@ from lsn.evaluation.evaluate import evaluate
 from lsn.evaluation.result import EvaluationResult
 from lsn.models.weights import save_weights
 from lsn.training.batch_norm import enter_training
-from lsn.training.checkpoint import Best, Tally
 from lsn.training.description import describe
 from lsn.training.folder import claimed_folder, open_folder
 from lsn.training.optim import set_learning_rate
+from lsn.training.position import Best, Tally
 from lsn.training.reporting import Reporter
 from lsn.training.run import Run
 from lsn.training.setup import build_run

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from lsn.evaluation.result import EvaluationResult
-from lsn.training.checkpoint import Tally
+from lsn.training.position import Tally
 from lsn.training.run import Run
 from lsn.training.tracking import Progress, StepReport
 

@@ -16,8 +16,9 @@ from lsn.distributed import World
 from lsn.evaluation.protocol import EvaluationProtocol
 from lsn.models import Recognizer
 from lsn.models.weights import FrameRates
-from lsn.training.checkpoint import CHECKPOINT_NAME, Position, damaged, save_checkpoint
+from lsn.training.checkpoint import CHECKPOINT_NAME, damaged, save_checkpoint
 from lsn.training.optim import Schedule, restore_optimizer
+from lsn.training.position import Position
 from lsn.training.step import StepContext
 from lsn.training.tracking import Tracker
 

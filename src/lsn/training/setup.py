@@ -21,9 +21,10 @@ from lsn.models import Recognizer
 from lsn.models.compile import compile_model
 from lsn.training.batch_norm import freeze_batch_norm, synchronize_batch_norm
 from lsn.training.carry import CarriedState, StatefulModel
-from lsn.training.checkpoint import Position, load_checkpoint
+from lsn.training.checkpoint import load_checkpoint
 from lsn.training.freeze import freeze_stages
 from lsn.training.optim import Schedule, create_optimizer, parameter_groups
+from lsn.training.position import Position
 from lsn.training.rates import measure_frame_rates
 from lsn.training.run import Run
 from lsn.training.start import start_model

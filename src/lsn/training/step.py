@@ -19,7 +19,7 @@ from lsn.distributed import World, without_sync
 from lsn.errors import TrainingError
 from lsn.models import StreamState
 from lsn.training.carry import CarriedState
-from lsn.training.checkpoint import Tally
+from lsn.training.position import Tally
 
 Precision = Literal["float32", "bf16", "fp16"]
 _REMEDY = (
