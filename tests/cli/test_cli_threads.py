@@ -45,6 +45,7 @@ def test_what_the_user_has_set_is_left_alone(own, expected):
     assert re.fullmatch(expected[1], spins)
 
 
+@pytest.mark.slow
 def test_so_do_those_of_torchrun_and_of_workers(tiny_run, tmp_path):
     start = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "lsn"]
     settings = [*tiny_run, "data.num_workers=1"]

@@ -22,6 +22,9 @@ def change(config: RunConfig, **sections) -> RunConfig:
     return replace(config, **{name: replace(getattr(config, name), **values) for name, values in sections.items()})
 
 
+pytestmark = pytest.mark.slow  # two processes train several runs, which the tests share
+
+
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
     """Weights whose statistics and memory are those of no fresh network."""
@@ -93,7 +96,6 @@ def lines_of(out, kind):
     return [line for line in lines if line["kind"] == kind]
 
 
-@pytest.mark.slow
 def test_steps_of_two_processes_with_synchronized_norms_are_those_of_one(runs):
     weights, losses = torchrun_worker.take_steps(World(0, 1, torch.device("cpu")), shares=[(4,), (3,)])
 

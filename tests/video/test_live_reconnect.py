@@ -78,7 +78,9 @@ def test_a_server_that_is_killed_and_started_again(caplog):
     assert all(later.seconds > earlier.seconds for earlier, later in pairwise(before))
     assert capture.counts.num_reconnects == 1
     # Killed in the end, the second server may be seen to be lost too, before the capture is closed.
-    lost, back, *_ = (record for record in caplog.records if record.levelno == logging.WARNING and url in record.message)
+    lost, back, *_ = (
+        record for record in caplog.records if record.levelno == logging.WARNING and url in record.message
+    )
     assert lost.message.startswith(f"{url}: lost after ") and lost.message.endswith("opening it again")
     assert back.message.startswith(f"{url}: back after ")
 
