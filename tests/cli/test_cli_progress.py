@@ -54,7 +54,7 @@ def test_lines_tell_how_training_goes(monkeypatch):
 
 def test_bars_move_and_validations_leave_a_line():
     console = Console(file=io.StringIO(), width=200, force_terminal=True, highlight=False)
-    with Progress(*progress._BAR, console=console, auto_refresh=False) as bars:
+    with Progress(*progress.BAR, console=console, auto_refresh=False) as bars:
         shown = BarProgress(bars)
         shown.on_step(REPORT)
         shown.on_evaluation(2, 4)

@@ -1,15 +1,12 @@
-"""Training, evaluation, prediction, report and demo, as commands on real files."""
+"""Training, evaluation, prediction and report, as commands on real files."""
 
 import csv
 import io
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
-from contextlib import redirect_stderr, redirect_stdout, suppress
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +14,6 @@ import pytest
 import yaml
 
 from lsn.cli import main
-from lsn.cli.commands import demo as demo_module
-from lsn.config import load_config
-from lsn.files import held_lock
 
 
 @dataclass(frozen=True)
@@ -247,119 +241,3 @@ def test_ctrl_c_in_training_says_how_to_go_on(lsn, tmp_path, monkeypatch, tiny_r
     assert answer.code == 130
     assert "--resume" in answer.err
     assert answer.err.splitlines()[-1] == "lsn: interrupted"
-
-
-@pytest.fixture
-def short_demo(monkeypatch, tiny_run):
-    """The demo on few and small videos; what is trained and written is real."""
-    for name, value in {"NUM_TRAIN": 20, "NUM_VAL": 10, "NUM_WORKERS": 0}.items():
-        monkeypatch.setattr(demo_module, name, value)
-    kept = [override for override in tiny_run if not override.startswith(("data.train", "data.val"))]
-    monkeypatch.setattr(demo_module, "load_config", lambda path: load_config(path, kept))
-
-
-@pytest.mark.slow
-def test_the_demo_leaves_what_it_promises_and_can_be_repeated(lsn, short_demo, tmp_path):
-    out = tmp_path / "demo"
-    own = out / "own.txt"
-    first = lsn("demo", "--out", out)
-    own.write_text("not the demo's", encoding="utf-8")
-    video = next(out.glob("data/val/*/*.mp4"))
-    written = video.stat().st_mtime_ns
-    second = lsn("demo", "--out", out)
-    assert (first.code, second.code) == (0, 0)
-    assert "are replaced" not in first.out
-    assert "are replaced" in second.out
-    assert own.is_file()
-    assert video.stat().st_mtime_ns == written
-
-    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
-    assert [model["name"] for model in summary["models"]] == ["lsn_resnet10t", "tsn_resnet10t"]
-    assert summary["seconds"] > 0
-    for model, name in zip(summary["models"], ("lsn", "tsn"), strict=True):
-        evaluation = json.loads((out / name / "evaluation.json").read_text(encoding="utf-8"))
-        assert model["top1"] == evaluation["metrics"]["top1"]
-        assert (out / name / "report.html").is_file()
-        recipe = load_config(out / name / "recipe.yaml")
-        assert recipe.model.name == model["name"]
-    recipes = [yaml.safe_load((out / name / "recipe.yaml").read_text(encoding="utf-8")) for name in ("lsn", "tsn")]
-    for recipe in recipes:
-        recipe["model"].pop("name")
-    assert recipes[0] == recipes[1]  # the same budget
-
-
-DEMO = """
-import os, signal, sys
-for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-    signal.signal(signum, signal.SIG_DFL)
-from lsn.cli import main
-from lsn.cli.commands import demo
-from lsn.config import load_config
-from lsn.files import held_lock
-demo.NUM_TRAIN, demo.NUM_VAL, demo.NUM_WORKERS = 200, 10, 0
-demo.load_config = lambda path: load_config(path, sys.argv[2:])
-sys.exit(main(["demo", "--out", sys.argv[1]]))
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_demo_ends_the_training_beside_it(tiny_run, tmp_path, signum):
-    kept = [override for override in tiny_run if not override.startswith(("data.train", "data.val", "training.epochs"))]
-    process = subprocess.Popen(
-        [sys.executable, "-c", DEMO, tmp_path / "demo", *kept, "training.epochs=1000"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        deadline = time.monotonic() + 120
-        while not all((tmp_path / "demo" / name / "metrics.jsonl").exists() for name in ("lsn", "tsn")):
-            assert time.monotonic() < deadline
-            assert process.poll() is None
-            time.sleep(0.05)
-        process.send_signal(signum)  # to the demo alone
-        _, err = process.communicate(timeout=120)
-        assert process.returncode == 128 + signum
-        assert err.splitlines()[-2:] == [
-            f"lsn: {tmp_path / 'demo/lsn'}: the same command starts again from the beginning",
-            "lsn: interrupted",
-        ]
-        with pytest.raises(ProcessLookupError):
-            os.killpg(process.pid, 0)  # nobody is left of its session
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-
-
-def test_the_demo_does_not_remove_a_run_that_is_under_way(lsn, short_demo, tmp_path):
-    folder = tmp_path / "demo/lsn"
-    folder.mkdir(parents=True)
-    (folder / "recipe.yaml").touch()
-    with held_lock(folder) as is_held:
-        assert is_held
-        answer = lsn("demo", "--out", tmp_path / "demo")
-    assert (answer.code, f"{folder}: another process trains in this folder" in answer.err) == (2, True)
-    assert (folder / "recipe.yaml").exists()
-
-
-@pytest.mark.slow
-def test_the_demo_does_not_remove_what_is_not_a_run(lsn, short_demo, tmp_path):
-    mine = tmp_path / "demo/lsn/thesis.txt"
-    mine.parent.mkdir(parents=True)
-    mine.write_text("years of work", encoding="utf-8")
-    lsn("demo", "--out", tmp_path / "demo")
-    assert mine.read_text(encoding="utf-8") == "years of work"
-
-
-@pytest.mark.slow
-def test_the_demo_says_why_its_control_could_not_be_trained(lsn, short_demo, tmp_path):
-    mine = tmp_path / "demo/tsn/checkpoint.pt"
-    mine.parent.mkdir(parents=True)
-    mine.write_text("of another run", encoding="utf-8")
-    answer = lsn("demo", "--out", tmp_path / "demo")
-    assert answer.code == 2
-    log = tmp_path / "demo/tsn.log"
-    assert answer.err.splitlines()[-1].endswith(f"{log} says why")
-    assert str(mine.parent) in log.read_text(encoding="utf-8")

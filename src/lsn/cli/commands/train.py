@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from lsn.errors import TrainingStopped
 from lsn.files import check_outputs
 
 if TYPE_CHECKING:
-    from lsn.training import TrainingResult
+    from lsn.training import Progress, TrainingResult
 
 
 def train(recipe: str = "default", /, *overrides: str, out: Path | None = None, resume: bool = False) -> None:
@@ -68,8 +69,9 @@ def train_and_report(
     *,
     resume: bool = False,
     way_on: str = "the same command with --resume continues it",
+    progress: Progress | None = None,
 ) -> TrainingResult:
-    """Trains with progress shown, then writes the report.
+    """Trains with progress shown, by default that of this training alone, then writes the report.
 
     The first signal that asks to stop lets the step under way finish and leaves a checkpoint, the second interrupts at
     once; both say which way is on.
@@ -86,8 +88,8 @@ def train_and_report(
     request = _StopRequest()
     with first_signal_asks(request.ask) as raise_if_stopped:
         try:
-            with training_progress() as progress:
-                result = run_training(config, folder, resume=resume, progress=progress, should_stop=request)
+            with nullcontext(progress) if progress is not None else training_progress() as shown:
+                result = run_training(config, folder, resume=resume, progress=shown, should_stop=request)
         except (KeyboardInterrupt, TrainingStopped):
             if is_main_process() and (folder / "checkpoint.pt").is_file():
                 error_line(f"{folder}: {way_on}", style="yellow")

@@ -18,26 +18,26 @@ if TYPE_CHECKING:
     from lsn.training import StepReport
 
 SECONDS_BETWEEN_LINES = 10.0
-_BAR = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[status]}"))
+BAR = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[status]}"))
 
 
 @contextmanager
 def training_progress() -> Iterator[BarProgress | LineProgress]:
     """Shows a training run; give what it yields to `lsn.training.train`."""
-    console = _console()
+    console = progress_console()
     if not console.is_terminal:
         yield LineProgress(console)
         return
-    with Progress(*_BAR, console=console, transient=True) as bars:
+    with Progress(*BAR, console=console, transient=True) as bars:
         yield BarProgress(bars)
 
 
 @contextmanager
 def counting_progress(what: str) -> Iterator[Callable[[int, int], None]]:
     """Shows how many of something are done; call what it yields with the number done and the total."""
-    console = _console()
+    console = progress_console()
     if not console.is_terminal:
-        pace = _Pace()
+        pace = Pace()
 
         def print_line(done: int, total: int) -> None:
             if pace.is_due(done == total):
@@ -45,7 +45,7 @@ def counting_progress(what: str) -> Iterator[Callable[[int, int], None]]:
 
         yield print_line
         return
-    with Progress(*_BAR, console=console, transient=True) as bars:
+    with Progress(*BAR, console=console, transient=True) as bars:
         task = bars.add_task(what, total=None, status="")
         yield lambda done, total: bars.update(task, completed=done, total=total, status=f"{done} of {total}")
 
@@ -55,7 +55,7 @@ class LineProgress:
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.pace = _Pace()
+        self.pace = Pace()
 
     def on_start(self, lines: Sequence[str]) -> None:
         """Prints what is trained."""
@@ -74,7 +74,7 @@ class LineProgress:
 
     def on_evaluated(self, epoch: int, metrics: Metrics, is_best: bool) -> None:
         """Prints the accuracy."""
-        self.console.print(_validation(epoch, metrics, is_best))
+        self.console.print(validation_line(epoch, metrics, is_best))
 
 
 class BarProgress:
@@ -111,16 +111,17 @@ class BarProgress:
         if self.validation is not None:
             self.bars.remove_task(self.validation)
             self.validation = None
-        self.bars.console.print(_validation(epoch, metrics, is_best))
+        self.bars.console.print(validation_line(epoch, metrics, is_best))
 
 
-class _Pace:
+class Pace:
     """Says when the next line is due."""
 
     def __init__(self) -> None:
         self.last = time.monotonic()
 
     def is_due(self, is_end: bool = False) -> bool:
+        """Whether the last line was a while ago, or the work is at its end; if so, a line now counts as printed."""
         now = time.monotonic()
         if not is_end and now - self.last < SECONDS_BETWEEN_LINES:
             return False
@@ -128,7 +129,8 @@ class _Pace:
         return True
 
 
-def _console() -> Console:
+def progress_console() -> Console:
+    """Standard error, with long lines left whole where it is no terminal."""
     console = plain_console(stderr=True)
     if not console.is_terminal:
         console.soft_wrap = True
@@ -142,7 +144,8 @@ def _status(report: StepReport) -> str:
     )
 
 
-def _validation(epoch: int, metrics: Metrics, is_best: bool) -> str:
+def validation_line(epoch: int, metrics: Metrics, is_best: bool) -> str:
+    """What a validation found."""
     best = ", the best so far" if is_best else ""
     return f"epoch {epoch}: validation top-1 {percent(metrics.top1)}, loss {metrics.loss:.3f}{best}"
 
