@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as F
 
-from lsn.models.layout import frames_channels_last, normalize_frames
+from lsn.models.layout import frames_channels_last, in_layout, layout_of, normalize_frames
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 4, 5, 6), (1, 1, 3, 2, 2)])
@@ -34,3 +34,19 @@ def test_normalised_frames_are_the_published_formula_and_the_bytes_stay(lies):
     torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-6)
     assert got.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(clip_BTCHW, before)
+
+
+LAYOUTS = (torch.contiguous_format, torch.channels_last)
+
+
+@pytest.mark.parametrize("after", LAYOUTS)
+@pytest.mark.parametrize("before", LAYOUTS)
+def test_values_change_their_layout_and_the_gradient_changes_back(before, after):
+    x_NCHW = torch.randn(2, 3, 4, 5).contiguous(memory_format=before).requires_grad_()
+    y_NCHW = in_layout(x_NCHW, after)
+    assert torch.equal(y_NCHW, x_NCHW)
+    assert (layout_of(x_NCHW), layout_of(y_NCHW)) == (before, after)
+    factor_NCHW = torch.randn(2, 3, 4, 5).contiguous(memory_format=after)
+    (gradient,) = torch.autograd.grad((y_NCHW * factor_NCHW).sum(), x_NCHW)
+    assert torch.equal(gradient, factor_NCHW)
+    assert layout_of(gradient) == before

@@ -140,17 +140,19 @@ def test_the_output_and_the_gradient_lie_as_the_input_does(layout: str, of_weigh
         assert frames.flatten(0, 1).is_contiguous(memory_format=LAYOUTS[layout])
 
 
-def test_norms_see_maps_and_gradients_in_one_layout() -> None:
-    """Where the two differ, PyTorch's batch norm takes many times as long to go backward."""
+def test_layers_around_the_recurrence_see_maps_and_gradients_in_one_layout() -> None:
+    """Where the two differ, norms and activations take many times as long to go backward."""
     block = HOConvLSTM(32)
     contiguous: list[bool] = []
-    for norm in (block.reduce[1], block.expand[1]):
-        norm.register_forward_pre_hook(lambda _norm, inputs: contiguous.append(inputs[0].is_contiguous()))
-        norm.register_full_backward_hook(lambda _norm, _inputs, outputs: contiguous.append(outputs[0].is_contiguous()))
-    block.reduce[2].inplace = False  # what a module with a backward hook returns must not be written over
+    for layer in (block.reduce[1], block.reduce[2], block.expand[1]):
+        layer.register_forward_pre_hook(lambda _layer, inputs: contiguous.append(inputs[0].is_contiguous()))
+        layer.register_full_backward_hook(
+            lambda _layer, _inputs, outputs: contiguous.append(outputs[0].is_contiguous())
+        )
+    block.reduce[2].inplace = False  # what a module with a backward hook reads or returns must not be written over
     y_BTCHW, _ = block(torch.randn(2, 3, 32, 5, 4, requires_grad=True))
     y_BTCHW.square().sum().backward()
-    assert contiguous == 4 * [True]
+    assert contiguous == 6 * [True]
 
 
 @pytest.mark.parametrize("make", [ConvLSTM, HOConvLSTM])

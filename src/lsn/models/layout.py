@@ -5,6 +5,8 @@ Shapes: B clips, T frames, N = B * T, C channels, H height, W width.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -21,6 +23,28 @@ def layout_of(x_NCHW: Tensor) -> torch.memory_format:
     """`torch.channels_last` or, for all else, `torch.contiguous_format`."""
     last = x_NCHW.is_contiguous(memory_format=torch.channels_last)
     return torch.channels_last if last else torch.contiguous_format
+
+
+def in_layout(x_NCHW: Tensor, layout: torch.memory_format) -> Tensor:
+    """The same values in a layout; their gradient comes back in the layout that they had.
+
+    `Tensor.contiguous` alone hands the gradient on as it comes, and the layers before it would then read maps in one
+    layout and gradients in another, which takes PyTorch many times as long.
+    """
+    if x_NCHW.is_contiguous(memory_format=layout):
+        return x_NCHW
+    return _InLayout.apply(x_NCHW, layout)
+
+
+class _InLayout(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x_NCHW: Tensor, layout: torch.memory_format) -> Tensor:
+        ctx.layout_before = layout_of(x_NCHW)
+        return x_NCHW.contiguous(memory_format=layout)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0].contiguous(memory_format=ctx.layout_before), None
 
 
 def normalize_frames(clip_BTCHW: Tensor, mean_C: Tensor, std_C: Tensor) -> Tensor:

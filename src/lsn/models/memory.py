@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from lsn.errors import ModelError
 from lsn.models.ats import AccumulatedTemporaryState, Accumulation, FixedAccumulation
 from lsn.models.conv_lstm import ConvLSTMCell, GateConv
-from lsn.models.layout import layout_of
+from lsn.models.layout import in_layout, layout_of
 
 MIN_HIDDEN_CHANNELS = 16  # our choice: a narrow stage still gets a memory worth having
 MIN_RANK = 8  # our choice
@@ -90,10 +90,10 @@ class ConvLSTM(nn.Module):
         # What does not depend on the past runs once, over all frames. The convolutions and norms that meet all channels
         # stay in the layout of their input, the recurrence between them always has its few channels innermost.
         z_NCHW = self.reduce(x_NCHW)
-        gates_BTGHW = self.input_gates(z_NCHW.contiguous(memory_format=torch.channels_last)).unflatten(0, (B, T))
+        gates_BTGHW = self.input_gates(in_layout(z_NCHW, torch.channels_last)).unflatten(0, (B, T))
         past_BPHW, cell_BDHW = state if state is not None else self.init_state(B, H, W)
         hidden_BTDHW, *after = self.cell(gates_BTGHW, past_BPHW, cell_BDHW, self.accumulation(H, W))
-        y_NCHW = x_NCHW + self.expand(hidden_BTDHW.flatten(0, 1).contiguous(memory_format=layout_of(z_NCHW)))
+        y_NCHW = x_NCHW + self.expand(in_layout(hidden_BTDHW.flatten(0, 1), layout_of(z_NCHW)))
         return y_NCHW.unflatten(0, (B, T)), MemoryState(*after)
 
 
