@@ -88,12 +88,13 @@ class ConvLSTM(nn.Module):
         B, T, _, H, W = x_BTCHW.shape
         x_NCHW = x_BTCHW.flatten(0, 1)
         # What does not depend on the past runs once, over all frames. The convolutions and norms that meet all channels
-        # stay in the layout of their input, the recurrence between them always has its few channels innermost.
+        # stay in the layout of their input; the recurrence between them always has its few channels innermost.
         z_NCHW = self.reduce(x_NCHW)
         gates_BTGHW = self.input_gates(in_layout(z_NCHW, torch.channels_last)).unflatten(0, (B, T))
         past_BPHW, cell_BDHW = state if state is not None else self.init_state(B, H, W)
         hidden_BTDHW, *after = self.cell(gates_BTGHW, past_BPHW, cell_BDHW, self.accumulation(H, W))
-        y_NCHW = x_NCHW + self.expand(in_layout(hidden_BTDHW.flatten(0, 1), layout_of(z_NCHW)))
+        memory_NCHW = self.expand(in_layout(hidden_BTDHW.flatten(0, 1), layout_of(z_NCHW)))
+        y_NCHW = x_NCHW + in_layout(memory_NCHW, layout_of(x_NCHW))
         return y_NCHW.unflatten(0, (B, T)), MemoryState(*after)
 
 
