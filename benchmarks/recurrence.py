@@ -125,10 +125,9 @@ def compare_blocks(name: str, block: HOConvLSTM, side: int, layout: str, options
             difference = (ours(x_BTCHW) - theirs(x_BTCHW)).abs().max()
         if difference > 10 * LARGEST_DIFFERENCE[options.precision]:  # the last norm spreads it
             raise SystemExit(f"the blocks do not compute the same: {difference:.1e}")
-        label = f"  {name}, whole block, literal / ours"
-        compare(f"{label}, inference", lambda: theirs(x_BTCHW), lambda: ours(x_BTCHW), options.turns)
+        label, turns = f"  {name}, whole block, literal / ours", options.turns
+        compare(f"{label}, inference", lambda: theirs(x_BTCHW), lambda: ours(x_BTCHW), turns)
     block.train()
-    turns = max(3, options.turns // 2)
     compare(f"{label}, training", lambda: step(theirs, block, x_BTCHW), lambda: step(ours, block, x_BTCHW), turns)
 
 
