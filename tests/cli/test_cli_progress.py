@@ -5,8 +5,9 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from lsn.cli.ui import progress
+from lsn.cli.ui import progress, whole_progress
 from lsn.cli.ui.progress import BarProgress, LineProgress, counting_progress, duration, training_progress
+from lsn.cli.ui.whole_progress import WholeProgress
 from lsn.evaluation.metrics import Metrics
 from lsn.training import StepReport
 
@@ -94,3 +95,55 @@ def test_only_the_first_process_speaks(capsys, monkeypatch):
 )
 def test_durations(seconds, text):
     assert duration(seconds) == text
+
+
+def whole(monkeypatch, clock, **terminal):
+    """Progress of two parts, the first of which takes a fifth of the time; the console that it writes to."""
+    monkeypatch.setattr(whole_progress.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    return Console(file=io.StringIO(), width=200, highlight=False, **terminal), {"writing": 0.2, "training": 0.8}
+
+
+def test_the_time_left_is_that_of_all_parts(monkeypatch):
+    clock = [100.0]
+    console, shares = whole(monkeypatch, clock)
+    shown = WholeProgress(shares, console, None)
+    shown.update("writing", 0.01)  # too little to go by
+    clock[0] = 110.0
+    shown.update("writing", 0.5, "5 of 10")
+    clock[0] = 120.0
+    shown.update("training", 0.0)
+    clock[0] = 150.0
+    shown.update("training", 0.5, "loss 1.0")
+    shown.log("half")
+    shown.update("training", 1.0)
+    assert console.file.getvalue().splitlines() == [
+        "writing: 0%",
+        "writing: 10%, 1:30 left, 5 of 10",
+        "training: 20%, 1:20 left",
+        "training: 60%, 33 s left, loss 1.0",
+        "half",
+        "training: 100%, 0 s left",
+    ]
+
+
+def test_a_part_that_is_skipped_takes_no_time(monkeypatch):
+    clock = [0.0]
+    console, shares = whole(monkeypatch, clock)
+    shown = WholeProgress(shares, console, None)
+    shown.skip("writing")
+    clock[0] = 10.0
+    shown.update("training", 0.25)
+    assert console.file.getvalue().splitlines() == ["training: 25%, 30 s left"]
+
+
+def test_on_a_terminal_the_whole_is_one_bar(monkeypatch):
+    console, shares = whole(monkeypatch, [0.0], force_terminal=True)
+    with Progress(*progress.BAR, console=console, auto_refresh=False) as bars:
+        shown = WholeProgress(shares, console, bars)
+        shown.update("writing", 1.0, "10 of 10")
+        shown.update("training", 0.5, "loss 1.0")
+        (bar,) = bars.tasks
+        assert (bar.description, bar.completed, bar.total) == ("training", pytest.approx(0.6), 1.0)
+        shown.log("a line above the bar")
+    assert "a line above the bar" in console.file.getvalue()

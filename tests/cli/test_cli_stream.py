@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from lsn import create_model
-from lsn.cli.commands.source_options import source_options
+from lsn.cli.commands.source_options import SourceFlags, source_options
 from lsn.config import InputConfig
 from lsn.models.weights import save_weights
 from lsn.video import open_video
@@ -152,6 +152,10 @@ def test_a_model_that_looks_ahead_is_refused(lsn, videos, clip, tmp_path):
     for command in ("stream", "timeline", "verify"):
         fps = () if command == "verify" else ("--fps", 8)
         assert "model.shift=causal" in lsn(command, tmp_path, clip, *fps).one_error_line()
+
+
+def test_flags_that_are_not_given_leave_the_defaults():
+    assert SourceFlags().options_of(["door"], fps=None) == {"door": SourceOptions()}
 
 
 def test_options_of_sources_for_all_and_for_one():

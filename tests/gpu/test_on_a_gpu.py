@@ -125,8 +125,7 @@ def test_gradients_of_the_recurrence():
 
     def gradients(block, x_BTCHW):
         x_BTCHW = x_BTCHW.requires_grad_()
-        y_BTCHW = block(x_BTCHW)
-        y_BTCHW = y_BTCHW[0] if isinstance(y_BTCHW, tuple) else y_BTCHW
+        y_BTCHW, _ = block(x_BTCHW)
         return torch.autograd.grad(y_BTCHW.square().sum(), [x_BTCHW, *block.parameters()])
 
     expected = gradients(block, x_BTCHW)
@@ -194,11 +193,12 @@ def test_predictions_and_evaluation(weights, videos):
 )
 def test_training(config, tmp_path, settings):
     config = replace(config, training=replace(config.training, **settings))
-    result = train(config, tmp_path / "run")
+    train(config, tmp_path / "run")
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
-    losses = [line["loss"] for line in lines if line.get("split", line.get("kind")) == "train"]
+    losses = [line["loss"] for line in lines if line["kind"] == "train"]
     assert len(losses) >= 2 and all(np.isfinite(losses)), lines
-    assert 0 <= result.best_top1 <= 1
+    learned = load_weights(tmp_path / "run").model.state_dict()
+    assert all(tensor.isfinite().all() for tensor in learned.values())
 
 
 def test_the_first_step_is_that_of_the_cpu(config, tmp_path):
@@ -215,11 +215,10 @@ def test_a_stopped_run_is_resumed(config, tmp_path):
     asked = iter(range(100))
     with pytest.raises(TrainingStopped):
         train(config, tmp_path / "run", should_stop=lambda: next(asked) > 2)
-    stopped, whole = train(config, tmp_path / "run", resume=True), train(config, tmp_path / "whole")
-    assert stopped.best_epoch <= 2
+    train(config, tmp_path / "run", resume=True)
+    train(config, tmp_path / "whole")
     ours, theirs = (load_weights(tmp_path / name).model.state_dict() for name in ("run", "whole"))
     assert max((ours[name].double() - theirs[name].double()).abs().max() for name in ours) < 1e-2
-    assert whole.seconds > 0
 
 
 def test_torchrun(config, tmp_path):

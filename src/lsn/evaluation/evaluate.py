@@ -77,7 +77,7 @@ def evaluate(
     share: _Share | LSNError
     try:
         share = _predict(model, dataset, protocol, indices, resolve_device(device), num_workers, report)
-    except LSNError as error:  # told to the other processes, which would wait for this one's share for ever
+    except LSNError as error:  # passed to the other processes, which would wait for this one's share for ever
         share = error
     return _result(manifest, protocol, _join(world.gather([share])), wanted_top1)
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from lsn.errors import ConfigError, did_you_mean
-from lsn.streaming.kept import kept_array
+from lsn.streaming.snapshot_arrays import kept_array
 
 
 class Consensus(ABC):

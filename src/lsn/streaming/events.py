@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lsn.errors import ConfigError, did_you_mean
-from lsn.streaming.kept import kept_array
+from lsn.streaming.snapshot_arrays import kept_array
 
 if TYPE_CHECKING:
     from lsn.evaluation.result import PredictionRow

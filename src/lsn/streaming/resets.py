@@ -11,7 +11,7 @@ import av
 import numpy as np
 
 from lsn.errors import ConfigError, WeightsError
-from lsn.streaming.kept import kept_array
+from lsn.streaming.snapshot_arrays import kept_array
 from lsn.video.frame_sampler import Tick, check_above_zero
 
 

@@ -123,7 +123,7 @@ class StreamRunner:
         self._is_stopped = True
 
     def close(self) -> None:
-        """Ends all streams and their threads, and gives their places back."""
+        """Ends all streams and their threads, and frees their slots."""
         for thread in self._threads.values():
             thread.close()
         self._running.clear()

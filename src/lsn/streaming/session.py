@@ -15,8 +15,8 @@ import numpy as np
 
 from lsn.errors import LSNError, VideoError, WeightsError, shown
 from lsn.streaming.events import Event
-from lsn.streaming.kept import kept_array
 from lsn.streaming.prediction import StreamPrediction
+from lsn.streaming.snapshot_arrays import kept_array
 from lsn.streaming.tracker import StreamTracker
 from lsn.video.frame_sampler import FrameSampler, SamplerPosition, Tick
 from lsn.video.live.source import LiveFrame, frame_array

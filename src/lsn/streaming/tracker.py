@@ -14,8 +14,8 @@ import numpy as np
 from lsn.errors import WeightsError
 from lsn.streaming.consensus import make_consensus
 from lsn.streaming.events import Event, EventDetector, EventRules
-from lsn.streaming.kept import below, kept_array
 from lsn.streaming.resets import ResetDetector, ResetRules
+from lsn.streaming.snapshot_arrays import below, kept_array
 from lsn.video.frame_sampler import Tick
 
 _BY_HAND = "manual"  # reason of a reset by a call

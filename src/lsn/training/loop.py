@@ -62,7 +62,7 @@ def train(
         config: The experiment.
         out: The run's folder; it must not hold a run, unless `resume`.
         resume: Go on with the run in `out`.
-        progress: Told of every step and validation.
+        progress: Called at every step and validation.
         should_stop: Asked when the run is set up, before each step and during validations. Once it returns True in
             any process, all of them stop.
 

@@ -28,7 +28,7 @@ def measure_frame_rates(
         reader: The decoder.
 
     Returns:
-        The 5th, 50th and 95th percentile; None if no video tells how long it is.
+        The 5th, 50th and 95th percentile; None if the duration of no video is known.
 
     Raises:
         ConfigError: the reader is not installed.

@@ -20,7 +20,7 @@ def start_model(config: ModelConfig, labels: Sequence[str], *, seed: int) -> Rec
     """Builds the network of a configuration, with the weights that it starts from.
 
     Raises:
-        ConfigError: it is told to start from two places.
+        ConfigError: it is to start from two files.
         ModelError: the network cannot be built.
         WeightsError: the weights are missing or do not fit.
     """

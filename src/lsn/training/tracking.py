@@ -1,4 +1,4 @@
-"""What a run tells the world: `metrics.jsonl`, TensorBoard, and whoever watches its progress."""
+"""What a run reports: `metrics.jsonl`, TensorBoard, and whoever watches its progress."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from lsn.errors import ConfigError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from lsn.profiling import Figure
+    from lsn.profiling import Bench, Figure
 
 
 def bench(
@@ -61,7 +61,7 @@ def bench(
         One JSON object instead of the table.
     """
     from lsn.hardware import resolve_device
-    from lsn.profiling import PARTS, Bench, measure
+    from lsn.profiling import Bench
 
     what = Bench(
         model,
@@ -75,22 +75,37 @@ def bench(
         seconds=seconds,
     )
     what.load()  # says it now if it cannot
-    console, machine = output(), _machine(what.device)
-    if not json_:
-        about = ", ".join(f"{name} {value}" for name, value in machine.items())
-        console.print(f"{model} on {about}; {precision} in training{', compiled' if compile else ''}\n")
+    (_print_json if json_ else _print_table)(what)
+
+
+def _print_json(what: Bench) -> None:
+    machine, settings, figures = _machine(what.device), asdict(what), [asdict(figure) for figure in _measured(what)]
+    print(json.dumps({"machine": machine, "settings": settings, "figures": figures}))
+
+
+def _print_table(what: Bench) -> None:
+    from lsn.profiling import PARTS
+
+    about = ", ".join(f"{name} {value}" for name, value in _machine(what.device).items())
+    console = output()
+    console.print(f"{what.model} on {about}; {what.precision} in training{', compiled' if what.compile else ''}\n")
+    figures = _measured(what)
+    console.print(_table(figures))
+    if len(figures) < len(PARTS):
+        console.print(f"\n{what.model} looks ahead, so it cannot stream.")
+
+
+def _measured(what: Bench) -> list[Figure]:
+    """The figures of all parts that the model has."""
+    from lsn.profiling import PARTS, measure
+
     figures = []
     with counting_progress("parts measured") as progress:
         for number, part in enumerate(PARTS, start=1):
             if (figure := measure(what, part)) is not None:
                 figures.append(figure)
             progress(number, len(PARTS))
-    if json_:
-        print(json.dumps({"machine": machine, "settings": asdict(what), "figures": [asdict(f) for f in figures]}))
-        return
-    console.print(_table(figures))
-    if len(figures) < len(PARTS):
-        console.print(f"\n{model} looks ahead, so it cannot stream.")
+    return figures
 
 
 def bench_data(

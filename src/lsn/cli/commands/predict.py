@@ -10,14 +10,14 @@ from cyclopts import Parameter
 from rich.table import Table
 from rich.text import Text
 
-from lsn.cli.commands.weights_options import Average, Crops, chosen_views, run_config, weights_files
+from lsn.cli.commands.weights_options import ViewOptions, run_config, weights_files
 from lsn.cli.ui.console import bar, error_line, output, percent
 from lsn.errors import ConfigError, VideoError
 from lsn.files import check_outputs
 from lsn.parsing import to_json
 
 if TYPE_CHECKING:
-    from lsn.inference.predictor import Prediction
+    from lsn.inference.predictor import Prediction, Predictor
 
 logger = logging.getLogger(__name__)
 
@@ -29,13 +29,11 @@ def predict(
     top: int = 5,
     json_: Annotated[bool, Parameter(name="--json")] = False,
     annotate: Path | None = None,
-    clips: int | None = None,
-    crops: Crops | None = None,
-    average: Average | None = None,
+    views: Annotated[ViewOptions | None, Parameter(name="*")] = None,
     device: str = "auto",
     compile: bool = False,
 ) -> int:
-    """Tell what happens in videos.
+    """Recognise what happens in videos.
 
     A video that cannot be read costs an error line and the exit code 2; the others are still answered.
 
@@ -51,12 +49,6 @@ def predict(
         One line of JSON a video, with everything, instead of the bars.
     annotate
         Write the video here (.mp4) with the running prediction drawn on it.
-    clips
-        Clips a video; by default as the run validated.
-    crops
-        Crops a clip, 1 or 3; by default as the run validated.
-    average
-        What is averaged over the views; by default as the run validated.
     device
         cpu, cuda, cuda:1 or mps; auto takes a GPU if there is one.
     compile
@@ -71,22 +63,15 @@ def predict(
     check_outputs([annotate], [*videos, *weights_files(weights)])
     from lsn.inference.predictor import Predictor
 
-    views = chosen_views(run_config(weights), clips=clips, crops=crops, average=average)
-    predictor = Predictor(weights, device=device, evaluation=views, compile=compile)
+    evaluation = (views or ViewOptions()).of(run_config(weights))
+    predictor = Predictor(weights, device=device, evaluation=evaluation, compile=compile)
     num_failed = 0
     for video in videos:
         try:
-            prediction = predictor(video)
-            if annotate is not None:
-                from lsn.inference.annotate import write_annotated_video
-
-                write_annotated_video(video, prediction, annotate)
+            prediction = _predicted(predictor, video, annotate)
         except VideoError as error:
             num_failed += 1
-            logger.debug("where it failed", exc_info=True)
-            error_line(str(error))
-            if json_:
-                print(to_json({"video": video, "error": str(error)}))
+            _print_failure(video, error, as_json=json_)
             continue
         if json_:
             print(to_json(prediction.to_dict()), flush=True)
@@ -95,6 +80,22 @@ def predict(
     if annotate is not None and not num_failed and not json_:
         output().print(f"Annotated video: {annotate}")
     return 2 if num_failed else 0
+
+
+def _predicted(predictor: Predictor, video: str, annotate: Path | None) -> Prediction:
+    prediction = predictor(video)
+    if annotate is not None:
+        from lsn.inference.annotate import write_annotated_video
+
+        write_annotated_video(video, prediction, annotate)
+    return prediction
+
+
+def _print_failure(video: str, error: VideoError, *, as_json: bool) -> None:
+    logger.debug("where it failed", exc_info=True)
+    error_line(str(error))
+    if as_json:
+        print(to_json({"video": video, "error": str(error)}))
 
 
 def print_prediction(prediction: Prediction, video: str, top: int) -> None:

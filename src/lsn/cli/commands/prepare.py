@@ -13,6 +13,7 @@ from lsn.errors import ConfigError, DataError
 from lsn.hardware import usable_cores
 
 if TYPE_CHECKING:
+    from lsn.data.frames.extraction import Extraction
     from lsn.data.official import Prepared
 
 MAX_LISTED = 10
@@ -117,7 +118,15 @@ def extract_frames(
             num_workers=workers,
             progress=progress,
         )
-    seconds = time.monotonic() - start
+    _print_extracted(done, out, time.monotonic() - start)
+
+
+def _print_extracted(done: Extraction, out: Path, seconds: float) -> None:
+    """Prints what was written.
+
+    Raises:
+        DataError: some videos gave no frames.
+    """
     found = f" and {done.num_found} were there already" if done.num_found else ""
     console = output()
     console.print(f"{done.num_extracted} videos extracted{found}: {done.num_frames} frames, in {duration(seconds)}.")

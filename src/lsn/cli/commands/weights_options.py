@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from lsn.config import EvaluationConfig, RunConfig, load_config
-
-Average = Literal["logits", "probabilities"]
-Crops = Literal[1, 3]
 
 
 def run_config(weights: Path) -> RunConfig | None:
@@ -23,18 +20,27 @@ def weights_files(weights: Path) -> list[Path]:
     return [weights / name for name in ("config.json", "model.safetensors", "recipe.yaml", "evaluation.json")]
 
 
-def chosen_views(
-    config: RunConfig | None, *, clips: int | None, crops: Crops | None, average: Average | None
-) -> EvaluationConfig:
-    """The views of the run, with what was asked for instead.
+@dataclass(frozen=True)
+class ViewOptions:
+    """How a video is looked at."""
 
-    Raises:
-        ConfigError: a number is out of range.
-    """
-    views = EvaluationConfig() if config is None else config.evaluation
-    return replace(
-        views,
-        num_clips=views.num_clips if clips is None else clips,
-        num_crops=crops or views.num_crops,
-        average=average or views.average,
-    )
+    clips: int | None = None
+    """Clips a video; by default as the run validated."""
+    crops: Literal[1, 3] | None = None
+    """Crops a clip, 1 or 3; by default as the run validated."""
+    average: Literal["logits", "probabilities"] | None = None
+    """What is averaged over the views; by default as the run validated."""
+
+    def of(self, config: RunConfig | None) -> EvaluationConfig:
+        """The views of a run, with what was asked for instead.
+
+        Raises:
+            ConfigError: a number is out of range.
+        """
+        views = EvaluationConfig() if config is None else config.evaluation
+        return replace(
+            views,
+            num_clips=views.num_clips if self.clips is None else self.clips,
+            num_crops=self.crops or views.num_crops,
+            average=self.average or views.average,
+        )
