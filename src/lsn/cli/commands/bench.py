@@ -35,7 +35,9 @@ def bench(
     seconds: float = 5.0,
     json_: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
-    """Measure how fast a model is on this machine: in training, in test, on a stream, and in reading videos.
+    """Measure how fast a model is on this machine.
+
+    In training, in evaluation, on a stream, and in reading videos.
 
     Parameters
     ----------
@@ -117,7 +119,7 @@ def bench_data(
     seconds: float = 5.0,
     json_: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
-    """Tell whether disk, decoding, transform or model is what a training waits for, and what to change.
+    """Measure what a training waits for: disk, decoding, transform or model; and advise what to change.
 
     Parameters
     ----------

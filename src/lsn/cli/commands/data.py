@@ -84,7 +84,7 @@ def show(
     labels: str | None = None,
     group_column: str | None = None,
 ) -> None:
-    """Tell classes, sizes and durations, and draw a contact sheet.
+    """Show classes, sizes and durations, and draw a contact sheet.
 
     Parameters
     ----------

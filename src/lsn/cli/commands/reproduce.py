@@ -29,11 +29,11 @@ def reproduce(
     out: Path = Path("runs/tables"),
     into: Path | None = None,
 ) -> None:
-    """Train and test the models of a table, and print it beside the published figures.
+    """Train and test the models of a published table.
 
-    Without a table, the tables and their rows are listed. Runs that are finished are not repeated, others go on
-    where they were stopped.
-    Rows that were finished before, with the same settings, are in the table too. On several GPUs:
+    The results are printed beside the published figures. Without a table, the tables and their rows are listed. Runs
+    that are finished are not repeated, others resume where they were stopped. Rows that were finished before, with
+    the same settings, are in the table too. On several GPUs:
     torchrun --nproc-per-node 8 -m lsn reproduce ...
 
     Parameters

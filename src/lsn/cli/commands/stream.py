@@ -1,4 +1,4 @@
-"""`lsn stream`: what happens, while it happens."""
+"""`lsn stream`: what happens, live."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def stream(
     outputs: Annotated[Outputs | None, Parameter(name="*")] = None,
     seconds: float | None = None,
 ) -> int:
-    """Recognise what happens in cameras, network streams and files, while it happens.
+    """Recognise what happens in cameras, streams and files, live.
 
     Ctrl-C, SIGTERM or a closed terminal end it as the end of the source does: events under way are written, and the
     recording and the state are kept. A source that fails costs an error line and the exit code 2; the others go on.

@@ -10,9 +10,10 @@ from lsn.cli.ui.console import columns, output
 def verify(
     weights: Path, video: str | None = None, /, *, num_frames: int = 32, tolerance: float = 1e-4, compile: bool = False
 ) -> int:
-    """Compare a model's numbers as a clip, frame by frame, in chunks, among other streams, and after a save.
+    """Check that a model gives streams the numbers that it gives clips.
 
-    Exit code 0 if all agree, 2 if not.
+    A video is read as a clip, frame by frame, in chunks, among other streams, and after a save. Exit code 0 if all
+    agree, 2 if not.
 
     Parameters
     ----------
