@@ -33,6 +33,7 @@ from lsn.data import ClipDataset, make_loader, read_manifest
 from lsn.data.synthetic import write_synthetic
 from lsn.hardware import BRIEF_WAITING, tune_allocator
 from lsn.training.views import TrainingViews
+from lsn.video.clip_sampler import SegmentSampler
 from lsn.video.transforms import TrainTransform
 
 WAITING = {
@@ -170,7 +171,7 @@ def make_epoch(options: argparse.Namespace) -> Callable[[], object]:
         Path(options.folder) / "videos", kind="motion", num_train=40, num_val=10, size=options.size
     )
     transform = TrainTransform(size=options.size, scales=(1.0, 0.875), labels=videos.labels)
-    views = TrainingViews(num_frames=options.frames, sampling="segments", frame_stride=1, transform=transform)
+    views = TrainingViews(SegmentSampler(options.frames), transform)
     dataset = ClipDataset(read_manifest(videos.train), views)
     loader = make_loader(dataset, indices=range(len(dataset)), batch_size=4, num_workers=2)
     step = make_training(options)

@@ -101,7 +101,7 @@ def write_split(out: Path, split: str, sources: Sources, num_videos: int, rng: r
 def join(gesture: Clip, fight: Clip, calm: Sequence[Clip], rng: random.Random) -> tuple[np.ndarray, np.ndarray]:
     """Both orders of one pair of events, (48, 96, 128, 3) each.
 
-    The lengths of the two events follow one law and the places all that remain evenly, so that where and how
+    The lengths of the two events follow one law and the positions all that remain evenly, so that where and how
     long the events are says nothing about which is which.
     """
     events = [

@@ -4,8 +4,10 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from lsn import hardware
+from lsn.errors import ConfigError
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
@@ -35,7 +37,7 @@ assert first > 100 and second < first / 10, (first, second)
 
 
 def container(folder, *, version: int, quota: str, period: str = "100000"):
-    """The files in which Linux tells the quota."""
+    """The files in which Linux shows the quota."""
     if version == 2:
         (folder / "cpu.max").write_text(f"{quota} {period}\n")
     else:
@@ -76,3 +78,33 @@ print(torch.get_num_threads())
 
     assert threads() == 1
     assert threads(OMP_NUM_THREADS="2") == min(2, len(os.sched_getaffinity(0)))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "meta",
+        "cpu:99",
+        "cuda:77",
+        "xpu:9",
+        "xla",
+        "vulkan",
+        "hpu",
+        "privateuseone",
+        "opengl",
+        "",
+        " ",
+        "cpu:",
+        "\0",
+        "\ud800",
+    ],
+)
+def test_what_cannot_compute_is_refused(name) -> None:
+    with pytest.raises(ConfigError, match=r"device '.*' cannot be used \(.+\); use cpu, cuda, cuda:1, mps or auto"):
+        hardware.resolve_device(name)
+
+
+def test_what_can_compute_is_taken() -> None:
+    assert hardware.resolve_device("cpu") == hardware.resolve_device(torch.device("cpu")) == torch.device("cpu")
+    assert hardware.resolve_device("cpu:0").type == "cpu"
+    assert hardware.resolve_device("auto").type in ("cpu", "cuda", "mps")

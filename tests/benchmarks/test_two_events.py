@@ -1,4 +1,4 @@
-"""Joined videos of two events, made from clips whose colour tells what they are and which source they are from."""
+"""Joined videos of two events, made from clips whose colour shows what they are and which source they are from."""
 
 import csv
 import re

@@ -1,4 +1,4 @@
-"""What users really hand in: each gets one line that names it and the way out, and exit code 2."""
+"""What users really hand in: each gets one line that names it and the remedy, and exit code 2."""
 
 import json
 import pickle

@@ -43,7 +43,7 @@ def test_lines_tell_how_training_goes(monkeypatch):
     lines.on_step(REPORT)
     lines.on_evaluation(2, 4)  # too early again
     lines.on_evaluated(1, METRICS, True)
-    lines.on_step(replace(REPORT, step=8, epoch=2.0, seconds_left=0))  # the last step is always told
+    lines.on_step(replace(REPORT, step=8, epoch=2.0, seconds_left=0))  # the last step is always shown
 
     assert lines.console.file.getvalue().splitlines() == [
         "what is trained",

@@ -42,12 +42,12 @@ def test_lines_events_recording_and_a_state_to_go_on_from(lsn, streaming, clip, 
     assert f"{clip}  ended at" in answer.out
     with open_video(record) as reader:
         assert reader.num_frames > 1
-    told = lines_of(events.read_text())
-    assert all(event["stream"] == str(clip) and event["end_seconds"] >= event["start_seconds"] for event in told)
-    assert len(told) >= 1
+    written = lines_of(events.read_text())
+    assert all(event["stream"] == str(clip) and event["end_seconds"] >= event["start_seconds"] for event in written)
+    assert len(written) >= 1
     again = lsn("stream", streaming, clip, "--state", state, "--events", events, *easy)
     assert again.code == 0
-    assert len(lines_of(events.read_text())) > len(told), "events are appended"
+    assert len(lines_of(events.read_text())) > len(written), "events are appended"
 
 
 def test_many_sources_one_of_which_fails(lsn, streaming, clip, videos):

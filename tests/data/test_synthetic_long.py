@@ -1,4 +1,4 @@
-"""Two flashes far apart: their places, lengths and order, measured on decoded files."""
+"""Two flashes far apart: their positions, lengths and order, measured on decoded files."""
 
 from collections import Counter
 
@@ -46,11 +46,11 @@ def test_the_gap_and_the_ends_are_neutral(decoded):
 
 
 def test_places_tell_nothing(decoded):
-    places = {label: Counter() for label in long.LABELS}
+    positions = {label: Counter() for label in long.LABELS}
     for label, frames in decoded:
         timeline = flashes(frames).replace("B", "R")
-        places[label][timeline.index("R"), len(timeline) - 1 - timeline.rindex("R")] += 1
-    red_first, blue_first = places.values()
+        positions[label][timeline.index("R"), len(timeline) - 1 - timeline.rindex("R")] += 1
+    red_first, blue_first = positions.values()
     assert len(red_first) > 5
     assert Counter({pair[::-1]: count for pair, count in red_first.items()}) == blue_first
 

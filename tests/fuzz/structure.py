@@ -74,13 +74,13 @@ def mutated(
 
 def _changed(root: Any, random: Random, odd_values: Sequence[Any], odd_keys: Sequence[str]) -> tuple[Any, str]:
     """The data with one change, made in place unless it is of the whole."""
-    places = list(_places(root, "", root=True))
-    container, key, name = random.choice(places)
+    positions = list(_places(root, "", root=True))
+    container, key, name = random.choice(positions)
     if container is None:
         if random.random() < 0.2 or not isinstance(root, Mapping):
             odd = random.choice(odd_values)
             return as_nodes(odd), f"all is {_short(odd)}"
-        container, key, name = random.choice(places[1:] or places)
+        container, key, name = random.choice(positions[1:] or positions)
         if container is None:
             return root, "nothing"
     kind = random.choice(("value", "value", "value", "value", "drop", "repeat", "rename", "add", "wrap"))

@@ -48,7 +48,7 @@ def test_states(numbers, original, answers, bounded, tmp_path):
             return "goes on otherwise"
         probabilities = [answer["probabilities"] for answer in outcome.value[:-1]]
         is_sane = all(len(each) == 3 and math.isclose(sum(each), 1, abs_tol=1e-4) for each in probabilities)
-        return None if probabilities and is_sane else f"goes on with {probabilities}"
+        return None if probabilities and is_sane else f"continues at {probabilities}"
 
     check(
         numbers,

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from inference_helpers import INPUT, LABELS, lively_model, noisy_frames
+from small_recognizer import INPUT, LABELS, lively_model, noisy_frames
 
 from lsn.cli import main
 from lsn.errors import ModelError
@@ -37,7 +37,7 @@ def loaded() -> LoadedModel:
 @pytest.mark.slow
 def test_streams_that_come_and_go(loaded):
     """One stream, then two, then three in a batch; the warm-up has run one and four."""
-    told = []
+    results = []
     for compile in (False, True):
         predictor = StreamingPredictor(loaded, device="cpu", capacity=4, compile=compile)
         streams, answers = [], []
@@ -46,9 +46,9 @@ def test_streams_that_come_and_go(loaded):
                 streams.append(predictor.open(f"stream {number}"))
             tick = Tick(number / FPS, frame.numpy(), number / FPS, number == 0, start_seconds=0.0, number=number)
             answers += [answer.frame_probabilities for answer in advance(dict.fromkeys(streams, tick)).values()]
-        told.append(np.array(answers))
-    assert len(told[0]) == 6 + 4 + 2
-    np.testing.assert_allclose(told[1], told[0], atol=1e-4)
+        results.append(np.array(answers))
+    assert len(results[0]) == 6 + 4 + 2
+    np.testing.assert_allclose(results[1], results[0], atol=1e-4)
 
 
 @pytest.mark.slow
@@ -85,9 +85,9 @@ def test_a_compiler_that_makes_something_else_is_found_out(loaded, monkeypatch):
 @pytest.mark.slow
 def test_an_evaluation_counts_the_same(loaded, manifest, tmp_path, capsys):
     save_weights(tmp_path, loaded.model, labels=LABELS, input=INPUT, metrics={})
-    told = []
+    results = []
     for options in ([], ["--compile"]):
         command = ["evaluate", str(tmp_path), manifest.source, "--device", "cpu", "--workers", "0", *options]
         assert main(command) == 0
-        told.append(capsys.readouterr().out.splitlines())
-    assert told[1][1:] == told[0][1:]
+        results.append(capsys.readouterr().out.splitlines())
+    assert results[1][1:] == results[0][1:]

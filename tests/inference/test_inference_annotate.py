@@ -7,8 +7,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from inference_helpers import LABELS, noisy_frames
 from PIL import Image
+from small_recognizer import LABELS, noisy_frames
 
 from lsn.errors import ConfigError, VideoError
 from lsn.inference.annotate import _steady, write_annotated_video

@@ -7,8 +7,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from inference_helpers import INPUT, LABELS, lively_model, noisy_frames
 from PIL import Image
+from small_recognizer import INPUT, LABELS, lively_model, noisy_frames
 
 import lsn.inference.predictor as predictor_module
 from lsn.config import EvaluationConfig

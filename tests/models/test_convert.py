@@ -264,7 +264,7 @@ def test_damaged_checkpoints_are_read_or_refused(sound, tmp_path_factory, name, 
 
 
 @pytest.mark.parametrize(
-    ("places", "name", "same"),
+    ("shifted_at", "name", "same"),
     [
         ([rf"layer{s}\.{b}\.conv1" for s in (1, 2, 3, 4) for b in (0, 1)], "tsm_resnet18", True),
         ([], "tsn_resnet18", True),
@@ -274,9 +274,9 @@ def test_damaged_checkpoints_are_read_or_refused(sound, tmp_path_factory, name, 
         ([rf"layer{s}\.{b}\.conv1" for s in (1, 2, 3, 4) for b in (0, 1)], "tsn_resnet18", False),
     ],
 )
-def test_a_network_that_shifts_elsewhere_is_a_start_only(tmp_path, capsys, places, name, same):
+def test_a_network_that_shifts_elsewhere_is_a_start_only(tmp_path, capsys, shifted_at, name, same):
     state = torchvision.models.resnet18(num_classes=K).state_dict()
-    for place in places:
+    for place in shifted_at:
         state = {re.sub(rf"^({place})\.", r"\1.net.", name): tensor for name, tensor in state.items()}
     torch.save(state, tmp_path / "given.pth")
     (tmp_path / "labels.txt").write_text("".join(f"class {number}\n" for number in range(K)))

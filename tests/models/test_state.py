@@ -51,13 +51,13 @@ def check_steps(model: Recognizer) -> None:
     x_BTCHW = frames(5)
     with torch.inference_mode():
         expected = model.forward_frames(x_BTCHW)
-        state, told = model.init_state(2, 64, 48), []
+        state, by_step = model.init_state(2, 64, 48), []
         for frame_BCHW in x_BTCHW.unbind(1):
             logits_BK, state = model.step(frame_BCHW, state)
-            told.append(logits_BK)
+            by_step.append(logits_BK)
         alone = model.step(x_BTCHW[:, -1])[0]
     scale = expected.abs().max().item()
-    torch.testing.assert_close(torch.stack(told, 1), expected, atol=1e-5 * scale, rtol=0)
+    torch.testing.assert_close(torch.stack(by_step, 1), expected, atol=1e-5 * scale, rtol=0)
     if model.memory or model.shift:  # the past matters, so that the comparison says something
         assert (alone - expected[:, -1]).abs().max() > 1e-3 * scale
     assert state.num_frames_B.tolist() == [5, 5]
@@ -68,12 +68,12 @@ def check_steps(model: Recognizer) -> None:
 def test_chunks_of_any_sizes_are_the_clip(model: Recognizer, sizes: list[int]) -> None:
     model = model.double()
     x_BTCHW = frames(sum(sizes), height=32, width=32).double()
-    state, told = None, []
+    state, by_chunk = None, []
     with torch.inference_mode():
         for chunk_BTCHW in x_BTCHW.split(sizes, dim=1):
             logits_BTK, state = model.step(chunk_BTCHW, state)
-            told.append(logits_BTK)
-        torch.testing.assert_close(torch.cat(told, 1), model.forward_frames(x_BTCHW), atol=1e-9, rtol=0)
+            by_chunk.append(logits_BTK)
+        torch.testing.assert_close(torch.cat(by_chunk, 1), model.forward_frames(x_BTCHW), atol=1e-9, rtol=0)
     model.float()
 
 
@@ -107,9 +107,9 @@ def test_rows_are_streams(model: Recognizer) -> None:
     x_BTCHW = frames(3, batch=3)
     with torch.inference_mode():
         _, state = model.step(x_BTCHW[:, :2])
-        told, _ = model.step(x_BTCHW[:, 2], state)
+        logits_BK, _ = model.step(x_BTCHW[:, 2], state)
         picked, _ = model.step(x_BTCHW[[2, 0], 2], state.rows([2, 0]))
-    torch.testing.assert_close(picked, told[[2, 0]], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(picked, logits_BK[[2, 0]], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["tsn_resnet10t", "convlstm_resnet10t", "lsn_resnet10t"])

@@ -86,11 +86,11 @@ def test_errors_come_from_the_other_process(tmp_path):
 def test_the_command_tells_all_parts_as_a_table_and_as_json(capsys):
     arguments = ("bench", "lsn_test_resnet", "--size", "32", "--num-frames", "3", "--batch-size", "2")
     assert main([*arguments, "--seconds", "0.01", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert [figure["part"] for figure in told["figures"]] == list(PARTS)
-    assert [figure["unit"] for figure in told["figures"]] == ["clips", "clips", "frames", "videos", "videos"]
-    assert all(figure["per_second"] > 0 and figure["p50_ms"] > 0 for figure in told["figures"])
-    assert told["settings"]["batch_size"] == 2 and told["machine"]["threads"] == torch.get_num_threads()
+    results = json.loads(capsys.readouterr().out)
+    assert [figure["part"] for figure in results["figures"]] == list(PARTS)
+    assert [figure["unit"] for figure in results["figures"]] == ["clips", "clips", "frames", "videos", "videos"]
+    assert all(figure["per_second"] > 0 and figure["p50_ms"] > 0 for figure in results["figures"])
+    assert results["settings"]["batch_size"] == 2 and results["machine"]["threads"] == torch.get_num_threads()
 
 
 def test_the_table_leaves_out_what_was_not_measured(capsys, monkeypatch):

@@ -119,9 +119,9 @@ def test_the_command(videos, capsys):
     )
     command = ("data", "bench", str(videos.train), *settings, "--num-clips", "4", "--seconds", "0.01")
     assert main([*command, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["bottleneck"] in ("disk", "decode", "transform", "model")
-    assert told["num_workers"] == 1 and told["advice"]
+    results = json.loads(capsys.readouterr().out)
+    assert results["bottleneck"] in ("disk", "decode", "transform", "model")
+    assert results["num_workers"] == 1 and results["advice"]
     assert main(command) == 0
     out = capsys.readouterr().out
     assert "reading, data.num_workers=1" in out and "Bottleneck: " in out

@@ -85,8 +85,8 @@ def test_the_section_draws_the_top1_over_the_frames() -> None:
     markup = section(measured)
     for title in ("How right is it so far?", "When has it decided?", "What does stopping early cost?"):
         assert title in markup
-    told = re.findall(r"top-1: ([\d.]+) at ([\d.]+)<", markup)
-    assert [(float(y), float(x)) for y, x in told] == [
+    points = re.findall(r"top-1: ([\d.]+) at ([\d.]+)<", markup)
+    assert [(float(y), float(x)) for y, x in points] == [
         (pytest.approx(top1, abs=1e-4), number / 8) for number, top1 in enumerate(measured.top1, start=1)
     ]
     decided = [float(y) for y in re.findall(r"decided: ([\d.]+) at", markup)]

@@ -19,7 +19,7 @@ from lsn.errors import LSNError
 from lsn.evaluation.result import load_evaluation
 from lsn.models.weights import load_weights, save_weights
 from lsn.report import write_report
-from lsn.report.cases import pick, tell, thumbnails
+from lsn.report.cases import pick, story_of, thumbnails
 from lsn.video import array_reader, write_video
 
 LABELS = ["left & right", "up", "<b>bold</b>"]
@@ -28,7 +28,7 @@ VOID = {"meta", "link", "img", "br"}
 
 
 def write_brightening_video(path: Path) -> None:
-    """Frame i is grey 10 * i, so that a picture tells its index."""
+    """Frame i is grey 10 * i, so that a picture shows its index."""
     levels = np.arange(NUM_FRAMES, dtype=np.uint8)[:, None, None, None] * 10
     write_video(path, torch.from_numpy(np.broadcast_to(levels, (NUM_FRAMES, 48, 64, 3)).copy()), fps=10)
 
@@ -123,7 +123,7 @@ def test_the_report_says_what_was_run_and_how_well(run_folder: Path) -> None:
 
 
 def test_the_report_of_a_test_is_as_whole_as_that_of_a_training(run_folder: Path, tmp_path: Path) -> None:
-    def told(page: Page) -> str:
+    def text_of(page: Page) -> str:
         """All text but for what may differ: where the weights are, and the footer."""
         return page.text.partition("Written by LSN")[0].replace(f"Weights{run_folder}", "")
 
@@ -135,7 +135,7 @@ def test_the_report_of_a_test_is_as_whole_as_that_of_a_training(run_folder: Path
     page = Page(write_report(test, weights=run_folder))
     assert page.ids == own.ids
     assert [image.tobytes() for image in page.images()] == [image.tobytes() for image in own.images()]
-    assert told(page) == told(own)
+    assert text_of(page) == text_of(own)
     assert f"Weights{run_folder}" in page.text
 
 
@@ -149,7 +149,7 @@ def test_stories_show_the_frames_that_the_protocol_samples(run_folder: Path) -> 
 
 def test_evidence_is_what_each_frame_gives(run_folder: Path) -> None:
     loaded = load_weights(run_folder)
-    story = tell(load_evaluation(run_folder).rows[4], loaded)
+    story = story_of(load_evaluation(run_folder).rows[4], loaded)
     assert story.pts_seconds == pytest.approx([0.2, 0.7, 1.2, 1.7])
     frames = torch.tensor([20.0, 70, 120, 170]).view(1, 4, 1, 1, 1).expand(1, 4, 3, 32, 32) / 255
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (loaded.model.mean, loaded.model.std))
@@ -161,7 +161,7 @@ def test_evidence_is_what_each_frame_gives(run_folder: Path) -> None:
 def test_a_part_of_a_file_is_shown_as_that_part(run_folder: Path) -> None:
     row = load_evaluation(run_folder).rows[4]
     part = replace(row, clip=replace(row.clip, first_frame=8, last_frame=12))
-    story = tell(part, load_weights(run_folder))
+    story = story_of(part, load_weights(run_folder))
     assert story.pts_seconds == pytest.approx([0.8, 0.9, 1.0, 1.1])
 
 

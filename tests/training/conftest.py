@@ -25,7 +25,7 @@ def write_clips(folder: Path, split: str, num_clips: int) -> Path:
 
 @pytest.fixture(scope="session")
 def colours(tmp_path_factory) -> Path:
-    """A folder with train.csv of 7 clips and val.csv of 5, in three classes that their colour tells apart."""
+    """A folder with train.csv of 7 clips and val.csv of 5, in three classes that differ in colour."""
     folder = tmp_path_factory.mktemp("colours")
     (folder / "train").mkdir()
     (folder / "val").mkdir()

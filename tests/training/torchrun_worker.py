@@ -42,7 +42,7 @@ def take_steps(world: World, *, shares: list[tuple[int, ...]]) -> tuple[dict[str
 
 
 class Copier:
-    """Copies a run's folder as it is after its third step, to be gone on with; told of steps before they are saved."""
+    """Copies a run's folder as it is after its third step, to be resumed: a step is saved after `on_step`."""
 
     on_start = on_evaluation = on_evaluated = lambda self, *arguments: None
 

@@ -69,7 +69,7 @@ def test_frames_that_nobody_looks_at_are_not_made(clip):
 
 
 def test_one_scene_at_any_rate_gives_ticks_at_the_same_moments(tmp_path):
-    """Each frame's shade tells its time; a tick may be as old as one frame."""
+    """Each frame's shade is its time; a tick may be as old as one frame."""
     found = {}
     for rate, name in ((60, "60"), (30, "30"), (Fraction(25, 2), "12.5")):
         count = round(2.4 * rate)

@@ -51,7 +51,7 @@ def closed_port() -> int:
 def test_a_file_over_http_is_the_file(make_video):
     path = make_video("served.mp4", num_frames=20, g="8", bf="2")
     with Server({"/clip.mp4": file_answer(path)}) as server, open_live(f"{server.url}/clip.mp4") as source:
-        assert not source.is_live  # it tells its length, so nobody waits for it to go on
+        assert not source.is_live  # it states its length, so nobody waits for it to go on
         frames = list(source)
         with open_video(path) as reader:
             assert [frame.pts_seconds for frame in frames] == reader.pts_seconds.tolist()

@@ -55,13 +55,13 @@ def test_training_samples_never_repeat_a_frame_of_a_long_enough_video():
 @pytest.mark.parametrize(("num_total", "num_frames"), [(7, 3), (10, 4), (64, 16), (65, 16), (79, 8)])
 def test_training_draws_every_frame_and_each_from_one_segment(num_total, num_frames):
     rng = random.Random(2)
-    places = [set() for _ in range(num_frames)]
+    chosen = [set() for _ in range(num_frames)]
     for _ in range(3000):
-        for place, index in zip(places, segment_indices_train(num_total, num_frames, rng), strict=True):
-            place.add(index)
+        for indices, index in zip(chosen, segment_indices_train(num_total, num_frames, rng), strict=True):
+            indices.add(index)
     # The segments are disjoint, in order, nearly equal, and leave nothing out: not the tail either.
-    assert [index for place in places for index in sorted(place)] == list(range(num_total))
-    assert {len(place) for place in places} <= {num_total // num_frames, num_total // num_frames + 1}
+    assert [index for indices in chosen for index in sorted(indices)] == list(range(num_total))
+    assert {len(indices) for indices in chosen} <= {num_total // num_frames, num_total // num_frames + 1}
 
 
 @given(num_total=st.integers(1, 100_000), num_frames=st.integers(1, 300))

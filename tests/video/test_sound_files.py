@@ -96,9 +96,9 @@ def test_a_last_frame_that_is_held_long(make_video, tmp_path, ending):
 def test_a_live_matroska_file_may_end_anywhere(make_video, tmp_path):
     whole = make_video("live.mkv", g="12", muxer={"live": "1"})
     with av.open(str(whole)) as container:
-        places = [packet.pos for packet in container.demux(video=0) if packet.size]
+        positions = [packet.pos for packet in container.demux(video=0) if packet.size]
     path = tmp_path / "live.mkv"
-    path.write_bytes(whole.read_bytes()[: places[40]])
+    path.write_bytes(whole.read_bytes()[: positions[40]])
     with open_video(path) as reader:
         assert 38 <= reader.num_frames <= 40
 

@@ -28,7 +28,7 @@ def still(num_frames: int = 4, height: int = 48, width: int = 64) -> torch.Tenso
 
 
 def ramp(height: int, width: int) -> torch.Tensor:
-    """Red tells the column, green the row."""
+    """Red is the column, green the row."""
     frame = torch.zeros(3, height, width, dtype=torch.uint8)
     frame[0] = torch.arange(width)
     frame[1] = torch.arange(height)[:, None]

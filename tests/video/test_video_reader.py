@@ -103,7 +103,7 @@ def test_any_order_and_duplicates(gop_file, indices):
     with open_video(gop_file) as reader:
         frames_THWC = reader.frames_at(indices).frames_THWC
     for index, frame in zip(indices, frames_THWC, strict=True):
-        # The number is told by the bars of the picture: an oracle that no decoder is part of.
+        # The number is in the bars of the picture: an oracle that no decoder is part of.
         assert np.abs(frame[:12].astype(int) - picture(index)[:12]).mean() < 20
         bars = frame[4, 4::8].mean(axis=-1) > 127
         assert sum(int(bar) << bit for bit, bar in enumerate(bars)) == index

@@ -33,7 +33,7 @@ class Stopped(KeyboardInterrupt):
 def raise_stopped(signum: int, frame: FrameType | None = None) -> None:
     """A signal handler that raises `Stopped`, and raises it again if it is lost.
 
-    Libraries catch everything in some places, such as imports of what may be missing, and Python drops what is raised
+    Libraries catch everything here and there, such as imports of what may be missing, and Python drops what is raised
     in a destructor.
     """
     stopped = Stopped(signum)

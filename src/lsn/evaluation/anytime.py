@@ -59,7 +59,7 @@ class Anytime:
 
 
 def measure_anytime(running: CumulativePredictions, labels_N: Tensor, *, wanted_top1: float | None = None) -> Anytime:
-    """All that the running answers on N >= 1 videos tell.
+    """All that follows from the running answers on N >= 1 videos.
 
     Args:
         running: the answers after each frame.

@@ -61,7 +61,7 @@ class EvaluationProtocol:
     batch_size: int
     """Views a forward pass, at most; it does not change the result."""
     fps: float = 8.0
-    """Frames a second under timed sampling; evaluations of older versions do not tell it."""
+    """Frames a second under timed sampling; evaluations of older versions do not record it."""
 
     def __post_init__(self) -> None:
         num_bytes = self.num_views * self.num_frames * 3 * self.size**2

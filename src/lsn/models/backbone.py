@@ -1,6 +1,6 @@
 """A CNN of timm, cut into the stages that memory blocks follow.
 
-timm's CNNs tell their stages (`feature_info`) and run their children in order. That is checked for every CNN once it
+timm's CNNs declare their stages (`feature_info`) and run their children in order. That is checked for every CNN once it
 has its numbers, so an architecture for which it does not hold is refused and never computed wrongly.
 """
 
@@ -85,14 +85,16 @@ def cut_stages(cnn: Any) -> tuple[tuple[Stage, ...], tuple[str, ...]]:
     Whether the CNN is no more than these in order is for `check_is_sequential` to say.
 
     Raises:
-        ModelError: the CNN does not tell its stages.
+        ModelError: the CNN does not declare its stages.
     """
     name = type(cnn).__name__
     info = getattr(cnn, "feature_info", [])
     info = list(getattr(info, "info", info))
     order = _module_order(cnn, [entry["module"] for entry in info])
     if not info or any(entry["module"] not in order for entry in info):
-        raise ModelError(f"{name} does not tell its stages (feature_info); choose a staged CNN, for example resnet50")
+        raise ModelError(
+            f"{name} does not declare its stages (feature_info); choose a staged CNN, for example resnet50"
+        )
     stages, start = [], 0
     for entry in info[-MAX_STAGES:]:
         end = order.index(entry["module"]) + 1

@@ -84,7 +84,7 @@ class _CompiledAdvance:
         if not all((got - right).abs().max() <= _LARGEST_DIFFERENCE * right.abs().max() for got, right in pairs):
             raise ModelError(
                 f"PyTorch {torch.__version__} compiles {self.model.name} to something else than it is; leave `compile` "
-                "out, and tell us with this line"
+                "out, and report it with this line"
             )
 
 

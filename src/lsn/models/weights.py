@@ -63,7 +63,7 @@ class WeightsConfig:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     frame_rates: FrameRates | None = None
-    """Older folders do not tell."""
+    """Older folders do not record it."""
     untrained: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -84,7 +84,7 @@ def section(rows: Sequence[PredictionRow], loaded: LoadedModel) -> Markup:
     def cards(rows: Sequence[PredictionRow]) -> Iterator[Content]:
         for row in rows:
             try:
-                yield story_card(tell(row, loaded))
+                yield story_card(story_of(row, loaded))
             except VideoError as error:
                 yield note(f"Not shown, because the video cannot be read: {error}")
 
@@ -103,7 +103,7 @@ def section(rows: Sequence[PredictionRow], loaded: LoadedModel) -> Markup:
     )
 
 
-def tell(row: PredictionRow, loaded: LoadedModel) -> Story:
+def story_of(row: PredictionRow, loaded: LoadedModel) -> Story:
     """Runs the model on the central clip of a video, read with the default reader: all give the same frames.
 
     Raises:

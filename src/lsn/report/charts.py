@@ -130,14 +130,14 @@ def line_chart(
 
 
 def polyline(axes: Axes, series: Series) -> Markup:
-    """The line of a series; a single point, or markers if asked for, as dots that tell their value."""
-    places = [(axes.x(x), axes.y(y)) for x, y in series.points]
+    """The line of a series; a single point, or markers if asked for, as dots that show their value."""
+    points = [(axes.x(x), axes.y(y)) for x, y in series.points]
     dots = [
         tag("circle", tag("title", f"{series.name}: {value:.4g} at {at:.4g}"), cx=x, cy=y, r=2.6, class_=series.color)
-        for (x, y), (at, value) in zip(places, series.points, strict=True)
-        if series.markers or len(places) == 1
+        for (x, y), (at, value) in zip(points, series.points, strict=True)
+        if series.markers or len(points) == 1
     ]
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     return tag("g", tag("polyline", points=path, class_=f"line {series.color}"), dots)
 
 

@@ -1,4 +1,4 @@
-"""What the folders of a run tell: everything that is there, and a remark for each thing that is not."""
+"""What the folders of a run hold: everything that is there, and a remark for each thing that is not."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ class StreamingPredictor:
     def _default_fps(self) -> float:
         if self.frame_rates is None:
             raise ConfigError(
-                f"the weights of {self.model.name} do not tell the rate of the frames that they were trained on; "
+                f"the weights of {self.model.name} do not record the rate of the frames that they were trained on; "
                 "give it: fps=8 (--fps 8) is 8 frames a second"
             )
         return self.frame_rates.median

@@ -11,7 +11,7 @@ from lsn.models.weights import FrameRates
 from lsn.video import ClipSampler
 
 MAX_CLIPS = 200
-"""Enough to tell percentiles, and few enough to open before every run."""
+"""Enough to estimate percentiles, and few enough to open before every run."""
 
 
 def measure_frame_rates(

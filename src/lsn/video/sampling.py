@@ -51,7 +51,7 @@ def segment_indices_eval(num_total: int, num_frames: int, *, clip: int = 0, num_
     """
     _check(num_total, num_frames)
     _check_clip(clip, num_clips)
-    parts = 2 * num_clips  # places inside a segment are counted in parts of it: the centre is num_clips
+    parts = 2 * num_clips  # positions inside a segment are counted in parts of it: the centre is num_clips
     place = (num_clips - 2 * clip) % parts
     return [(k * parts + place) * num_total // (parts * num_frames) for k in range(num_frames)]
 

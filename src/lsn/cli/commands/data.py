@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lsn.data import Description, Problem
 
 MAX_OPENED = 200
-"""Clips that `show` opens to tell sizes and durations."""
+"""Clips that `show` opens to measure sizes and durations."""
 
 data = App(name="data", help="Check, show, prepare, extract or synthesize data sets.")
 data.command(prepare)

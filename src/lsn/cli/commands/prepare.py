@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 MAX_LISTED = 10
 MAX_OPENED = 200
-"""Videos that are opened to tell their lengths."""
+"""Videos that are opened to measure their lengths."""
 MAX_EXTRACTED = 12
-"""Videos whose frames are extracted for a moment, to tell what all of them would take."""
+"""Videos whose frames are extracted for a moment, to estimate what all of them would take."""
 
 
 def prepare(

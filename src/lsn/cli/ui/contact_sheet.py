@@ -15,7 +15,7 @@ from lsn.video.sampling import segment_indices_eval
 from lsn.video.writing.font import dejavu_sans
 
 FRAMES = 8
-_MOST_WIDTH, _MOST_HEIGHT = 192, 96
+_MAX_WIDTH, _MAX_HEIGHT = 192, 96
 _GAP, _TEXT = 4, 14
 
 
@@ -63,6 +63,6 @@ def _row(label: str, clip: Clip) -> Image.Image:
 
 
 def _thumbnails(frames_THWC: np.ndarray) -> np.ndarray:
-    box = _MOST_WIDTH, _MOST_HEIGHT
+    box = _MAX_WIDTH, _MAX_HEIGHT
     small = [ImageOps.contain(Image.fromarray(frame_HWC), box) for frame_HWC in frames_THWC]
     return np.stack([np.asarray(image) for image in small])

@@ -25,7 +25,7 @@ Parsed = tuple[list[Clip], list[Problem]]
 
 REQUIRED_COLUMNS = ("path", "label")
 OPTIONAL_COLUMNS = ("start_seconds", "end_seconds", "first_frame", "last_frame", "frame_pattern", "num_frames")
-_MOST_DIGITS = 15
+_MAX_DIGITS = 15
 """Of a number of frames, which a float can hold too."""
 _WINDOW_WORDS = ("start", "end", "first", "last")
 
@@ -256,6 +256,6 @@ def _frames(row: Mapping[str, Any], name: str) -> int | None:
         return None
     # Tables that passed through pandas write 12 as 12.0 when a cell of the column is empty.
     text = value.removesuffix(".0") if isinstance(value, str) else shown(value).removesuffix(".0")
-    if isinstance(value, bool) or not text.isdecimal() or len(text) > _MOST_DIGITS:
+    if isinstance(value, bool) or not text.isdecimal() or len(text) > _MAX_DIGITS:
         raise ValueError(f"{name} is {shown(value)}; expected a whole number of frames, 0 or more")
     return int(text)

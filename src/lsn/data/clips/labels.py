@@ -11,7 +11,7 @@ from lsn.data.clips.text import read_text
 from lsn.errors import DataError, shown
 from lsn.parsing import is_name, parse_json
 
-_MOST_DIGITS = 15
+_MAX_DIGITS = 15
 
 
 def read_labels(path: str | Path) -> tuple[str, ...]:
@@ -70,7 +70,7 @@ def _from_numbers(path: Path, numbers: dict[str, Any]) -> list[str]:
     labels: dict[int, str] = {}
     for name, number in numbers.items():
         digits = number if isinstance(number, str) else shown(number)
-        if isinstance(number, bool) or not digits.isdecimal() or len(digits) > _MOST_DIGITS:
+        if isinstance(number, bool) or not digits.isdecimal() or len(digits) > _MAX_DIGITS:
             raise DataError(
                 f"{path}: label {shown(name)} has the number {shown(number)}; expected 0 to {len(numbers) - 1}"
             )

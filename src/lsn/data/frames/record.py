@@ -15,7 +15,7 @@ from lsn.files import is_leftover, read_text, write_text
 from lsn.parsing import is_name, is_unicode, parse_json
 
 RECORD = "extraction.json"
-_MOST_BYTES = 240  # of a folder's name; file systems take 255
+_MAX_BYTES = 240  # of a folder's name; file systems take 255
 
 
 @dataclass(frozen=True)
@@ -136,9 +136,9 @@ def _safe(name: str) -> str:
     if safe.startswith("."):
         safe = _escaped(".") + safe[1:]
     encoded = os.fsencode(safe)
-    if len(encoded) <= _MOST_BYTES:
+    if len(encoded) <= _MAX_BYTES:
         return safe
-    return f"{encoded[: _MOST_BYTES - 40].decode(errors='ignore')}%{hashlib.sha256(encoded).hexdigest()[:32]}"
+    return f"{encoded[: _MAX_BYTES - 40].decode(errors='ignore')}%{hashlib.sha256(encoded).hexdigest()[:32]}"
 
 
 def _escaped(text: str) -> str:

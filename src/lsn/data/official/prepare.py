@@ -151,9 +151,9 @@ def _row_problems(lists: Annotations) -> list[Problem]:
                 problems.append(Problem("error", message, where))
             first_of.setdefault(row.name, where)
     hints = suggestions(unknown, lists.labels)
-    for label, places in unknown.items():
-        some = f"class {shown(label)} ({len(places)} video{'s' * (len(places) > 1)}) is not in the labels file"
-        problems.append(Problem("error", f"{some}; {hints[label]}", places[0]))
+    for label, lines in unknown.items():
+        some = f"class {shown(label)} ({len(lines)} video{'s' * (len(lines) > 1)}) is not in the labels file"
+        problems.append(Problem("error", f"{some}; {hints[label]}", lines[0]))
     for split in (lists.train, lists.val):
         if not split.rows:
             problems.append(Problem("error", "lists no videos", str(split.source)))
@@ -253,7 +253,7 @@ def _manifest(
 ) -> Iterator[tuple[object, ...]]:
     """The rows of a manifest, its header first."""
     # Relative to the manifests, so that both folders can be moved together.
-    # By their real places: with .. in a path, what a link points to counts.
+    # By their resolved paths: with .. in a path, what a link points to counts.
     top = "" if videos is None else os.path.relpath(os.path.realpath(videos), os.path.realpath(out))
     suffix = "" if dataset.published_as_frames else Path(dataset.example).suffix
     yield "path", "label", "num_frames"

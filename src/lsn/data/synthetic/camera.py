@@ -48,7 +48,7 @@ def pan(canvas_HWC: Array, offsets_T2: Array, *, height: int, width: int) -> Arr
 def expose(rng: np.random.Generator, frames_THWC: Array, *, noise: float) -> NDArray[np.uint8]:
     """Adds sensor noise of standard deviation `noise` to frames in 0..1 and rounds them to bytes.
 
-    The noise of all frames is cut at random places from one larger sheet, which is many times faster
+    The noise of all frames is cut at random positions from one larger sheet, which is many times faster
     than drawing it again and looks the same.
     """
     num_frames, height, width, channels = frames_THWC.shape

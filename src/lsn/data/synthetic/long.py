@@ -1,9 +1,9 @@
 """Videos whose class is the order of two short events that lie far apart.
 
 A red and a blue flash of two frames each fall on a moving, colourless scene. The frames between them and
-at both ends are neutral. As in `motion`, a clip and its exact reversal are made together, and the places
+at both ends are neutral. As in `motion`, a clip and its exact reversal are made together, and the positions
 of the flashes are drawn evenly from all that the lengths below allow, a set that reversal maps onto
-itself: places tell nothing, unordered frames tell nothing, only the order does.
+itself: positions carry no information, unordered frames carry none, only the order does.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Flat shapes of random outline and surface, drawn with smooth edges on moving places.
+"""Flat shapes of random outline and surface, drawn with smooth edges at moving positions.
 
 A shape is star-shaped about its centre: its outline is a radius for each of `_ANGLES` directions, so
 that circles, polygons and stars are drawn by the same few lines. Lengths are in frame heights.

@@ -55,7 +55,7 @@ def open_bytes(source: Source) -> BinaryIO:
 
 def reason_of(error: av.FFmpegError) -> str:
     """What FFmpeg says was wrong, without the file that it was wrong with."""
-    if isinstance(error, av.ArgumentError):  # so a decoder refuses a size that the container does not tell
+    if isinstance(error, av.ArgumentError):  # so a decoder refuses a size that the container does not state
         return f"a frame has more than {max_pixels():,} pixels ({MAX_PIXELS_VARIABLE}), or {error.strerror}"
     return error.strerror or type(error).__name__
 

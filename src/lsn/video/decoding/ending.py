@@ -51,7 +51,7 @@ def is_cut_matroska(source: Source) -> bool:
 
 
 def is_cut_flv(source: Source) -> bool:
-    """Whether an FLV file is shorter than its metadata say, or tell a duration and it ends within a tag."""
+    """Whether an FLV file is shorter than its metadata say, or they give a duration and it ends within a tag."""
     with open_bytes(source) as file:
         size, metadata = _size(file), file.read(_FLV_METADATA)
         if file_size := _flv_number(metadata, b"filesize"):

@@ -20,7 +20,7 @@ from lsn.video.decoding.packets import AVI, FLV, MATROSKA, MP4, Packet
 
 # MPEG-4 Part 2 has packets of a few bytes that repeat a frame; decoders put nothing out for them.
 _SMALLEST_MPEG4_PACKET = 16
-# What FFmpeg assumes of streams that tell no rate.
+# What FFmpeg assumes of streams that state no rate.
 _DEFAULT_RATE = Fraction(25)
 
 
@@ -38,7 +38,7 @@ class KeyPoint:
 
 @dataclass(frozen=True)
 class FrameIndex:
-    """Timestamps of all frames, and the places where decoding can start."""
+    """Timestamps of all frames, and the keyframes where decoding can start."""
 
     pts: list[int]
     """When each frame is shown, in ticks of `time_base`, in order."""
@@ -71,7 +71,7 @@ class FrameIndex:
 
 
 def index_of_packets(packets: list[Packet], stream: VideoStream) -> FrameIndex | None:
-    """The index that the packets prove; None if only decoding can tell what is shown."""
+    """The index that the packets prove; None if only decoding shows what is displayed."""
     times = [packet.pts for packet in packets if packet.pts is not None]
     kind, codec = stream.container.format.name, stream.codec_context.name
     proven = (

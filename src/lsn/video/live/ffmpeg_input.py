@@ -17,7 +17,7 @@ from av.container import InputContainer
 from lsn.errors import ConfigError, VideoError
 from lsn.video.decoding.container import reason_of
 
-# Frames that are counted before the first is given, only to guess the rate: none, since timestamps tell it.
+# Frames that are counted before the first is given, only to guess the rate: none, since timestamps give it.
 _NETWORK_OPTIONS = {"fpsprobesize": "0"}
 # UDP, which FFmpeg tries first by itself, loses packets where TCP waits.
 _RTSP_OPTIONS = {"rtsp_flags": "prefer_tcp"}

@@ -32,8 +32,8 @@ def resize_short_side(frames_TCHW: torch.Tensor, short_side: int) -> torch.Tenso
 def multi_scale_box(height: int, width: int, *, scales: Sequence[float], rng: random.Random) -> Box:
     """Draws the region that a training clip is cropped to.
 
-    Its sides are scales of the frame's short side whose places in `scales` differ by at most one, which
-    changes the aspect ratio a little; it lies at one of 13 places on a grid of quarters (corners, middles,
+    Its sides are scales of the frame's short side whose positions in `scales` differ by at most one, which
+    changes the aspect ratio a little; it lies at one of 13 positions on a grid of quarters (corners, middles,
     centre, and between), which favours the borders more than uniform offsets would.
 
     Source:

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 import torch
-from inference_helpers import FPS, INPUT, LABELS, RATES, lively_model, noisy_frames, push_all
+from small_recognizer import FPS, INPUT, LABELS, RATES, lively_model, noisy_frames, push_all
 
 from lsn.errors import ConfigError, ModelError, VideoError
 from lsn.inference.predictor import Predictor
@@ -78,12 +78,12 @@ def test_a_stream_starts_anew_by_hand_after_silence_and_by_the_clock(rated):
     stream.reset()
     answers += push_all(stream, frames[5:8], start=5)
     answers += push_all(stream, frames[8:], start=20)
-    told = [(round(10 * answer.seconds), answer.reset) for answer in answers if answer.reset]
-    assert told == [(0, "start"), (5, "manual"), (20, "gap"), (30, "1 seconds"), (40, "1 seconds")]
+    resets = [(round(10 * answer.seconds), answer.reset) for answer in answers if answer.reset]
+    assert resets == [(0, "start"), (5, "manual"), (20, "gap"), (30, "1 seconds"), (40, "1 seconds")]
     fresh = push_all(StreamingPredictor(rated).open(), frames[8:])
-    anew = [answer for answer in answers if answer.seconds >= 2]
-    np.testing.assert_allclose(anew[7].frame_probabilities, fresh[7].frame_probabilities, atol=1e-5)
-    assert anew[7].num_frames == 8
+    restarted = [answer for answer in answers if answer.seconds >= 2]
+    np.testing.assert_allclose(restarted[7].frame_probabilities, fresh[7].frame_probabilities, atol=1e-5)
+    assert restarted[7].num_frames == 8
 
 
 def test_frames_in_memory_that_is_used_again(rated):
@@ -147,17 +147,17 @@ class TestWatch:
     def test_many_sources_are_told_what_each_is_told_alone(self, rated, videos):
         sources = {name: videos / f"{name}.mp4" for name in ("3", "5", "6")}
         with StreamRunner(StreamingPredictor(rated, capacity=3), sources) as watch:
-            told = list(watch)
+            results = list(watch)
         for name, source in sources.items():
             with StreamRunner(StreamingPredictor(rated), {name: source}) as watch:
                 alone = [each for each in watch if isinstance(each, StreamPrediction)]
-            mine = [each for each in told if isinstance(each, StreamPrediction) and each.stream == name]
+            mine = [each for each in results if isinstance(each, StreamPrediction) and each.stream == name]
             assert [a.seconds for a in mine] == [a.seconds for a in alone]
             np.testing.assert_allclose(mine[-1].probabilities, alone[-1].probabilities, atol=1e-4)
             assert mine[-1].timings_ms.keys() == {"wait", "decode", "transform", "model"}
             with open_video(source) as reader:
                 assert len(mine) == reader.num_frames  # written at 10 frames a second, the rate of the model
-        ends = {each.stream: each for each in told if isinstance(each, StreamEnd)}
+        ends = {each.stream: each for each in results if isinstance(each, StreamEnd)}
         assert ends.keys() == sources.keys()
         assert all(end.error is None and end.counts.num_dropped == 0 for end in ends.values())
 
@@ -169,19 +169,19 @@ class TestWatch:
         with StreamRunner(StreamingPredictor(rated, capacity=3), {
             "good": videos / "6.mp4", "breaks": breaking(), "missing": videos / "missing.mp4"
         }) as watch:  # fmt: skip
-            told = list(watch)
-        ends = {each.stream: each.error for each in told if isinstance(each, StreamEnd)}
+            results = list(watch)
+        ends = {each.stream: each.error for each in results if isinstance(each, StreamEnd)}
         assert ends["good"] is None
         assert "missing.mp4" in str(ends["missing"])
         assert isinstance(ends["breaks"], VideoError)
-        assert sum(isinstance(each, StreamPrediction) and each.stream == "good" for each in told) == 15
-        assert sum(isinstance(each, StreamPrediction) and each.stream == "breaks" for each in told) >= 2
+        assert sum(isinstance(each, StreamPrediction) and each.stream == "good" for each in results) == 15
+        assert sum(isinstance(each, StreamPrediction) and each.stream == "breaks" for each in results) >= 2
 
     @pytest.mark.parametrize("num_good", [0, 1])
     @pytest.mark.parametrize("on_error", ["report", "raise"])
     def test_every_end_is_reported_before_anything_is_raised(self, rated, num_good, on_error):
         """Whatever the number of sources: with its events, counts and error, and the stream is there to be saved."""
-        told, go_on = [], threading.Event()
+        results, resume = [], threading.Event()
 
         def breaking():
             yield from ((t / FPS, frame) for t, frame in enumerate(noisy_frames(1, num_frames=5)))
@@ -189,7 +189,7 @@ class TestWatch:
 
         def good():
             yield 0.0, noisy_frames(2, num_frames=1)[0]
-            go_on.wait(60)
+            resume.wait(60)
 
         predictor = StreamingPredictor(
             rated, capacity=2, events=EventRules(on_threshold=0.02, off_threshold=0.01, min_seconds=0)
@@ -198,15 +198,15 @@ class TestWatch:
         with StreamRunner(predictor, sources, on_error=on_error) as watch:
             try:
                 for each in watch:
-                    told.append(each)
+                    results.append(each)
                     if isinstance(each, StreamEnd) and on_error == "report":
-                        go_on.set()
+                        resume.set()
                 assert on_error == "report"
             except VideoError as error:
                 assert on_error == "raise" and str(error) == "camera: unplugged"
             assert watch.sessions["breaks"].seconds == pytest.approx(0.4)
-            go_on.set()
-        ends = {each.stream: each for each in told if isinstance(each, StreamEnd)}
+            resume.set()
+        ends = {each.stream: each for each in results if isinstance(each, StreamEnd)}
         assert ends.keys() == sources.keys()
         assert isinstance(ends["breaks"].error, VideoError)
         assert ends["breaks"].seconds == pytest.approx(0.4)
@@ -219,12 +219,12 @@ class TestWatch:
             yield 0.0, noisy_frames(1, num_frames=1)[0]
             raise KeyError("sensor")
 
-        told = []
+        results = []
         with StreamRunner(StreamingPredictor(rated), {"a": broken()}) as watch, pytest.raises(KeyError, match="sensor"):
             for each in watch:
-                told.append(each)
-        assert [type(each) for each in told] == [StreamPrediction, StreamEnd]
-        assert isinstance(told[-1].error, KeyError)
+                results.append(each)
+        assert [type(each) for each in results] == [StreamPrediction, StreamEnd]
+        assert isinstance(results[-1].error, KeyError)
 
     def test_the_time_ends_what_stalls_and_what_never_ends(self, rated):
         more = threading.Event()
@@ -236,10 +236,10 @@ class TestWatch:
         frame = noisy_frames(1, num_frames=1)[0]
         sources = {"stalls": stalls(), "endless": ((t / FPS, frame) for t in itertools.count())}
         with StreamRunner(StreamingPredictor(rated, capacity=2), sources, seconds=0.5) as watch:
-            told = list(watch)
+            results = list(watch)
             more.set()
-        ends = [each for each in told if isinstance(each, StreamEnd)]
-        assert {end.stream for end in ends} == sources.keys() and told[-2:] == ends
+        ends = [each for each in results if isinstance(each, StreamEnd)]
+        assert {end.stream for end in ends} == sources.keys() and results[-2:] == ends
         assert all(end.error is None for end in ends)
 
     @pytest.mark.parametrize(
@@ -289,9 +289,9 @@ class TestWatch:
             StreamRunner(StreamingPredictor(rated), {"a": videos / "6.mp4"}) as watch,
             StreamRecorder(tmp_path / "seen.mp4", fps=FPS) as recorder,
         ):
-            for told in watch:
-                if isinstance(told, StreamPrediction):
-                    recorder.write(told)
+            for result in watch:
+                if isinstance(result, StreamPrediction):
+                    recorder.write(result)
         with open_video(tmp_path / "seen.mp4") as reader:
             assert reader.num_frames == 15
             assert min(reader.info.width, reader.info.height) >= 240
@@ -317,6 +317,6 @@ def test_frames_of_files_are_those_of_the_reader(rated, tmp_path):
     frames = noisy_frames(9, num_frames=12)
     write_video(tmp_path / "a.mp4", frames, fps=FPS)
     with StreamRunner(StreamingPredictor(rated), {"a": tmp_path / "a.mp4"}) as watch:
-        seen = [told.frame_HWC for told in watch if isinstance(told, StreamPrediction)]
+        seen = [result.frame_HWC for result in watch if isinstance(result, StreamPrediction)]
     with open_video(tmp_path / "a.mp4") as reader:
         assert np.array_equal(np.stack(seen), reader.frames_at(range(12)).frames_THWC)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from inference_helpers import INPUT, LABELS, lively_model, run_two_processes
+from small_recognizer import INPUT, LABELS, lively_model, run_two_processes
 
 from lsn.config import EvaluationConfig
 from lsn.data import open_clip

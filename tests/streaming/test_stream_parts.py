@@ -67,15 +67,22 @@ class TestConsensus:
             make_consensus(text)
 
 
-def tick(seconds: float, frame: np.ndarray | None = None, *, anew: bool = False) -> Tick:
+def tick(seconds: float, frame: np.ndarray | None = None, *, is_discontinuity: bool = False) -> Tick:
     frame = np.zeros((8, 8, 3), np.uint8) if frame is None else frame
-    return Tick(seconds, frame, seconds, anew, start_seconds=seconds, number=0)
+    return Tick(seconds, frame, seconds, is_discontinuity, start_seconds=seconds, number=0)
 
 
 class TestResets:
     def test_a_silence_starts_anew_but_dropped_ticks_do_not(self):
         watch = ResetDetector(ResetRules(max_gap_seconds=1.0))
-        ticks = [tick(0, anew=True), tick(0.1), tick(5), tick(5.5, anew=True), tick(9, anew=True), tick(2, anew=True)]
+        ticks = [
+            tick(0, is_discontinuity=True),
+            tick(0.1),
+            tick(5),
+            tick(5.5, is_discontinuity=True),
+            tick(9, is_discontinuity=True),
+            tick(2, is_discontinuity=True),
+        ]
         reasons = [watch.reason(each) for each in ticks]
         assert reasons == ["start", None, None, None, "gap", "time went back"]
 

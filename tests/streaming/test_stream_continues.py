@@ -6,8 +6,8 @@ import threading
 import numpy as np
 import pytest
 import torch
-from inference_helpers import INPUT, LABELS, lively_model, noisy_frames
 from rtsp_server import RTSPServer
+from small_recognizer import INPUT, LABELS, lively_model, noisy_frames
 
 from lsn.errors import WeightsError
 from lsn.models.weights import FrameRates, LoadedModel
@@ -85,11 +85,11 @@ def watch(predictor, source, *, stop_after=math.inf, state=None, save=None, fps=
     states = {} if state is None else {"a": state}
     of_source = SourceOptions(policy="block", reconnect_seconds=0, fps=fps)
     with StreamRunner(predictor, {"a": source}, states=states, options=of_source, **options) as watched:
-        for told in watched:
-            if isinstance(told, StreamEnd):
-                end = told
+        for result in watched:
+            if isinstance(result, StreamEnd):
+                end = result
             else:
-                answers.append(told)
+                answers.append(result)
                 if len(answers) >= stop_after:
                     watched.stop()
         if save is not None:

@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from inference_helpers import INPUT, LABELS, lively_model
+from small_recognizer import INPUT, LABELS, lively_model
 from torch import nn
 
 from lsn import create_model

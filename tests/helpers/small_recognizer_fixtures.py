@@ -1,7 +1,9 @@
+"""The small network and its videos, as fixtures."""
+
 from pathlib import Path
 
 import pytest
-from inference_helpers import INPUT, LABELS, RATES, lively_model, noisy_frames
+from small_recognizer import INPUT, LABELS, RATES, lively_model, noisy_frames
 
 from lsn.data import Manifest, read_manifest
 from lsn.models import Recognizer

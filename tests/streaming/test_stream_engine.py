@@ -3,7 +3,7 @@ import random
 import numpy as np
 import pytest
 import torch
-from inference_helpers import lively_model
+from small_recognizer import lively_model
 from torch import nn
 
 from lsn.errors import ConfigError, ModelError
@@ -39,7 +39,7 @@ def engine_of(model: Recognizer, capacity: int) -> StreamEngine:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_no_stream_sees_another(model, seed):
-    """Streams join, leave, start anew and skip ticks at random; each is told what it would be told alone."""
+    """Streams join, leave, restart and skip ticks at random; each gets the logits that it would get alone."""
     rng, engine = random.Random(seed), engine_of(model, 5)
     seen: dict[int, list[int]] = {}
     num_left = 0

@@ -8,9 +8,9 @@ import textwrap
 import numpy as np
 import pytest
 import torch
-from inference_helpers import FPS, INPUT, LABELS, RATES, noisy_frames, push_all
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from small_recognizer import FPS, INPUT, LABELS, RATES, noisy_frames, push_all
 
 from lsn.errors import WeightsError
 from lsn.models.tensor_file import write_tensors
@@ -107,9 +107,9 @@ class TestSavedStreams:
         save_file(kept, tmp_path / "old", about | {"format_version": "2"})
         restored = predictor.open(state=tmp_path / "old")
         for number, frame in enumerate(frames[num_frames:], start=num_frames):
-            expected, told = (each.push(number / FPS, frame) for each in (stream, restored))
-            assert [a.probabilities.tolist() for a in told] == [a.probabilities.tolist() for a in expected]
-            assert [(a.seconds, a.num_frames, a.reset) for a in told] == [
+            expected, results = (each.push(number / FPS, frame) for each in (stream, restored))
+            assert [a.probabilities.tolist() for a in results] == [a.probabilities.tolist() for a in expected]
+            assert [(a.seconds, a.num_frames, a.reset) for a in results] == [
                 (a.seconds, a.num_frames, a.reset) for a in expected
             ]
 

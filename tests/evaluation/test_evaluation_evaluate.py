@@ -3,7 +3,7 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
-from inference_helpers import INPUT, LABELS, lively_model, run_two_processes
+from small_recognizer import INPUT, LABELS, lively_model, run_two_processes
 
 from lsn.config import EvaluationConfig
 from lsn.data import Manifest, open_clip
