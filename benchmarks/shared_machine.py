@@ -55,6 +55,8 @@ WARM_UPS = 2
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=MEASURES, default=["step", "frame", "epoch"])
+    parser.add_argument("--waiting", nargs="+", choices=WAITING, default=list(WAITING))
+    parser.add_argument("--neighbours", nargs="+", choices=NEIGHBOURS, default=list(NEIGHBOURS))
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4.0, help="of a measurement, after its warm-up")
     parser.add_argument("--longest", type=float, default=120.0, help="seconds after which a measurement is given up")
@@ -77,18 +79,19 @@ def compare(name: str, options: argparse.Namespace, folder: Path) -> dict[tuple[
     """Median seconds by waiting and neighbour, all of them in turns; infinite where most were given up."""
     command = [sys.executable, __file__, "--measure", name, "--model", options.model, "--size", str(options.size)]
     command += ["--frames", str(options.frames), "--folder", str(folder)]
-    neighbours = {
+    commands = {
         "alone": None,
         "beside a loop": [sys.executable, "-c", COUNT],
         "beside its like": [*command, "--seconds", "inf"],
     }
-    if name == "demo":  # which trains two models side by side itself
-        del neighbours["beside its like"]
+    neighbours = [
+        each for each in options.neighbours if name != "demo" or each != "beside its like"
+    ]  # it is two itself
     found = defaultdict(list)
-    for _, neighbour, waiting in itertools.product(range(options.turns), neighbours, WAITING):
+    for _, neighbour, waiting in itertools.product(range(options.turns), neighbours, options.waiting):
         environment = {key: value for key, value in os.environ.items() if key not in BRIEF_WAITING} | WAITING[waiting]
         try:
-            with running(neighbours[neighbour], environment):
+            with running(commands[neighbour], environment):
                 text = subprocess.run(
                     [*command, "--seconds", str(options.seconds)],
                     env=environment,
@@ -122,14 +125,10 @@ def running(command: list[str] | None, environment: dict[str, str]) -> Iterator[
 
 
 def show(name: str, found: dict[tuple[str, str], float]) -> None:
-    """Prints seconds, and over those of threads that spin alone."""
-    for waiting in WAITING:
-        parts = [
-            f"{neighbour} {seconds:.4g} s ({seconds / found['spinning', 'alone']:.2f})"
-            for neighbour in NEIGHBOURS
-            if (seconds := found.get((waiting, neighbour))) is not None
-        ]
-        print(f"{name}, {waiting}: {'; '.join(parts)}", flush=True)
+    """Prints seconds, and over those of the first side: with all of them, of threads that spin alone."""
+    first = next(iter(found.values()))
+    for (waiting, neighbour), seconds in sorted(found.items()):
+        print(f"{name}, {waiting}, {neighbour}: {seconds:.4g} s ({seconds / first:.2f})", flush=True)
 
 
 def measure(options: argparse.Namespace) -> None:

@@ -34,7 +34,7 @@ def test_the_demo_leaves_what_it_promises_and_can_be_repeated(lsn, short_demo, t
     own = out / "own.txt"
     first = lsn("demo", "--out", out)
     own.write_text("not the demo's", encoding="utf-8")
-    video = next(out.glob("data/val/*/*.mp4"))
+    video = next(out.glob("videos/val/*/*.mp4"))
     written = video.stat().st_mtime_ns
     second = lsn("demo", "--out", out)
     assert (first.code, second.code) == (0, 0)

@@ -78,7 +78,7 @@ def many(clip, videos, tmp_path_factory):
         os.link(clip, folder / f"{number}.mp4")
     rows = [f"{number}.mp4,{videos.labels[0]}" for number in range(3000)]
     (folder / "many.csv").write_text("\n".join(["path,label", *rows]) + "\n")
-    frames = torch.randint(0, 256, (20, 360, 640, 3), dtype=torch.uint8).repeat(60, 1, 1, 1)
+    frames = torch.randint(0, 256, (20, 360, 640, 3), dtype=torch.uint8).repeat(15, 1, 1, 1)
     write_video(folder / "long0.mp4", frames, fps=30)
     for number in range(1, 6):
         os.link(folder / "long0.mp4", folder / f"long{number}.mp4")
@@ -100,7 +100,7 @@ COMMANDS = {
 def test_ctrl_c_at_any_moment_is_one_line_and_leaves_nothing(name, many, weights, tmp_path):
     arguments = [part.replace("MANY", str(many)).replace("WEIGHTS", str(weights)) for part in COMMANDS[name]]
     rng = Random(name)
-    for moment in (0.05, *(rng.uniform(0.05, 8) for _ in range(9))):
+    for moment in (0.05, *(rng.uniform(0.05, 6) for _ in range(4))):
         with Command(*arguments, cwd=tmp_path) as command:
             time.sleep(moment)
             command.signal_all(signal.SIGINT)

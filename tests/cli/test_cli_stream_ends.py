@@ -38,9 +38,21 @@ def command_of(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "lsn", *map(str, arguments)]
 
 
+def default_signals() -> None:
+    """A shell that runs the tests in the background ignores SIGINT, and nohup SIGHUP; so would the command."""
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, signal.SIG_DFL)
+
+
 @contextmanager
 def running(*arguments: object) -> Iterator[subprocess.Popen]:
-    process = subprocess.Popen(command_of(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command_of(*arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=default_signals,
+    )
     try:
         yield process
     finally:

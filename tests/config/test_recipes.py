@@ -37,7 +37,17 @@ def commands(name: str) -> list[list[str]]:
 
 
 def test_the_promised_recipes_are_there():
-    assert {"demo", "default", "fight", "gestures", "gestures_pretrain", "long", "stream", "two_events"} <= set(ALL)
+    assert {
+        "demo",
+        "default",
+        "fight",
+        "gestures",
+        "gestures_pretrain",
+        "long",
+        "motion",
+        "stream",
+        "two_events",
+    } <= set(ALL)
 
 
 def flat(sections: dict[str, dict[str, object]]) -> dict[str, object]:

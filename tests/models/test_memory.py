@@ -162,6 +162,16 @@ def test_a_fresh_block_is_the_identity(make: type[ConvLSTM]) -> None:
         assert torch.equal(block(x_BTCHW)[0], x_BTCHW)
 
 
+@pytest.mark.parametrize("make", [ConvLSTM, HOConvLSTM])
+def test_a_block_that_does_not_start_at_zero_adds_what_it_remembers(make: type[ConvLSTM]) -> None:
+    x_BTCHW = torch.randn(1, 2, 32, 6, 5)
+    y_BTCHW, _ = make(32, zero_init=False)(x_BTCHW)
+    alone_BTCHW, _ = make(32, zero_init=False)(x_BTCHW[:, 1:])
+    added_BTCHW = y_BTCHW - x_BTCHW
+    assert added_BTCHW.std() > 0.5, "its norm has unit scale"
+    assert not torch.allclose(y_BTCHW[:, 1:], alone_BTCHW)
+
+
 @settings(max_examples=20, deadline=None)
 @given(
     st.booleans(), st.integers(1, 3), st.integers(0, 2), st.lists(st.integers(1, 4), min_size=1, max_size=4), st.data()

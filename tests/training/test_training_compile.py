@@ -16,6 +16,7 @@ from lsn.training import train
 )
 def test_a_compiled_run_ends_with_the_same_weights(tmp_path, config):
     """With a moving average, whose copy is validated, and a last batch of another size."""
+    config = replace(config, model=replace(config.model, memory_stages=(3,)))
     training = replace(config.training, ema_decay=0.5, epochs=1)
     train(replace(config, training=training), tmp_path / "plain")
     train(replace(config, training=replace(training, compile=True)), tmp_path / "compiled")

@@ -42,6 +42,15 @@ def test_the_seed_decides_the_random_weights():
     assert first.new_parameter_names() == {name for name, _ in first.named_parameters()}
 
 
+def test_memory_starts_as_the_identity_or_does_not():
+    plain = start_model(replace(CONFIG, name="tsn_resnet10t", memory_stages=None), ["a", "b"], seed=0).eval()
+    for zero_init, changes in ((True, False), (False, True)):
+        model = start_model(replace(CONFIG, zero_init_memory=zero_init), ["a", "b"], seed=0).eval()
+        model.load_state_dict(plain.state_dict(), strict=False)
+        assert torch.equal(model(CLIP), plain(CLIP)) is not changes
+        assert "zero_init_memory" not in model.arguments, "weights are kept with what they need only"
+
+
 @pytest.mark.parametrize(
     ("changes", "unused"),
     [

@@ -33,6 +33,8 @@ class ModelConfig:
     """Start the CNN from this local .safetensors file instead."""
     initial_weights: str | None = None
     """Start the whole network from this weights folder; labels that it lacks start fresh."""
+    zero_init_memory: bool = True
+    """Memory blocks start as the identity, so that a pretrained CNN stays pretrained."""
     memory: Literal["none", "convlstm", "ho_convlstm"] | None = None
     """none, convlstm or ho_convlstm; null is what the name stands for."""
     shift: Literal["none", "bidirectional", "causal"] | None = None

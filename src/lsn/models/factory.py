@@ -69,6 +69,7 @@ class ModelArguments(ModelConfig):
     pretrained: bool = field(default=False, init=False)
     backbone_weights: str | None = field(default=None, init=False)
     initial_weights: str | None = field(default=None, init=False)
+    zero_init_memory: bool = field(default=True, init=False)
 
     def keywords(self) -> dict[str, Any]:
         """Arguments of `create_model`, with which it reads no file and asks for nothing."""
@@ -97,6 +98,7 @@ def create_model(
     num_frames: int = 16,
     pretrained: bool = False,
     backbone_weights: str | None = None,
+    zero_init_memory: bool = True,
     **overrides: Any,
 ) -> Recognizer:
     """Builds a model by name: `tsn_`, `tsm_`, `convlstm_`, `lsn_` or `lsn_ss_` before the name of a CNN of timm.
@@ -107,6 +109,7 @@ def create_model(
         num_frames: frames of the clips; kept with the weights.
         pretrained: start the CNN from timm's ImageNet weights.
         backbone_weights: start the CNN from this .safetensors file.
+        zero_init_memory: memory blocks start as the identity, so that a pretrained CNN stays pretrained.
         overrides: memory, shift, memory_stages, dropout, reduction, order, steps, rank, kernel_size, readout_frames
             (see `lsn.config.ModelConfig`).
 
@@ -120,6 +123,7 @@ def create_model(
         num_frames=num_frames,
         pretrained=pretrained,
         backbone_weights=backbone_weights,
+        zero_init_memory=zero_init_memory,
         **overrides,
     )
     check_is_sequential(model.cnn, model.stages, model.tail)
@@ -174,6 +178,7 @@ def _build(
     num_frames: int,
     pretrained: bool = False,
     backbone_weights: str | None = None,
+    zero_init_memory: bool = True,
     dropout: float = ModelConfig.dropout,
     **overrides: Any,
 ) -> Recognizer:
@@ -190,7 +195,7 @@ def _build(
         cnn,
         stages=stages,
         tail=tail,
-        memory=_memory_blocks(stages, memory, overrides),
+        memory=_memory_blocks(stages, memory, overrides, zero_init=zero_init_memory),
         shift=None if shift == "none" else shift,  # type: ignore[arg-type]
         name=name,
         num_frames=num_frames,
@@ -223,7 +228,9 @@ def unused_options(name: str, overrides: dict[str, Any]) -> list[str]:
     return [key for key in overrides if key in of_memory and key not in used]
 
 
-def _memory_blocks(stages: tuple[Stage, ...], memory: str, overrides: dict[str, Any]) -> dict[int, ConvLSTM]:
+def _memory_blocks(
+    stages: tuple[Stage, ...], memory: str, overrides: dict[str, Any], *, zero_init: bool
+) -> dict[int, ConvLSTM]:
     if memory == "none":
         return {}
     chosen = overrides.get("memory_stages", tuple(range(len(stages))))
@@ -234,7 +241,7 @@ def _memory_blocks(stages: tuple[Stage, ...], memory: str, overrides: dict[str, 
             raise ModelError(f"memory_stages has {number} twice; name each stage once")
     block = ConvLSTM if memory == "convlstm" else HOConvLSTM
     options = {key: overrides[key] for key in _MEMORY_OPTIONS[memory] if key in overrides}
-    return {number: block(stages[number].num_channels, **options) for number in chosen}
+    return {number: block(stages[number].num_channels, zero_init=zero_init, **options) for number in chosen}
 
 
 def _split_name(name: str) -> tuple[str, str]:

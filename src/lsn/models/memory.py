@@ -33,7 +33,7 @@ class MemoryState(NamedTuple):
 
 
 class ConvLSTM(nn.Module):
-    """Residual ConvLSTM block for the feature maps of a 2D CNN; freshly made, it is the identity.
+    """Residual ConvLSTM block for the feature maps of a 2D CNN.
 
     `block(x_BTCHW, state=None) -> (y_BTCHW, state)`: a clip in one call, or frame by frame with the state handed on,
     gives the same numbers (in eval mode).
@@ -42,12 +42,14 @@ class ConvLSTM(nn.Module):
         channels: channels C of the feature map.
         reduction: C over hidden channels D; D is never under 16.
         kernel_size: side of the recurrent kernels, odd.
+        zero_init: start as the identity, so that a pretrained CNN around it stays pretrained. A CNN that is new
+            itself learns from the order of frames sooner without.
 
     Raises:
         ModelError: an argument is out of range.
     """
 
-    def __init__(self, channels: int, *, reduction: int = 16, kernel_size: int = 3) -> None:
+    def __init__(self, channels: int, *, reduction: int = 16, kernel_size: int = 3, zero_init: bool = True) -> None:
         super().__init__()
         _require_positive(channels=channels, reduction=reduction, kernel_size=kernel_size)
         if kernel_size % 2 == 0:
@@ -58,15 +60,15 @@ class ConvLSTM(nn.Module):
         self.input_gates = GateConv(hidden, 4 * hidden, kernel_size, padding=kernel_size // 2)
         self.cell = ConvLSTMCell(hidden, hidden, kernel_size=kernel_size)
         self.expand = nn.Sequential(nn.Conv2d(hidden, channels, 1, bias=False), nn.BatchNorm2d(channels))
-        self._init_parameters()
+        self._init_parameters(zero_init)
 
     @torch.no_grad()
-    def _init_parameters(self) -> None:
+    def _init_parameters(self, zero_init: bool) -> None:
         assert self.input_gates.bias is not None
         self.input_gates.bias.zero_()
         self.input_gates.bias[self.hidden_channels : 2 * self.hidden_channels] = 1.0  # the forget gate: remember
-        last_norm = self.expand.get_submodule("1")
-        last_norm.get_parameter("weight").zero_()  # the identity at the start: a pretrained CNN stays pretrained
+        if zero_init:
+            nn.init.zeros_(self.expand.get_submodule("1").get_parameter("weight"))
 
     @property
     def past_channels(self) -> int:
@@ -110,6 +112,7 @@ class HOConvLSTM(ConvLSTM):
         steps: past hidden states S that the windows cover, at least `order`.
         rank: channels R of the accumulated state; by default max(8, D // 4).
         kernel_size: side of the recurrent kernels, odd.
+        zero_init: as in `ConvLSTM`.
 
     Raises:
         ModelError: an argument is out of range.
@@ -124,8 +127,9 @@ class HOConvLSTM(ConvLSTM):
         steps: int = 3,
         rank: int | None = None,
         kernel_size: int = 3,
+        zero_init: bool = True,
     ) -> None:
-        super().__init__(channels, reduction=reduction, kernel_size=kernel_size)
+        super().__init__(channels, reduction=reduction, kernel_size=kernel_size, zero_init=zero_init)
         rank = max(MIN_RANK, self.hidden_channels // 4) if rank is None else rank
         _require_positive(order=order, steps=steps, rank=rank)
         if steps < order:

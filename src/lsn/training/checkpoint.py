@@ -34,6 +34,7 @@ _FREE_KEYS = frozenset(
         "model.pretrained",
         "model.backbone_weights",
         "model.initial_weights",
+        "model.zero_init_memory",
         "data.train",
         "data.val",
         "data.val_fraction",

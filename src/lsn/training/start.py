@@ -40,6 +40,7 @@ def start_model(config: ModelConfig, labels: Sequence[str], *, seed: int) -> Rec
         num_frames=config.num_frames,
         pretrained=config.pretrained and config.initial_weights is None and config.backbone_weights is None,
         backbone_weights=config.backbone_weights,
+        zero_init_memory=config.zero_init_memory,
         **overrides,
     )
     if config.initial_weights is not None:

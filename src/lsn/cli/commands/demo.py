@@ -35,7 +35,10 @@ if TYPE_CHECKING:
     from lsn.training import StepReport
 
 NUM_TRAIN, NUM_VAL = 1000, 200
+SIZE, NUM_FRAMES = 64, 12
+"""Of the videos: small enough to be decoded quickly."""
 NUM_WORKERS = 2
+_VIDEOS = "videos"
 
 _WAY_ON = "the same command starts again from the beginning"
 _WRITING, _TRAINING, _PREDICTING = "writing videos", "training", "predicting"
@@ -60,7 +63,7 @@ def demo(*, out: Path = Path("runs/demo")) -> None:
     folders = {"lsn": out / "lsn", "tsn": out / "tsn"}
     _remove_earlier(out, folders.values())
     with whole_progress(_SHARES) as progress:
-        videos = _write_videos(out / "data", progress)
+        videos = _write_videos(out / _VIDEOS, progress)
         names = lsn_config.model.name, tsn_config.model.name
         progress.log(f"Training {names[0]}, a CNN with a memory, and beside it {names[1]}, the same CNN without")
         with _trained_beside(tsn_config, folders["tsn"], log=out / "tsn.log") as control:
@@ -83,7 +86,7 @@ def demo(*, out: Path = Path("runs/demo")) -> None:
 def _configs(out: Path) -> tuple[RunConfig, RunConfig]:
     """The demo's recipe on the demo's videos, with its LSN and with the TSN of the same CNN."""
     config = load_config(find_recipe("demo"))
-    data = replace(config.data, train=str(out / "data/train.csv"), val=str(out / "data/val.csv"))
+    data = replace(config.data, train=str(out / _VIDEOS / "train.csv"), val=str(out / _VIDEOS / "val.csv"))
     config = replace(config, data=data)
     control = replace(config.model, name=f"tsn_{config.model.name.removeprefix('lsn_')}")
     return config, replace(config, model=control)
@@ -119,6 +122,8 @@ def _write_videos(folder: Path, progress: WholeProgress) -> SyntheticSet:
         kind="motion",
         num_train=NUM_TRAIN,
         num_val=NUM_VAL,
+        size=SIZE,
+        num_frames=NUM_FRAMES,
         num_workers=NUM_WORKERS,
         progress=on_written,
     )
