@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,11 @@ EXTRACT = ("data", "extract-frames", "clips.csv", "--out", "out", "--workers", "
 
 
 def lsn(arguments: tuple[str, ...]) -> int:
-    """Runs a command in this process."""
-    from lsn.cli import main
+    """Runs a command in this process, as the console script does."""
+    from lsn.__main__ import run
 
-    return main(arguments)
+    sys.argv = ["lsn", *arguments]
+    return run()
 
 
 def write_inputs(folder: Path) -> None:
