@@ -127,7 +127,7 @@ def running(command: list[str] | None, environment: dict[str, str]) -> Iterator[
 def show(name: str, found: dict[tuple[str, str], float]) -> None:
     """Prints seconds, and over those of the first side: with all of them, of threads that spin alone."""
     first = next(iter(found.values()))
-    for (waiting, neighbour), seconds in sorted(found.items()):
+    for (waiting, neighbour), seconds in found.items():
         print(f"{name}, {waiting}, {neighbour}: {seconds:.4g} s ({seconds / first:.2f})", flush=True)
 
 
