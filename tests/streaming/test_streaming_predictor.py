@@ -299,7 +299,7 @@ class TestWatch:
 
 def test_bad_use_is_refused(rated, tmp_path):
     plain = LoadedModel(rated.model, LABELS, INPUT, {})
-    with pytest.raises(ConfigError, match=r"do not tell the rate .*--fps 8"):
+    with pytest.raises(ConfigError, match=r"do not record the rate .*--fps 8"):
         StreamingPredictor(plain)
     assert StreamingPredictor(plain, fps=7.5).fps == 7.5
     for options in ({"fps": 0}, {"consensus": "median"}, {"capacity": 0}):
