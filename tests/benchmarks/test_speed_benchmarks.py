@@ -26,6 +26,7 @@ def test_the_recurrence_beside_the_equations_and_keras(import_script, capsys, mo
     assert "Keras / ours" in out
 
 
+@pytest.mark.slow
 def test_networks_beside_their_control_and_over_lengths(import_script, capsys):
     network = import_script("network")
     model = ["--model", "lsn_test_resnet", "--size", "32", "--turns", "3"]
@@ -48,6 +49,7 @@ def test_an_epoch_alone_and_beside_its_like(import_script, capsys):
     assert re.search(r"^epoch, as lsn, beside its like: \d", out, flags=re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_growth_is_drawn(import_script, capsys, tmp_path):
     growth = import_script("growth")
     picture = tmp_path / "new" / "growth.png"
@@ -61,6 +63,7 @@ def test_growth_is_drawn(import_script, capsys, tmp_path):
         growth.main(["--frames", "8", "--out", str(picture)])
 
 
+@pytest.mark.slow
 def test_networks_beside_torchvisions(import_script, capsys, monkeypatch):
     network = import_script("network")
     monkeypatch.setattr(network, "PEERS", {"r3d_18": (4, 32)})

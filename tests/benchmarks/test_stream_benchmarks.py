@@ -42,6 +42,7 @@ def weights(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_steps_windows_and_pools_are_compared_after_they_agree(import_script, capsys):
     assert (
         import_script("step_cost").main(
@@ -62,6 +63,7 @@ def test_every_family_is_verified(import_script, capsys):
     assert capsys.readouterr().out.count("pass") == 3
 
 
+@pytest.mark.slow
 def test_a_long_stream_tells_memory_and_time(import_script, weights, capsys):
     assert import_script("soak").main([str(weights), "--frames", "1500"]) == 0
     out = capsys.readouterr().out

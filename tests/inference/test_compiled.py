@@ -70,6 +70,7 @@ def test_the_proof_covers_the_compiled_network(tmp_path):
     assert control.is_control
 
 
+@pytest.mark.slow
 def test_a_compiler_that_makes_something_else_is_found_out(loaded, monkeypatch):
     """PyTorch 2.14 did so once with a shifted network; here the compiled network is given brighter frames."""
     predictor = Predictor(loaded, device="cpu", compile=True)

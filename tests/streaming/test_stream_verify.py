@@ -41,6 +41,7 @@ def test_a_model_without_a_past_has_no_control(tmp_path):
     assert all(check.passed and not check.is_control for check in checks)
 
 
+@pytest.mark.slow
 def test_a_memory_that_loses_its_state_is_found_out(tmp_path, monkeypatch):
     weights = saved(lively_model(), tmp_path / "weights")
     forward = ConvLSTM.forward
@@ -50,6 +51,7 @@ def test_a_memory_that_loses_its_state_is_found_out(tmp_path, monkeypatch):
     assert not checks["in chunks"]
 
 
+@pytest.mark.slow
 def test_a_memory_that_says_nothing_fails_the_control(tmp_path):
     model = create_model("lsn_resnet10t", num_classes=len(LABELS))  # fresh: the identity
     *_, control = verify(saved(model, tmp_path / "weights"), num_frames=6)
