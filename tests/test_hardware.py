@@ -60,6 +60,7 @@ def test_a_machine_that_tells_no_quota_has_all_its_cores(tmp_path):
     assert hardware.usable_cores(tmp_path) == len(os.sched_getaffinity(0))
 
 
+@pytest.mark.slow
 def test_pytorch_runs_as_many_threads_as_the_quota_allows(tmp_path):
     script = """
 import sys

@@ -195,6 +195,7 @@ dist.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 def test_two_processes_measure_the_same(model, broken_manifest, protocol, result, videos, tmp_path):
     save_weights(tmp_path / "weights", model, labels=LABELS, input=INPUT, metrics={})
     run_two_processes(TWO_PROCESSES, tmp_path, tmp_path / "weights", videos / "broken.csv", tmp_path)

@@ -54,6 +54,7 @@ def test_a_compiled_model_gives_the_same_scores_as_clip_and_as_stream() -> None:
     assert compiled.state_dict().keys() == model.state_dict().keys()
 
 
+@pytest.mark.slow
 def test_a_compiled_model_learns_by_the_same_gradients() -> None:
     model = awake("lsn_resnet10t", memory_stages=(3,), dropout=0.0).train()
     compiled = compiled_copy(model)
@@ -90,6 +91,7 @@ def test_what_is_wrong_with_a_clip_is_said_as_without_a_compiler() -> None:
         compiled.step(torch.zeros(1, 0, 3, 32, 32))
 
 
+@pytest.mark.slow
 def test_a_machine_without_a_compiler_is_told_what_to_install() -> None:
     compiled = compiled_copy(awake("tsn_resnet10t"), frozen=True)
     settings = {"cpp.cxx": ("/nowhere/g++",), "force_disable_caches": True}

@@ -35,6 +35,7 @@ def test_every_model_that_claims_to_stream_is_proven(options, tmp_path, videos):
         assert checks[3].difference == 0.0
 
 
+@pytest.mark.slow
 def test_a_model_without_a_past_has_no_control(tmp_path):
     model = create_model("tsn_resnet10t", num_classes=len(LABELS))
     checks = verify(saved(model, tmp_path / "weights"), num_frames=6)
