@@ -84,9 +84,9 @@ def compare(name: str, options: argparse.Namespace, folder: Path) -> dict[tuple[
         "beside a loop": [sys.executable, "-c", COUNT],
         "beside its like": [*command, "--seconds", "inf"],
     }
-    neighbours = [
-        each for each in options.neighbours if name != "demo" or each != "beside its like"
-    ]  # it is two itself
+    neighbours = list(options.neighbours)
+    if name == "demo" and "beside its like" in neighbours:  # it trains two models side by side itself
+        neighbours.remove("beside its like")
     found = defaultdict(list)
     for _, neighbour, waiting in itertools.product(range(options.turns), neighbours, options.waiting):
         environment = {key: value for key, value in os.environ.items() if key not in BRIEF_WAITING} | WAITING[waiting]

@@ -26,7 +26,7 @@ _CGROUP = Path("/sys/fs/cgroup")
 BRIEF_WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
 """Environment of a process whose OpenMP threads sleep while they wait for each other.
 
-Those of GNU's OpenMP, which PyTorch has on Linux, first spin for some microseconds, about as long as it takes to wake a
+Those of GNU's OpenMP, which PyTorch has on Linux, first spin for a moment, about as long as it takes to wake a
 thread: without that, a network of many small operations would be slow on a machine of its own. What other counts
 cost is in docs/benchmarks.md.
 """
