@@ -19,6 +19,10 @@ class ConfigError(LSNError):
     """A recipe, a flag or an argument has a wrong name or value."""
 
 
+class FolderInUseError(ConfigError):
+    """Another process works in a folder."""
+
+
 class DataError(LSNError):
     """A manifest or a data set is missing, malformed or inconsistent."""
 

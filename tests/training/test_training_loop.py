@@ -93,7 +93,7 @@ training: {{epochs: 8, batch_size: 4, batch_norm: train, device: cpu, evaluate_e
 
 def test_it_learns(learned):
     _, result, _ = learned
-    assert result.best_top1 == 1.0
+    assert result.top1 == 1.0
     train_lines = metrics_of(result.out, "train")
     assert train_lines[-1]["loss"] < train_lines[0]["loss"]
 
@@ -132,7 +132,7 @@ def test_the_best_weights_are_those_that_were_measured(learned):
     config, result, _ = learned
     best = max(metrics_of(result.out, "val"), key=lambda line: (line["top1"], -line["loss"]))
     loaded = load_weights(result.out)
-    assert result.best_epoch == best["epoch"]
+    assert result.epoch == best["epoch"]
     rate = 2 / 0.6  # two frames, one of each half of a video of six tenths of a second
     assert asdict(loaded.frame_rates) == pytest.approx({"low": rate, "median": rate, "high": rate})
     assert (loaded.labels, loaded.input) == (("blue", "grey", "red"), config.input)
@@ -177,7 +177,7 @@ def test_a_finished_run_resumes_to_its_result(learned):
 
     again = train(config, result.out, resume=True, progress=recorder)
 
-    assert (again.best_top1, again.best_epoch) == (result.best_top1, result.best_epoch)
+    assert (again.top1, again.epoch) == (result.top1, result.epoch)
     assert recorder.steps == recorder.validations == []
     assert_same_results(result.out, expected)
 

@@ -63,7 +63,7 @@ def main(folder: Path) -> None:
             result = train(load_config(recipe), out, progress=Copier(out) if out.name == "carried" else None)
             if out.name == "carried":
                 train(load_config(recipe), f"{out}_parts", resume=True)
-            line = f"RESULT {recipe.stem} {result.best_top1} {result.best_epoch}"
+            line = f"RESULT {recipe.stem} {result.top1} {result.epoch}"
         except LSNError as error:
             line = f"RESULT {recipe.stem} {error}"
         sys.stdout.write(f"{line}\n")  # in one piece, since both processes write to the same pipe

@@ -24,6 +24,7 @@ from lsn.cli.commands.demo import demo
 from lsn.cli.commands.evaluate import evaluate
 from lsn.cli.commands.models import cost, models
 from lsn.cli.commands.predict import predict
+from lsn.cli.commands.probe import probe
 from lsn.cli.commands.recipes import recipes
 from lsn.cli.commands.report import report
 from lsn.cli.commands.reproduce import reproduce
@@ -48,6 +49,7 @@ _COMMANDS: tuple[tuple[App | Callable[..., int | None], Group, str], ...] = (
     (demo, _START, "lsn demo"),
     (recipes, _START, "lsn recipes copy default my.yaml"),
     (data, _START, "lsn data check videos/train.csv videos/val.csv"),
+    (probe, _WORK, "lsn probe videos model.name=lsn_resnet18"),
     (train, _WORK, "lsn train data.train=videos --out runs/mine"),
     (evaluate, _WORK, "lsn evaluate runs/mine videos/test.csv --clips 2 --crops 3"),
     (predict, _WORK, "lsn predict runs/mine clip.mp4 --annotate seen.mp4"),

@@ -1,9 +1,9 @@
-"""Names of LSN 0.1.0 that have changed: its recipes, weights and options still work, with one line of notice."""
+"""What has changed since the first recipes, weights and commands: they still work, with one line of notice."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -17,6 +17,8 @@ _KEYS = {
     "early_stop": "early_exit",
     "new_layer_factor": "new_layer_lr_mult",
 }
+_MEANT_BEFORE = {"lr_base_size": 0, "min_steps_per_epoch": 1}
+"""Settings that are younger than runs that can be resumed, whose default is not what those did."""
 _OPTIONS = {"--silence": "--max-gap", "--enter": "--on-threshold", "--leave": "--off-threshold"}
 
 
@@ -28,10 +30,16 @@ def current_key(key: str, known: Container[str]) -> str:
     return _KEYS[key]
 
 
-def current_keys(mapping: Mapping[str, Any], known: Container[str]) -> dict[str, Any]:
-    """Settings by their present names; where a setting is there by both, the present one counts."""
+def current_keys(mapping: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
+    """Settings by their present names; where a setting is there by both, the present one counts.
+
+    A section that holds all settings but those of `_MEANT_BEFORE` is of a run that was trained before there were any,
+    and gets what it did.
+    """
     renamed = {current_key(key, known): value for key, value in mapping.items()}
-    return renamed | {key: value for key, value in mapping.items() if key in renamed}
+    renamed |= {key: value for key, value in mapping.items() if key in renamed}
+    missing = {key for key in known if key not in renamed}
+    return {key: _MEANT_BEFORE[key] for key in missing} | renamed if missing <= _MEANT_BEFORE.keys() else renamed
 
 
 def current_options(arguments: Sequence[str]) -> list[str]:

@@ -79,6 +79,8 @@ class DataConfig:
     """Manifest (.csv, .jsonl, TSN .txt) or folder of class folders to train on."""
     val: str | None = None
     """The same for validation; null sets aside `val_fraction` of `train`."""
+    test: str | None = None
+    """Clips that the kept weights are tested on at the end; they choose nothing."""
     val_fraction: float = 0.2
     """Share of the clips that is set aside, class by class."""
     root: str | None = None
@@ -147,7 +149,9 @@ class OptimConfig:
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """sgd (with Nesterov momentum) or adamw."""
     learning_rate: float = 0.01
-    """Peak learning rate, for the batch size as configured (it is not rescaled)."""
+    """Peak learning rate, for steps of `lr_base_size` clips."""
+    lr_base_size: int = 64
+    """The rate scales with the clips per step over these (adamw: its square root); 0 is off."""
     momentum: float = 0.9
     """Momentum of sgd; the first beta of adamw."""
     beta2: float = 0.999
@@ -169,6 +173,7 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         _require(self.learning_rate > 0, "optim.learning_rate", self.learning_rate, "above 0")
+        _require(self.lr_base_size >= 0, "optim.lr_base_size", self.lr_base_size, "0 or more")
         _require(0 <= self.momentum < 1, "optim.momentum", self.momentum, "in [0, 1)")
         _require(0 <= self.beta2 < 1, "optim.beta2", self.beta2, "in [0, 1)")
         _require(self.weight_decay >= 0, "optim.weight_decay", self.weight_decay, "0 or more")
@@ -184,7 +189,9 @@ class TrainingConfig:
     """How long, in what batches and precision, and what of the network learns."""
 
     epochs: int = 30
-    """Passes over the training clips."""
+    """Passes over the training clips, or as many as `min_steps_per_epoch` needs."""
+    min_steps_per_epoch: int = 16
+    """Steps per epoch, at least: an epoch of a small set passes over it several times."""
     batch_size: int = 8
     """Clips per forward pass and process."""
     grad_accum_steps: int = 1
@@ -211,6 +218,8 @@ class TrainingConfig:
     """Fixes weights, order, sampling and augmentation."""
     device: str = "auto"
     """cpu, cuda, cuda:1 or mps; auto takes a GPU if there is one."""
+    keep: Literal["best", "last"] = "best"
+    """Weights that are kept: of the best epoch on the validation clips, or of the last epoch."""
     evaluate_every: int = 1
     """Epochs between validations; the last epoch is always validated."""
     checkpoint_every: int = 0
@@ -219,7 +228,7 @@ class TrainingConfig:
     """Also write TensorBoard events (needs the extra `tb`)."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "grad_accum_steps", "evaluate_every"):
+        for name in ("epochs", "min_steps_per_epoch", "batch_size", "grad_accum_steps", "evaluate_every"):
             _require(getattr(self, name) >= 1, f"training.{name}", getattr(self, name), "at least 1")
         _require(0 <= self.seed < MAX_INTEGER, "training.seed", self.seed, "between 0 and 2^63 - 1")
         _require(0 <= self.label_smoothing < 1, "training.label_smoothing", self.label_smoothing, "in [0, 1)")

@@ -2,10 +2,11 @@
 
 from lsn.data.clips.checks import check_manifest, check_manifests
 from lsn.data.clips.describe import Description, OpenedClips, Spread, describe, thinned
+from lsn.data.clips.folds import assign_folds, fold_splits, group_names
 from lsn.data.clips.labels import read_labels
 from lsn.data.clips.manifest import parse_manifest, read_manifest
 from lsn.data.clips.probe import Probe, probe
-from lsn.data.clips.splits import check_splits, load_splits, split_manifest
+from lsn.data.clips.splits import check_splits, load_splits, load_test_set, split_manifest
 from lsn.data.clips.table import Clip, Manifest, Problem, raise_on_errors
 from lsn.data.clips.windows import open_clip
 from lsn.data.loading.dataset import Batch, ClipDataset, MakeViews, Sample
@@ -27,12 +28,16 @@ __all__ = [
     "Spread",
     "Step",
     "StepSampler",
+    "assign_folds",
     "check_manifest",
     "check_manifests",
     "check_splits",
     "describe",
+    "fold_splits",
+    "group_names",
     "load_splits",
     "load_steps",
+    "load_test_set",
     "make_loader",
     "open_clip",
     "parse_manifest",

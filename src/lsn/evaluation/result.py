@@ -34,6 +34,8 @@ _WINDOW_COLUMNS: dict[str, Callable[[str], Any]] = {
     "num_frames": int,
 }
 _COLUMNS = ("path", "label", "predicted", "confidence", "label_probability", "correct", "top5", *_WINDOW_COLUMNS)
+_GROUP = "group"
+"""A column that evaluations of older versions lack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ class EvaluationResult:
     def save(self, folder: str | Path) -> None:
         """Writes `evaluation.json` and `predictions.csv`; each appears whole or not at all."""
         folder = Path(folder)
-        write_csv(folder / ROWS_NAME, [_COLUMNS, *map(_to_cells, self.rows)])
+        write_csv(folder / ROWS_NAME, [(*_COLUMNS, _GROUP), *map(_to_cells, self.rows)])
         summary = {
             "source": self.source,
             "protocol": {**to_mapping(self.protocol), "description": self.protocol.describe()},
@@ -163,14 +165,15 @@ def _to_cells(row: PredictionRow) -> list[object]:
         "correct": int(row.correct),
         "top5": to_json(row.top5),
         **{name: getattr(row.clip, name) for name in _WINDOW_COLUMNS},
+        _GROUP: row.clip.group,
     }
-    return [cells[name] for name in _COLUMNS]
+    return [cells[name] for name in (*_COLUMNS, _GROUP)]
 
 
 def _from_cells(cells: Mapping[str, str]) -> PredictionRow:
     window: dict[str, Any] = {name: read(cells[name]) for name, read in _WINDOW_COLUMNS.items() if cells[name]}
     return PredictionRow(
-        clip=Clip(path=cells["path"], label=cells["label"], **window),
+        clip=Clip(path=cells["path"], label=cells["label"], group=cells.get(_GROUP, ""), **window),
         predicted=cells["predicted"],
         confidence=float(cells["confidence"]),
         label_probability=float(cells["label_probability"]),

@@ -182,7 +182,7 @@ def _build(
     dropout: float = ModelConfig.dropout,
     **overrides: Any,
 ) -> Recognizer:
-    family, cnn_name = _split_name(name)
+    family, cnn_name = split_name(name)
     for key in overrides:
         if key not in _OVERRIDES:
             raise ModelError(f"create_model has no option {key!r}; {did_you_mean(key, _OVERRIDES)}")
@@ -221,7 +221,7 @@ def unused_options(name: str, overrides: dict[str, Any]) -> list[str]:
     Raises:
         ModelError: an unknown name or memory.
     """
-    family, _ = _split_name(name)
+    family, _ = split_name(name)
     memory = _choice("memory", overrides.get("memory", FAMILIES[family]["memory"]), tuple(_MEMORY_OPTIONS))
     of_memory = ("memory_stages", *_MEMORY_OPTIONS["ho_convlstm"])
     used = ("memory_stages", *_MEMORY_OPTIONS[memory]) if memory != "none" else ()
@@ -244,7 +244,12 @@ def _memory_blocks(
     return {number: block(stages[number].num_channels, zero_init=zero_init, **options) for number in chosen}
 
 
-def _split_name(name: str) -> tuple[str, str]:
+def split_name(name: str) -> tuple[str, str]:
+    """The family and the CNN of a model's name.
+
+    Raises:
+        ModelError: it is not the name of a model.
+    """
     for family in sorted(FAMILIES, key=len, reverse=True):  # lsn_ss_ before lsn_
         if name.startswith(f"{family}_"):
             return family, name.removeprefix(f"{family}_")

@@ -15,30 +15,40 @@ from lsn.report.html import Content, Markup, count, join, percent, tag, whole_pe
 from lsn.report.run import Run
 
 
-def summary(run: Run) -> Markup:
+def summary(model_name: str, evaluation: EvaluationResult | None) -> Markup:
     """The line that stays in sight: name of the network and its figures."""
-    if run.evaluation is None:
+    if evaluation is None:
         figures: Content = "not evaluated yet"
     else:
-        metrics = run.evaluation.metrics
+        metrics = evaluation.metrics
         figures = [
             tag("span", "top-1 ", tag("b", percent(metrics.top1))),
             tag("span", "top-5 ", tag("b", percent(metrics.top5)), class_="minor"),
             tag("span", "videos ", tag("b", f"{metrics.num_videos:,}")),
         ]
-    return join([tag("h1", run.model_name), tag("div", figures, class_="figures")])
+    return join([tag("h1", model_name), tag("div", figures, class_="figures")])
 
 
-def headline(evaluation: EvaluationResult) -> Markup:
-    """A tile for each figure of the evaluation of the best weights."""
+def headline(evaluation: EvaluationResult, *, top1_remark: str | None = None) -> Markup:
+    """A tile for each figure of an evaluation.
+
+    Args:
+        evaluation: The figures.
+        top1_remark: What stands below the first of them; by default its interval.
+    """
     metrics, num_classes, num_unreadable = evaluation.metrics, len(evaluation.labels), len(evaluation.unreadable)
     low, high = wilson_interval(metrics.top1, metrics.num_videos)
+    interval = f"95% interval {whole_percent(low)} to {whole_percent(high)}"
     num_seen = num_classes - len(metrics.classes_without_samples)
     over = count(num_classes, "class", "classes")
     if num_seen < num_classes:
         over = f"the {num_seen} of {num_classes} classes that have videos"
     tiles = [
-        ("Top-1 accuracy", percent(metrics.top1), f"95% interval {whole_percent(low)} to {whole_percent(high)}"),
+        (
+            "Top-1 accuracy",
+            percent(metrics.top1),
+            top1_remark or interval,
+        ),
         ("Top-5 accuracy", percent(metrics.top5), "the true class is among the five best"),
         (
             "Mean class accuracy",
@@ -135,8 +145,13 @@ def _time_facts(run: Run) -> list[tuple[str, str]]:
     return [
         ("Trained", f"{date:%d %B %Y, %H:%M %Z}"),
         ("Duration", "" if seconds is None else _duration(seconds)),
-        ("Best weights", "" if epoch is None else f"after epoch {epoch}, by top-1 on the validation data"),
+        ("Weights of", "" if epoch is None else f"epoch {epoch}, {_why_kept(run.config)}"),
     ]
+
+
+def _why_kept(config: RunConfig | None) -> str:
+    is_last = config is not None and config.training.keep == "last"
+    return "the last" if is_last else "the best by top-1 on the validation data"
 
 
 def _version_fact(run: Run) -> tuple[str, str]:

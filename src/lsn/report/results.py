@@ -148,16 +148,7 @@ def class_accuracy(confusion: Sequence[Sequence[int]], labels: Sequence[str]) ->
         (confusion[i][i] / totals[i], labels[i], confusion[i][i], totals[i]) for i in range(len(labels)) if totals[i]
     ]
     classes.sort(key=lambda entry: (entry[0], entry[1]))
-    bars = [
-        tag(
-            "div",
-            tag("span", name, title=name, class_="name"),
-            tag("span", tag("i", style=f"width:{100 * accuracy:.1f}%"), class_="track"),
-            tag("span", whole_percent(accuracy), tag("small", f" {right}/{total}"), class_="value"),
-            class_="bar-row",
-        )
-        for accuracy, name, right, total in classes
-    ]
+    bars = [bar_row(name, accuracy, f"{right}/{total}") for accuracy, name, right, total in classes]
     shown, folded = (bars, []) if len(bars) <= LARGEST_CLASS_LIST else (bars[:20], bars[20:])
     name_width = f"--name: {max(map(len, labels)) + 1}ch"
     rest = tag(
@@ -172,6 +163,17 @@ def class_accuracy(confusion: Sequence[Sequence[int]], labels: Sequence[str]) ->
         "div",
         figure(tag("div", shown, class_="bars", style=name_width), rest if folded else None, caption=caption),
         without,
+    )
+
+
+def bar_row(name: str, share: float, remark: str) -> Markup:
+    """A name, a bar for its share, and the figure with a remark."""
+    return tag(
+        "div",
+        tag("span", name, title=name, class_="name"),
+        tag("span", tag("i", style=f"width:{100 * share:.1f}%"), class_="track"),
+        tag("span", whole_percent(share), tag("small", f" {remark}"), class_="value"),
+        class_="bar-row",
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lsn.config import RunConfig
 from lsn.errors import DataError
+from lsn.evaluation.cross_validation import MIN_GROUP_CLIPS
 from lsn.files import write_text
 
 
@@ -27,6 +28,10 @@ class TableRow:
     """Top-1 in percent, one value a seed."""
     num_videos: int
     """Videos that it was tested on."""
+    interval: tuple[float, float] | None = None
+    """95% interval of the mean over the seeds in percent, by bootstrap over groups; of cross-validation."""
+    worst_group: float | None = None
+    """Top-1 in percent of the group that was recognised worst; of cross-validation."""
 
     @property
     def mean(self) -> float:
@@ -35,20 +40,26 @@ class TableRow:
 
 
 def cells(rows: Sequence[TableRow]) -> list[tuple[str, ...]]:
-    """The table as text, its header first; without what was published if nothing was, for any row."""
-    compared = any(row.published is not None for row in rows)
-    header = ("Row", "Model", "Frames x clips x crops", "Top-1")
-    return [(*header, "Published", "Difference") if compared else header, *(_cells(row, compared) for row in rows)]
+    """The table as text, its header first; without columns that would be empty."""
+    columns = {
+        "Row": [row.name for row in rows],
+        "Model": [row.model for row in rows],
+        "Frames x clips x crops": [row.protocol for row in rows],
+        "Top-1": [f"{row.mean:.1f}{_range(row.top1)}" for row in rows],
+    }
+    if any(row.published is not None for row in rows):
+        columns["Published"] = ["" if row.published is None else f"{row.published:.1f}" for row in rows]
+        columns["Difference"] = ["" if row.published is None else f"{row.mean - row.published:+.1f}" for row in rows]
+    if any(row.interval is not None for row in rows):
+        columns["95% interval"] = [
+            "" if row.interval is None else f"{row.interval[0]:.1f} to {row.interval[1]:.1f}" for row in rows
+        ]
+        columns["Worst group"] = ["" if row.worst_group is None else f"{row.worst_group:.1f}" for row in rows]
+    return [tuple(columns), *zip(*columns.values(), strict=True)]
 
 
-def _cells(row: TableRow, compared: bool) -> tuple[str, ...]:
-    spread = f" ({min(row.top1):.1f} to {max(row.top1):.1f})" if len(row.top1) > 1 else ""
-    measured = (row.name, row.model, row.protocol, f"{row.mean:.1f}{spread}")
-    if not compared:
-        return measured
-    if row.published is None:
-        return (*measured, "", "")
-    return (*measured, f"{row.published:.1f}", f"{row.mean - row.published:+.1f}")
+def _range(values: Sequence[float]) -> str:
+    return f" ({min(values):.1f} to {max(values):.1f})" if len(values) > 1 else ""
 
 
 def protocol_of(config: RunConfig) -> str:
@@ -56,11 +67,28 @@ def protocol_of(config: RunConfig) -> str:
     return f"{config.model.num_frames}x{config.evaluation.num_clips}x{config.evaluation.num_crops}"
 
 
-def describe_protocol(config: RunConfig) -> str:
-    """What the figures of a configuration mean, in a sentence."""
+def describe_protocol(config: RunConfig, *, num_folds: int = 0) -> str:
+    """What the figures of a configuration mean, in a sentence or two.
+
+    Args:
+        config: Of a run.
+        num_folds: Folds of the cross-validation that it is from, 0 for a single run.
+    """
+    keeps_best = config.training.keep == "best"
+    if num_folds:
+        groups = f" by {config.data.group_column}" if config.data.group_column else ""
+        chosen = "the epoch that is best on clips set aside from those trained on" if keeps_best else "the last epoch"
+        what = (
+            f"all videos, each tested by a model that has not seen its group ({num_folds} folds{groups}), at {chosen}; "
+            f"the interval is by bootstrap over groups, the worst group has at least {MIN_GROUP_CLIPS} videos"
+        )
+    elif keeps_best:
+        what = "the best epoch on the validation videos, which the figure is measured on, too"
+    else:
+        what = "the last epoch on the validation videos, which chose nothing"
     crop = "centre crop" if config.evaluation.num_crops == 1 else "three crops"
     return (
-        f"Top-1 in percent of the best epoch on the validation videos; frames of short side {config.input.short_side}, "
+        f"Top-1 in percent of {what}; frames of short side {config.input.short_side}, "
         f"{crop} of {config.input.size}; the scores of a clip are the mean over its frames, those of a video the mean "
         f"of the {config.evaluation.average} over its clips and crops."
     )

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 
-import lsn
 from lsn.errors import LSNError
 from lsn.evaluation.result import EvaluationResult
 from lsn.files import write_text
 from lsn.models.cost import model_cost
 from lsn.models.weights import LoadedModel, load_weights
 from lsn.report import anytime, cases, overview, results
-from lsn.report.html import Content, Markup, count, figure, join, note, table, tag
+from lsn.report.html import Content, Markup, count, figure, note, table, tag
+from lsn.report.page import Section, page, titled
 from lsn.report.run import Run, read_run
 
 REPORT_NAME = "report.html"
@@ -44,64 +41,51 @@ def write_report(run_dir: str | Path, *, weights: str | Path | None = None) -> P
 
 def render(run: Run) -> str:
     """The whole page."""
-    sections = _sections(run)
-    page = Template(_asset("page.html")).substitute(
-        version=lsn.__version__,
-        title=join(f"{run.model_name} · LSN report"),
-        style=_asset("page.css"),
-        summary=overview.summary(run),
-        navigation=join(tag("a", short, href=f"#{key}") for key, short, _ in sections),
-        sections=join(tag("section", content, id=key) for key, _, content in sections),
-        footer=join(f"Written by LSN {lsn.__version__} on {datetime.now():%d %B %Y} from {run.folder.resolve()}"),
-    )
-    return page.encode("utf-8", "replace").decode("utf-8")  # names of files need not be valid Unicode
+    summary = overview.summary(run.model_name, run.evaluation)
+    return page(f"{run.model_name} · LSN report", summary, _sections(run), run.folder)
 
 
-def _sections(run: Run) -> list[tuple[str, str, Content]]:
-    """Identifier, name in the navigation and content of each section, in reading order."""
+def _sections(run: Run) -> list[Section]:
+    """The sections in reading order."""
     remarks = [note(remark) for remark in run.remarks]
     result: Content = overview.headline(run.evaluation) if run.evaluation else None
     return [
-        ("result", "Result", _titled("Result", result, remarks)),
-        ("run", "Run", _titled("What was run", overview.what_was_run(run), _recipe(run))),
-        ("curves", "Curves", _titled("Learning curves", results.learning_curves(run))),
+        ("result", "Result", titled("Result", result, remarks)),
+        ("run", "Run", titled("What was run", overview.what_was_run(run), _recipe(run))),
+        ("curves", "Curves", titled("Learning curves", results.learning_curves(run))),
         *(_evaluation_sections(run.evaluation) if run.evaluation else ()),
         *_weights_sections(run),
-        ("unreadable", "Unreadable", _titled("Unreadable clips", _unreadable(run))),
+        ("unreadable", "Unreadable", titled("Unreadable clips", _unreadable(run))),
     ]
 
 
-def _evaluation_sections(evaluation: EvaluationResult) -> list[tuple[str, str, Content]]:
+def _evaluation_sections(evaluation: EvaluationResult) -> list[Section]:
     confusion, labels = evaluation.confusion.tolist(), evaluation.labels
     soon = evaluation.anytime
     return [
-        ("confusion", "Confusion", _titled("Confusion", results.confusion_figures(confusion, labels))),
-        ("classes", "Classes", _titled("Accuracy of each class", results.class_accuracy(confusion, labels))),
-        ("calibration", "Calibration", _titled("Calibration", results.calibration(evaluation))),
-        *([] if soon is None else [("soon", "How soon", _titled("How soon it knows", anytime.section(soon)))]),
+        ("confusion", "Confusion", titled("Confusion", results.confusion_figures(confusion, labels))),
+        ("classes", "Classes", titled("Accuracy of each class", results.class_accuracy(confusion, labels))),
+        ("calibration", "Calibration", titled("Calibration", results.calibration(evaluation))),
+        *([] if soon is None else [("soon", "How soon", titled("How soon it knows", anytime.section(soon)))]),
     ]
 
 
-def _weights_sections(run: Run) -> list[tuple[str, str, Content]]:
+def _weights_sections(run: Run) -> list[Section]:
     """What needs the network itself."""
     try:
         loaded = load_weights(run.weights_folder)
     except LSNError as error:
         missing = note(f"Single videos and the cost are not shown, because the weights cannot be loaded: {error}")
-        return [("weights", "Weights", _titled("Weights", missing))]
+        return [("weights", "Weights", titled("Weights", missing))]
     videos: Content = note("Which videos to show is not known without an evaluation.")
     if run.evaluation is not None and run.evaluation.labels != loaded.labels:
         videos = note("No videos are shown: the weights know other classes than the evaluation.")
     elif run.evaluation is not None:
         videos = cases.section(run.evaluation.rows, loaded)
     return [
-        ("videos", "Videos", _titled("Single videos", videos)),
-        ("cost", "Cost", _titled("Cost", _cost(loaded))),
+        ("videos", "Videos", titled("Single videos", videos)),
+        ("cost", "Cost", titled("Cost", _cost(loaded))),
     ]
-
-
-def _titled(title: str, *content: Content) -> Markup:
-    return Markup(tag("h2", title) + join(content))
 
 
 def _recipe(run: Run) -> Content:
@@ -122,7 +106,3 @@ def _unreadable(run: Run) -> Content:
         return tag("p", "None: every clip of training and evaluation could be read.", class_="lead")
     caption = f"{count(len(run.unreadable), 'clip')} left out, neither trained on nor counted in the figures above."
     return figure(table(("Left out of", "Clip", "Why"), run.unreadable, class_="wide"), caption=caption)
-
-
-def _asset(name: str) -> str:
-    return files("lsn.report").joinpath(name).read_text(encoding="utf-8")

@@ -37,6 +37,7 @@ _FREE_KEYS = frozenset(
         "model.zero_init_memory",
         "data.train",
         "data.val",
+        "data.test",
         "data.val_fraction",
         "data.root",
         "data.labels",

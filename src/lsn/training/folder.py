@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lsn.config import to_yaml
 from lsn.distributed import World
-from lsn.errors import ConfigError, WeightsError
+from lsn.errors import ConfigError, FolderInUseError, WeightsError
 from lsn.files import held_lock, write_text
 from lsn.training.checkpoint import CHECKPOINT_NAME, read_checkpoint
 from lsn.training.run import Run
@@ -52,7 +52,7 @@ def _claimed(out: Path) -> Iterator[None]:
         out.mkdir(parents=True, exist_ok=True)
         with held_lock(out) as is_held:
             if not is_held:
-                raise ConfigError(
+                raise FolderInUseError(
                     f"{out}: another process trains in this folder; wait until it has ended, or choose another --out"
                 )
             yield

@@ -9,14 +9,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from lsn.config import RunConfig
-from lsn.data import Batch, Step, load_steps
+from lsn.data import Batch, Manifest, Step, load_steps
 from lsn.distributed import join_world
 from lsn.errors import LSNError, TrainingStopped
 from lsn.evaluation.evaluate import evaluate
 from lsn.evaluation.result import EvaluationResult
-from lsn.models.weights import save_weights
+from lsn.models import Recognizer
+from lsn.models.weights import load_weights, save_weights
 from lsn.training.batch_norm import enter_training
 from lsn.training.description import describe
 from lsn.training.folder import claimed_folder, open_folder
@@ -28,6 +30,9 @@ from lsn.training.setup import build_run
 from lsn.training.step import train_step
 from lsn.training.tracking import Progress
 
+TEST_NAME = "test"
+"""Folder of the evaluation on the test set, in that of the run."""
+
 
 @dataclass(frozen=True)
 class TrainingResult:
@@ -35,10 +40,12 @@ class TrainingResult:
 
     out: Path
     """The run's folder, which is a weights folder of the best weights."""
-    best_top1: float
-    """Top-1 accuracy on the validation set, 0 to 1."""
-    best_epoch: int
-    """Epochs done when it was reached."""
+    top1: float
+    """Top-1 accuracy of the kept weights on the validation set, 0 to 1."""
+    epoch: int
+    """Epochs done when they were reached."""
+    test_top1: float | None
+    """Their top-1 accuracy on the test set; None without one."""
     seconds: float
     """Time spent, over all parts of a resumed run."""
 
@@ -53,8 +60,9 @@ def train(
 ) -> TrainingResult:
     """Trains a network and leaves the run's folder behind.
 
-    The folder holds `recipe.yaml`, the best weights (`config.json`, `model.safetensors`) with their evaluation on the
-    validation set (`evaluation.json`, `predictions.csv`), `metrics.jsonl`, and `checkpoint.pt` to resume from. Under
+    The folder holds `recipe.yaml`, the kept weights (`config.json`, `model.safetensors`) with their evaluation on the
+    validation set (`evaluation.json`, `predictions.csv`), in `test` that on the test set if there is one,
+    `metrics.jsonl`, and `checkpoint.pt` to resume from. Under
     torchrun every process calls this; the first one writes. A run that was stopped anywhere and resumed ends with the
     same weights as one that was not, bit by bit on a CPU.
 
@@ -88,9 +96,10 @@ def train(
                 _validate(run, epoch + 1, reporter, should_stop)
             position.epoch, position.step_in_epoch = epoch + 1, 0
             run.save()
+        test_top1 = None if run.test_set is None else _test(run, run.test_set, should_stop)
         run.close()
         assert position.best is not None  # the last epoch is always validated
-        return TrainingResult(run.out, position.best.top1, position.best.epoch, position.seconds)
+        return TrainingResult(run.out, position.best.top1, position.best.epoch, test_top1, position.seconds)
 
 
 def _train_epoch(run: Run, epoch: int, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
@@ -100,7 +109,7 @@ def _train_epoch(run: Run, epoch: int, reporter: Reporter, should_stop: Callable
     with closing(_read_steps(run, epoch, should_stop)) as steps:
         for step, batches in steps:
             # Move the weights.
-            rate = run.config.optim.learning_rate * run.schedule.factor(position.step)
+            rate = run.learning_rate * run.schedule.factor(position.step)
             set_learning_rate(run.context.optimizer, rate)
             tally = _learn(run, step, batches)
             position.step += 1
@@ -110,6 +119,9 @@ def _train_epoch(run: Run, epoch: int, reporter: Reporter, should_stop: Callable
 
             # Report, and be ready to be killed.
             reporter.step(tally, learning_rate=rate)
+            if run.world.is_main:
+                for finding in run.watch.step(position.step, tally, run.model, _clip(batches[-1], run.config)):
+                    reporter.warn(finding)
             is_last = position.step_in_epoch == len(run.sampler)
             if settings.checkpoint_every and position.step % settings.checkpoint_every == 0 and not is_last:
                 run.save()
@@ -153,13 +165,9 @@ def _learn(run: Run, step: Step, batches: Sequence[Batch]) -> Tally:
     config, position = run.config, run.position
     # What is random in the network follows from the seed, the step and the process, so no state need be kept.
     torch.manual_seed(random.Random(f"step/{config.training.seed}/{position.step}/{run.world.rank}").getrandbits(63))
-    nothing_BTCHW = torch.zeros(0, config.model.num_frames, 3, config.input.size, config.input.size, dtype=torch.uint8)
     tally = train_step(
         run.context,
-        [
-            (nothing_BTCHW if batch.views_BVTCHW is None else batch.views_BVTCHW[:, 0], batch.labels_B)
-            for batch in batches
-        ],
+        [(_clip(batch, config), batch.labels_B) for batch in batches],
         where=f"step {position.step + 1} (epoch {position.epoch + 1})",
         num_clips=step.num_clips,
     )
@@ -167,13 +175,20 @@ def _learn(run: Run, step: Step, batches: Sequence[Batch]) -> Tally:
     if tally.unreadable:
         for index, error in run.world.gather([failure for batch in batches for failure in batch.unreadable]):
             if run.tracker is not None:
-                path, epoch = run.train_set.clips[index].path, (position.step + 1) / len(run.sampler)
+                path, epoch = run.dataset.manifest.clips[index].path, (position.step + 1) / len(run.sampler)
                 run.tracker.log_unreadable(path, error, epoch=epoch, step=position.step + 1)
     return tally
 
 
+def _clip(batch: Batch, config: RunConfig) -> Tensor:
+    """The clips of a batch, BTCHW; B is 0 if none could be read."""
+    if batch.views_BVTCHW is not None:
+        return batch.views_BVTCHW[:, 0]
+    return torch.zeros(0, config.model.num_frames, 3, config.input.size, config.input.size, dtype=torch.uint8)
+
+
 def _validate(run: Run, epoch: int, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
-    """Evaluates on the validation set; the best weights so far are kept with their evaluation."""
+    """Evaluates on the validation set; the best weights so far, or the last, are kept with their evaluation."""
     model, position = run.evaluated_model, run.position
 
     def on_batch(done: int, total: int) -> None:
@@ -182,26 +197,46 @@ def _validate(run: Run, epoch: int, reporter: Reporter, should_stop: Callable[[]
         reporter.evaluation(done, total)
 
     run.world.share_buffers(model)
-    result = evaluate(
-        model,
-        run.val_set,
-        run.protocol,
-        device=run.world.device,
-        reader=run.config.data.reader,
-        on_unreadable=run.config.data.on_unreadable,
-        num_workers=run.config.data.num_workers,
-        progress=on_batch,
-    )
-    metrics, best = result.metrics, position.best
+    result = _evaluate(run, model, run.val_set, on_batch)
+    metrics, best, keeps_last = result.metrics, position.best, run.config.training.keep == "last"
     is_best = best is None or (metrics.top1, -metrics.loss) > (best.top1, -best.loss)
-    if is_best:
+    if is_best or keeps_last:
         position.best = Best(top1=metrics.top1, loss=metrics.loss, epoch=epoch)
         if run.world.is_main:
-            _save_best(run, result, epoch)
-    reporter.evaluated(epoch, result, is_best=is_best)
+            _save_weights(run, result, epoch)
+    reporter.evaluated(epoch, result, is_best=is_best and not keeps_last)
 
 
-def _save_best(run: Run, result: EvaluationResult, epoch: int) -> None:
+def _test(run: Run, test_set: Manifest, should_stop: Callable[[], bool]) -> float:
+    """Evaluates the weights that were kept on the test set; returns the top-1 accuracy."""
+
+    def on_batch(done: int, total: int) -> None:
+        if should_stop():
+            raise _stopped(run)
+
+    result = _evaluate(run, load_weights(run.out).model, test_set, on_batch)
+    if run.world.is_main:
+        result.save(run.out / TEST_NAME)
+    return result.metrics.top1
+
+
+def _evaluate(
+    run: Run, model: Recognizer, manifest: Manifest, progress: Callable[[int, int], None]
+) -> EvaluationResult:
+    data = run.config.data
+    return evaluate(
+        model,
+        manifest,
+        run.protocol,
+        device=run.world.device,
+        reader=data.reader,
+        on_unreadable=data.on_unreadable,
+        num_workers=data.num_workers,
+        progress=progress,
+    )
+
+
+def _save_weights(run: Run, result: EvaluationResult, epoch: int) -> None:
     save_weights(
         run.out,
         run.evaluated_model,

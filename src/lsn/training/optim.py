@@ -51,6 +51,29 @@ def create_optimizer(
     return torch.optim.AdamW(groups, lr=learning_rate, betas=(momentum, beta2))
 
 
+def scaled_learning_rate(
+    learning_rate: float, *, optimizer: Literal["sgd", "adamw"], clips_per_step: int, base_size: int
+) -> float:
+    """The peak learning rate of steps of `clips_per_step` clips, from the one for steps of `base_size`.
+
+    Proportional for SGD; with the square root for AdamW, whose steps are already divided by the size of the gradients.
+
+    Args:
+        learning_rate: The rate for steps of `base_size` clips, or for any step if that is 0.
+        optimizer: What moves the weights.
+        clips_per_step: Clips behind each update of the weights, over all processes.
+        base_size: Clips that the rate is given for; 0 leaves it as it is.
+
+    Source:
+        Goyal et al., Accurate, large minibatch SGD, 2017; Malladi et al., On the SDEs and scaling rules for adaptive
+        gradient algorithms, NeurIPS 2022.
+    """
+    if not base_size:
+        return learning_rate
+    ratio = clips_per_step / base_size
+    return learning_rate * (ratio if optimizer == "sgd" else math.sqrt(ratio))
+
+
 class Schedule:
     """The factor on the learning rate at each step.
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from lsn.evaluation.result import EvaluationResult
+from lsn.training.health import Finding, remedy
 from lsn.training.position import Tally
 from lsn.training.run import Run
 from lsn.training.tracking import Progress, StepReport
@@ -64,6 +65,16 @@ class Reporter:
                 seconds=round(position.seconds, 1),
             )
             position.tally = Tally()
+
+    def warn(self, finding: Finding) -> None:
+        """Something is wrong with the training."""
+        run, position = self.run, self.run.position
+        epoch = position.step / len(run.sampler)
+        settings = run.config.training
+        advice = remedy(finding.kind, learning_rate=run.learning_rate, batch_norm=settings.batch_norm)
+        logger.warning("epoch %.3g of %d: %s; %s", epoch, settings.epochs, finding.text, advice)
+        if run.tracker is not None:
+            run.tracker.log("warning", epoch=epoch, step=position.step, what=finding.kind, text=finding.text)
 
     def evaluation(self, done: int, total: int) -> None:
         """So many validation videos of all are evaluated."""

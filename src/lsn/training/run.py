@@ -17,6 +17,7 @@ from lsn.evaluation.protocol import EvaluationProtocol
 from lsn.models import Recognizer
 from lsn.models.weights import FrameRates
 from lsn.training.checkpoint import CHECKPOINT_NAME, damaged, save_checkpoint
+from lsn.training.health import TrainingWatch
 from lsn.training.optim import Schedule, restore_optimizer
 from lsn.training.position import Position
 from lsn.training.step import StepContext
@@ -32,14 +33,19 @@ class Run:
     world: World
     train_set: Manifest
     val_set: Manifest
+    test_set: Manifest | None
     dataset: ClipDataset
+    """The clips of an epoch: the training set, once or more."""
     sampler: StepSampler
     protocol: EvaluationProtocol
     model: Recognizer
     frozen_norms: list[nn.Module]
     context: StepContext
     """What moves the weights, the model as it is trained among it."""
+    learning_rate: float
+    """Peak of the schedule, for the clips per step of this run."""
     schedule: Schedule
+    watch: TrainingWatch
     ema: ModelEmaV3 | None
     position: Position
     tracker: Tracker | None = None

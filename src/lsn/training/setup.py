@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from timm.utils import ModelEmaV3
 from torch import nn
 
 from lsn.config import OptimConfig, RunConfig
-from lsn.data import ClipDataset, Manifest, StepSampler, load_splits
+from lsn.data import ClipDataset, Manifest, StepSampler, load_splits, load_test_set
 from lsn.distributed import World
 from lsn.errors import ConfigError
 from lsn.evaluation.protocol import EvaluationProtocol
@@ -23,7 +24,8 @@ from lsn.training.batch_norm import freeze_batch_norm, synchronize_batch_norm
 from lsn.training.carry import CarriedState, StatefulModel
 from lsn.training.checkpoint import load_checkpoint
 from lsn.training.freeze import freeze_stages
-from lsn.training.optim import Schedule, create_optimizer, parameter_groups
+from lsn.training.health import AnswerSpread, TrainingWatch, loss_of_guessing
+from lsn.training.optim import Schedule, create_optimizer, parameter_groups, scaled_learning_rate
 from lsn.training.position import Position
 from lsn.training.rates import measure_frame_rates
 from lsn.training.run import Run
@@ -47,23 +49,35 @@ def build_run(config: RunConfig, out: Path, world: World, *, resume: bool) -> Ru
     train_set, val_set = load_splits(config.data, settings.seed)
     saved = load_checkpoint(out, config=config, num_processes=world.size, train_set=train_set) if resume else None
     model = _build_model(config, train_set.labels, saved)
-    frozen_norms = _ready_to_train(model, config, world)
-    sampler = _step_sampler(len(train_set), config, world)
+    frozen_norms = ready_to_train(model, config, world)
+    clips = _clips_of_an_epoch(train_set, config, world)
+    sampler = _step_sampler(len(clips), config, world)
+    schedule = _schedule(config, len(sampler))
+    position = Position() if saved is None else saved["position"]
+    watch = TrainingWatch(
+        chance=loss_of_guessing(train_set, settings.label_smoothing),
+        steps_per_epoch=len(sampler),
+        warmup_steps=schedule.warmup_steps,
+        start=position.step,
+    )
     run = Run(
         config=config,
         out=out,
         world=world,
         train_set=train_set,
         val_set=val_set,
-        dataset=clip_dataset(config, train_set, model),
+        test_set=load_test_set(config.data, train_set, val_set),
+        dataset=clip_dataset(config, clips, model),
         sampler=sampler,
         protocol=EvaluationProtocol.of(model, config.input, config.evaluation),
         model=model,
         frozen_norms=frozen_norms,
-        context=_context(model, config, world),
-        schedule=_schedule(config, len(sampler)),
+        context=step_context(model, config, world, spread=watch.spread),
+        learning_rate=peak_learning_rate(config, sampler.clips_per_step),
+        schedule=schedule,
+        watch=watch,
         ema=ModelEmaV3(model, settings.ema_decay, use_warmup=True) if settings.ema_decay else None,
-        position=Position() if saved is None else saved["position"],
+        position=position,
     )
     if saved is not None:
         run.restore(saved["states"])
@@ -84,7 +98,7 @@ def _build_model(config: RunConfig, labels: Sequence[str], saved: dict[str, Any]
     return model
 
 
-def _ready_to_train(model: Recognizer, config: RunConfig, world: World) -> list[nn.Module]:
+def ready_to_train(model: Recognizer, config: RunConfig, world: World) -> list[nn.Module]:
     """Brings a network to its device and stops what shall not learn; returns the batch norms that stay as they are."""
     settings = config.training
     _require_causal(model, config)
@@ -140,6 +154,13 @@ def _clip_sampler(config: RunConfig) -> ClipSampler:
     )
 
 
+def _clips_of_an_epoch(train_set: Manifest, config: RunConfig, world: World) -> Manifest:
+    """The training clips, several times if once would be fewer steps than an epoch must have."""
+    settings = config.training
+    needed = settings.min_steps_per_epoch * settings.batch_size * settings.grad_accum_steps * world.size
+    return replace(train_set, clips=train_set.clips * max(1, math.ceil(needed / len(train_set))))
+
+
 def _step_sampler(num_clips: int, config: RunConfig, world: World) -> StepSampler:
     return StepSampler(
         num_clips,
@@ -151,7 +172,10 @@ def _step_sampler(num_clips: int, config: RunConfig, world: World) -> StepSample
     )
 
 
-def _context(model: Recognizer, config: RunConfig, world: World) -> StepContext:
+def step_context(
+    model: Recognizer, config: RunConfig, world: World, *, spread: AnswerSpread | None = None
+) -> StepContext:
+    """What all steps of a run have in common, for a network that is ready to train."""
     settings = config.training
     learns_from_states = settings.state_carry_prob > 0 or settings.tbptt_frames > 0
     return StepContext(
@@ -164,6 +188,7 @@ def _context(model: Recognizer, config: RunConfig, world: World) -> StepContext:
         clip_grad_norm=config.optim.clip_grad_norm,
         tbptt_frames=settings.tbptt_frames,
         carried=CarriedState(settings.state_carry_prob, world) if settings.state_carry_prob else None,
+        spread=spread,
     )
 
 
@@ -180,6 +205,16 @@ def _optimizer(model: Recognizer, config: OptimConfig) -> torch.optim.Optimizer:
         learning_rate=config.learning_rate,
         momentum=config.momentum,
         beta2=config.beta2,
+    )
+
+
+def peak_learning_rate(config: RunConfig, clips_per_step: int) -> float:
+    """The learning rate of a run whose steps have so many clips."""
+    return scaled_learning_rate(
+        config.optim.learning_rate,
+        optimizer=config.optim.optimizer,
+        clips_per_step=clips_per_step,
+        base_size=config.optim.lr_base_size,
     )
 
 

@@ -19,6 +19,7 @@ from lsn.distributed import World, without_sync
 from lsn.errors import TrainingError
 from lsn.models import StreamState
 from lsn.training.carry import CarriedState
+from lsn.training.health import AnswerSpread
 from lsn.training.position import Tally
 
 Precision = Literal["float32", "bf16", "fp16"]
@@ -51,6 +52,8 @@ class StepContext:
     """Most frames that a gradient goes back through; 0 is the whole clip."""
     carried: CarriedState | None = None
     """Gives clips the state that they start from, and takes the one that they leave."""
+    spread: AnswerSpread | None = None
+    """Takes in the answers of this process."""
 
     @property
     def learns_from_states(self) -> bool:
@@ -118,7 +121,10 @@ def _add_gradient(
         scores_BK.append(share * logits_BK.detach())
     if carried is not None and state is not None:
         carried.keep(state)
-    correct = (torch.stack(scores_BK).sum(0).argmax(1) == labels_B).sum()
+    answers_BK = torch.stack(scores_BK).sum(0)
+    if context.spread is not None:
+        context.spread.add(answers_BK)
+    correct = (answers_BK.argmax(1) == labels_B).sum()
     return torch.stack([torch.stack(losses).sum(), correct, torch.full_like(correct, len(labels_B))])
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from lsn.cli.commands.predict import print_prediction
-from lsn.cli.commands.train import train_and_report
+from lsn.cli.runs import train_and_report
 from lsn.cli.signals import first_signal_asks
 from lsn.cli.ui.console import columns, output, percent
 from lsn.cli.ui.progress import duration, validation_line

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lsn.cli.commands.train import train_and_report
+from lsn.cli.commands.folds import check_seeds, read_folds
+from lsn.cli.runs import PlannedRun, run_all
 from lsn.cli.ui.console import columns, is_main_process, output
 from lsn.config import RunConfig, load_config
 from lsn.config.recipes import find_recipe
@@ -17,8 +17,7 @@ from lsn.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from lsn.report.table import TableRow
-
-MAX_SEEDS = 1000
+    from lsn.training.cross_validation import FoldRun
 
 
 def reproduce(
@@ -53,28 +52,25 @@ def reproduce(
     if table is None:
         _list_tables()
         return
-    if not 1 <= seeds <= MAX_SEEDS:
-        raise ConfigError(f"--seeds is {seeds}; it must be between 1 and {MAX_SEEDS}")
+    check_seeds(seeds)
     chosen = find_table(table)
     overrides = [token for token in rows if "=" in token]
     for token in overrides:
         if (key := token.partition("=")[0]) in _OF_THE_ROWS:
             raise ConfigError(f"{key} is what the rows of a table differ in; {_OF_THE_ROWS[key]}")
     wanted = chosen.choose([token for token in rows if "=" not in token])
-    plans = {row.name: [_plan(row, overrides, out / table, seed) for seed in range(seeds)] for row in chosen.rows}
+    runs = {row.name: [_plan(row, overrides, out / table, seed) for seed in range(seeds)] for row in chosen.rows}
     for row in wanted:
-        _check_data(chosen, row, plans[row.name][0])
+        _check_data(chosen, row, runs[row.name][0])
     if into is not None and is_main_process():
         from lsn.report.table import check_place
 
         check_place(into, table)
-    for row in wanted:
-        for plan in plans[row.name]:
-            _run(plan)
-    shown = [row for row in chosen.rows if row in wanted or all(map(_is_done, plans[row.name]))]
+    plans = [_expanded(row, runs[row.name], chosen.num_folds) for row in chosen.rows]
+    run_all([run for plan in plans if plan.row in wanted for run in plan.runs])
+    shown = [plan for plan in plans if plan.row in wanted or all(run.is_done() for run in plan.runs)]
     if is_main_process():
-        results = [_measured(row, plans[row.name]) for row in shown]
-        _finish(table, chosen, results, plans[wanted[-1].name][0], out / table, into)
+        _finish(table, chosen, shown, out / table, into)
 
 
 def _list_tables() -> None:
@@ -84,26 +80,16 @@ def _list_tables() -> None:
     output().print(listed)
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """One training of a row, and what it starts from."""
-
-    name: str
-    config: RunConfig
-    folder: Path
-    start: _Plan | None
-
-
 _OF_THE_ROWS = {"model.name": "train another model with `lsn train`", "training.seed": "--seeds says how many"}
 _WHICH_CLIPS = {f"data.{key}" for key in ("train", "val", "val_fraction", "root", "labels", "group_column")}
 _WHOLE_START = "model.initial_weights"
 _CNN_STARTS = {"model.pretrained", "model.backbone_weights"}
 
 
-def _plan(row: Row, overrides: Sequence[str], out: Path, seed: int) -> _Plan:
+def _plan(row: Row, overrides: Sequence[str], out: Path, seed: int) -> PlannedRun:
     """What one seed of a row trains, and before it what it starts from, which has clips of its own.
 
-    A start is trained once for all seeds, or is what `model.initial_weights` names.
+    A start has the seed of the row, or is what `model.initial_weights` names.
     """
     start, mine = None, list(overrides)
     given = [override for override in overrides if _key(override) == _WHOLE_START]
@@ -111,17 +97,74 @@ def _plan(row: Row, overrides: Sequence[str], out: Path, seed: int) -> _Plan:
         mine = [override for override in overrides if _key(override) not in _CNN_STARTS]
         if not given:
             theirs = [override for override in overrides if _key(override) not in _WHICH_CLIPS]
-            start = _plan(row.start, theirs, out, seed=0)
+            start = _plan(row.start, theirs, out, seed)
             mine.append(f"{_WHOLE_START}={start.folder}")
     config = load_config(find_recipe(row.recipe), (*row.overrides, *mine, f"training.seed={seed}"))
-    return _Plan(row.name, config, out / row.name.replace(" ", "_") / f"seed{seed}", start)
+    if row.is_probe:
+        from lsn.training.linear_probe import frame_model
+
+        config = replace(config, model=frame_model(config.model))
+    folder = out / row.name.replace(" ", "_") / f"seed{seed}"
+    return PlannedRun(row.name, config, folder, start, is_probe=row.is_probe)
+
+
+@dataclass(frozen=True)
+class _RowPlan:
+    """All trainings of a row."""
+
+    row: Row
+    config: RunConfig
+    """Of the first seed."""
+    runs: tuple[PlannedRun, ...]
+    folds: tuple[FoldRun, ...]
+    """In cross-validation: what each of the runs tests."""
+
+    def row_of_table(self) -> TableRow:
+        """What the finished runs found."""
+        from lsn.evaluation.result import load_evaluation
+        from lsn.report.table import TableRow, protocol_of
+
+        if self.folds:
+            found = read_folds(self.folds)
+            results, interval = [found.of_seed(seed) for seed in found.seeds], found.interval()
+            worst = found.worst_group()
+        else:
+            results, interval, worst = [load_evaluation(run.folder) for run in self.runs], None, None
+        return TableRow(
+            self.row.name,
+            self.config.model.name,
+            protocol_of(self.config),
+            self.row.published,
+            tuple(round(100 * result.metrics.top1, 2) for result in results),
+            results[0].metrics.num_videos,
+            interval=None if interval is None else (100 * interval[0], 100 * interval[1]),
+            worst_group=None if worst is None else 100 * worst.accuracy,
+        )
+
+
+def _expanded(row: Row, runs: Sequence[PlannedRun], num_folds: int) -> _RowPlan:
+    """The trainings of a row, in cross-validation one for each fold of each seed."""
+    if not num_folds:
+        return _RowPlan(row, runs[0].config, tuple(runs), ())
+    from lsn.training.cross_validation import plan_folds
+
+    folds = [
+        (fold, run)
+        for run in runs
+        for fold in plan_folds(run.config, run.folder.parent, num_folds=num_folds, seeds=[run.config.training.seed])
+    ]
+    planned = [
+        replace(run, name=f"{row.name}, fold {fold.fold + 1} of {num_folds}", config=fold.config, folder=fold.folder)
+        for fold, run in folds
+    ]
+    return _RowPlan(row, runs[0].config, tuple(planned), tuple(fold for fold, _ in folds))
 
 
 def _key(override: str) -> str:
     return override.partition("=")[0]
 
 
-def _check_data(table: Table, row: Row, plan: _Plan) -> None:
+def _check_data(table: Table, row: Row, plan: PlannedRun) -> None:
     """Refuses before hours of training what would fail after them."""
     data = plan.config.data
     for path in (data.train, data.val, data.labels):
@@ -132,49 +175,10 @@ def _check_data(table: Table, row: Row, plan: _Plan) -> None:
         _check_data(table, row.start, plan.start)
 
 
-def _is_done(plan: _Plan) -> bool:
-    """Whether a run is finished, with these settings."""
-    recipe = plan.folder / "recipe.yaml"
-    finished = (plan.folder / "report.html").is_file()  # what a run writes last
-    return finished and load_config(recipe) == plan.config
-
-
-def _run(plan: _Plan) -> None:
-    """Trains what a run starts from and then the run, unless they are finished."""
-    if plan.start:
-        _run(plan.start)
-    what = f"{plan.name}, seed {plan.config.training.seed}"
-    if _is_done(plan):
-        output().print(f"{what}: done already, in {plan.folder}")
-        return
-    if (plan.folder / "report.html").is_file():
-        raise ConfigError(f"{plan.folder}: holds a run with other settings; delete it, or choose another --out")
-    output().print(f"{what}: {plan.config.model.name}, in {plan.folder}")
-    from lsn.training.folder import is_unstarted
-
-    resume = (plan.folder / "checkpoint.pt").is_file() and not is_unstarted(plan.folder)
-    train_and_report(plan.config, plan.folder, resume=resume, way_on="the same command continues it")
-
-
-def _measured(row: Row, plans: Sequence[_Plan]) -> TableRow:
-    from lsn.report.table import TableRow, protocol_of
-
-    files = [plan.folder / "evaluation.json" for plan in plans]
-    metrics = [json.loads(file.read_text(encoding="utf-8"))["metrics"] for file in files]
-    config = plans[0].config
-    return TableRow(
-        row.name,
-        config.model.name,
-        protocol_of(config),
-        row.published,
-        tuple(round(100 * measured["top1"], 2) for measured in metrics),
-        metrics[0]["num_videos"],
-    )
-
-
-def _finish(name: str, table: Table, rows: Sequence[TableRow], plan: _Plan, folder: Path, into: Path | None) -> None:
+def _finish(name: str, table: Table, plans: Sequence[_RowPlan], folder: Path, into: Path | None) -> None:
     from lsn.report.table import cells, describe_protocol, put_into, write_table
 
+    rows = [plan.row_of_table() for plan in plans]
     header, *lines = cells(rows)
     shown = columns(*header, right=("Published", "Top-1", "Difference"))
     for line in lines:
@@ -182,7 +186,7 @@ def _finish(name: str, table: Table, rows: Sequence[TableRow], plan: _Plan, fold
     seeds = len(rows[0].top1)
     notes = [
         f"{rows[0].num_videos} videos; {seeds} seed{'s, mean (range)' if seeds > 1 else ''}. "
-        + describe_protocol(plan.config)
+        + describe_protocol(plans[-1].config, num_folds=table.num_folds)
     ]
     if table.source:
         notes.append(f"Published: {table.source}")

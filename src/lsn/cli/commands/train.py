@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from lsn.cli.signals import first_signal_asks
-from lsn.cli.ui.console import columns, error_line, is_main_process, output, percent
-from lsn.cli.ui.progress import duration, training_progress
+from lsn.cli.commands.folds import cross_validate
+from lsn.cli.runs import train_and_report
+from lsn.cli.ui.console import columns, is_main_process, output, percent
+from lsn.cli.ui.progress import counting_progress, duration
 from lsn.config import RunConfig, load_config
 from lsn.config.recipes import find_recipe
-from lsn.errors import TrainingStopped
-from lsn.files import check_outputs
-
-if TYPE_CHECKING:
-    from lsn.training import Progress, TrainingResult
+from lsn.errors import ConfigError, TrainingError
 
 
-def train(recipe: str = "default", /, *overrides: str, out: Path | None = None, resume: bool = False) -> None:
+def train(
+    recipe: str = "default",
+    /,
+    *overrides: str,
+    out: Path | None = None,
+    resume: bool = False,
+    folds: int | None = None,
+    seeds: int = 1,
+    overfit: int | None = None,
+) -> None:
     """Train a model by a recipe, or by the defaults.
 
     Writes weights, evaluation and report.html into one folder. Ctrl-C and SIGTERM stop it after the step under way,
@@ -37,17 +42,62 @@ def train(recipe: str = "default", /, *overrides: str, out: Path | None = None, 
         Folder of the run; by default runs/ and the recipe's name.
     resume
         Continue the run in that folder where it was stopped.
+    folds
+        Cross-validate instead: split all clips, by data.group_column if it is given, into so many folds, and test each
+        with a model that was trained on the others. The same command again continues it, or works beside it.
+    seeds
+        With folds: trainings a fold, with seeds 0, 1, ...
+    overfit
+        Instead, see whether these settings can fit so many of the training clips, as one should before a long
+        training; takes a minute or two and writes nothing.
     """
     path, config = read_run(recipe, overrides)
+    if overfit is not None:
+        if out is not None or resume or folds is not None:
+            raise ConfigError(
+                "--overfit trains on a few clips and writes nothing; leave out --out, --resume and --folds"
+            )
+        _overfit(config, overfit)
+        return
+    if folds is not None:
+        cross_validate(config, out or Path("runs", f"{path.stem}_folds"), num_folds=folds, num_seeds=seeds)
+        return
     folder = out or Path("runs", path.stem)
     result = train_and_report(config, folder, resume=resume)
     if is_main_process():
         print_metrics(json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))["metrics"])
+        kept = "Best" if config.training.keep == "best" else "Kept"
+        if result.test_top1 is not None:
+            output().print(f"\nTop-1 on {config.data.test}, which chose nothing: {percent(result.test_top1)}")
         output().print(
-            f"\nBest after epoch {result.best_epoch} of {config.training.epochs}; {duration(result.seconds)} in all."
+            f"\n{kept} after epoch {result.epoch} of {config.training.epochs}; {duration(result.seconds)} in all."
             f"\nWeights  {folder}\nReport   {folder / 'report.html'}"
             f"\nTry it   lsn predict {folder} VIDEO"
         )
+
+
+def _overfit(config: RunConfig, num_clips: int) -> None:
+    from lsn.training.overfit import overfit
+
+    with counting_progress("steps") as progress:
+        found = overfit(config, num_clips, progress=progress)
+    course = " -> ".join(f"{found.losses[number]:.3g}" for number in _spread(len(found.losses), 6))
+    output().print(
+        f"{config.model.name}, {config.optim.optimizer} with a learning rate of {found.learning_rate:.3g}, "
+        f"batch norm {config.training.batch_norm}, no augmentation or dropout"
+        f"\nTraining loss {course} (guessing has {found.guessing_loss:.3g}) in {len(found.losses)} steps"
+    )
+    if not found.fits:
+        raise TrainingError(
+            f"these settings do not fit {num_clips} clips: {found.num_right} are right after {len(found.losses)} "
+            f"steps; {found.advice()}"
+        )
+    output().print(f"These settings fit {num_clips} clips: all are right.", style="green")
+
+
+def _spread(number: int, most: int) -> list[int]:
+    """At most so many indices of a sequence, from its first to its last."""
+    return sorted({round(i * (number - 1) / (most - 1)) for i in range(most)})
 
 
 def read_run(recipe: str, overrides: Sequence[str]) -> tuple[Path, RunConfig]:
@@ -61,61 +111,6 @@ def read_run(recipe: str, overrides: Sequence[str]) -> tuple[Path, RunConfig]:
         recipe, overrides = "default", (recipe, *overrides)
     path = find_recipe(recipe)
     return path, load_config(path, overrides)
-
-
-def train_and_report(
-    config: RunConfig,
-    folder: Path,
-    *,
-    resume: bool = False,
-    way_on: str = "the same command with --resume continues it",
-    progress: Progress | None = None,
-) -> TrainingResult:
-    """Trains with progress shown, by default that of this training alone, then writes the report.
-
-    The first signal that asks to stop lets the step under way finish and leaves a checkpoint, the second interrupts at
-    once; both say which way is on.
-
-    Raises:
-        Stopped: there was such a signal.
-        TrainingStopped: another process that trains the same network had one.
-    """
-    from lsn.report import write_report
-    from lsn.training import train as run_training
-
-    given = [path for path in (config.data.train, config.data.val, config.data.labels) if path and Path(path).is_file()]
-    check_outputs([folder / "predictions.csv"], given)  # the rest of a run that is there is never overwritten
-    request = _StopRequest()
-    with first_signal_asks(request.ask) as raise_if_stopped:
-        try:
-            with nullcontext(progress) if progress is not None else training_progress() as shown:
-                result = run_training(config, folder, resume=resume, progress=shown, should_stop=request)
-        except (KeyboardInterrupt, TrainingStopped):
-            if is_main_process() and (folder / "checkpoint.pt").is_file():
-                error_line(f"{folder}: {way_on}", style="yellow")
-            raise_if_stopped()
-            raise
-        if is_main_process():
-            write_report(folder)
-        raise_if_stopped()
-    return result
-
-
-class _StopRequest:
-    """Passes a signal on to a training that looks for it; while the training is set up, it does not."""
-
-    def __init__(self) -> None:
-        self.is_looked_for = self.is_made = False
-
-    def ask(self) -> bool:
-        """Makes the request; returns whether it will be seen."""
-        self.is_made = True
-        return self.is_looked_for
-
-    def __call__(self) -> bool:
-        """Whether the training should stop."""
-        self.is_looked_for = True
-        return self.is_made
 
 
 def print_metrics(metrics: Mapping[str, Any]) -> None:

@@ -21,7 +21,9 @@ class Row:
     published: float | None = None
     """Top-1 that the paper reports, in percent."""
     start: Row | None = None
-    """What is trained first, once for all seeds, and gives the initial weights."""
+    """What is trained first, with the same seed, and gives the initial weights."""
+    is_probe: bool = False
+    """A linear classifier on the frozen CNN instead of a training."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Table:
     rows: tuple[Row, ...]
     way_to_data: str
     """What to do when the data is not there."""
+    num_folds: int = 0
+    """Folds of a cross-validation, where a single test set would be too small; 0 is none."""
     source: str = ""
     """Where the published figures are from."""
 
@@ -66,7 +70,7 @@ def _something(version: int, *, lsn: float, lsn_ss: float) -> Table:
         ),
         "Ask for the videos and labels at https://developer.qualcomm.com/software/ai-datasets/something-something, "
         f"then: lsn data prepare {name} --annotations LABELS --videos VIDEOS --out data/{name}",
-        _PAPER_URL,
+        source=_PAPER_URL,
     )
 
 
@@ -101,7 +105,7 @@ TABLES: dict[str, Table] = {
         ),
         "Fetch the videos and labels (version 2) from http://www.svcl.ucsd.edu/projects/resound/dataset.html, then: "
         "lsn data prepare diving48 --annotations LABELS --videos RGB --out data/diving48",
-        _PAPER_URL,
+        source=_PAPER_URL,
     ),
     "gestures": Table(
         "Real finger gestures (EgoGestAR)",
@@ -109,14 +113,19 @@ TABLES: dict[str, Table] = {
         "Give yours with data.train=egogestar/train.csv data.val=egogestar/val.csv; then: lsn data synthesize "
         "runs/data/motion, and lsn data synthesize runs/data/gestures --kind gestures --num-train 6000 --num-val 300 "
         "--size 96",
+        num_folds=5,
     ),
     "fight": Table(
         "Fights in surveillance video (surv_fight)",
-        tuple(
-            Row(family, "fight", (f"model.name={family}_tf_efficientnet_lite0",))
-            for family in ("tsn", "tsm", "convlstm", "lsn", "lsn_ss")
+        (
+            Row("linear_probe", "fight", is_probe=True),
+            *(
+                Row(family, "fight", (f"model.name={family}_tf_efficientnet_lite0",))
+                for family in ("tsn", "tsm", "convlstm", "lsn", "lsn_ss")
+            ),
         ),
         "Give yours with data.train=surv_fight/index.csv model.backbone_weights=tf_efficientnet_lite0.in1k.safetensors",
+        num_folds=5,
     ),
     "long": Table(
         "Parts of the memory, on two flashes far apart (synthetic)",

@@ -16,13 +16,16 @@ from lsn.files import exists, is_folder
 from lsn.parsing import is_unicode
 
 
-def check_manifests(train: Manifest, val: Manifest, *, decode: bool = False) -> list[Problem]:
+def check_manifests(
+    train: Manifest, val: Manifest, *, decode: bool = False, names: tuple[str, str] = ("train", "val")
+) -> list[Problem]:
     """Checks two splits, each by itself and against the other.
 
     Args:
         train: what is trained on.
-        val: what is validated on; its labels must be those of `train`, in the same order.
+        val: what is validated or tested on; its labels must be those of `train`, in the same order.
         decode: also decode every clip to its last frame, which finds files that are cut off. Slow.
+        names: what messages call the two.
 
     Returns:
         Errors (training would fail or its figures would mean nothing) and warnings.
@@ -31,7 +34,7 @@ def check_manifests(train: Manifest, val: Manifest, *, decode: bool = False) -> 
     if train.labels != val.labels:
         message = f"its labels differ from those of {train.source}; read both with the same labels"
         problems.append(Problem("error", message, val.source))
-    return problems + _split_label_problems(train, val) + _leak_problems(train, val)
+    return problems + _split_label_problems(train, val, names) + leak_problems(train, val, names=names)
 
 
 def check_manifest(manifest: Manifest, *, decode: bool = False) -> list[Problem]:
@@ -122,42 +125,47 @@ def _duplicates(manifest: Manifest) -> list[Problem]:
     return problems
 
 
-def _split_label_problems(train: Manifest, val: Manifest) -> list[Problem]:
+def _split_label_problems(train: Manifest, val: Manifest, names: tuple[str, str]) -> list[Problem]:
     """Classes that only one of the splits has, or none."""
     in_train, in_val = (Counter(clip.label for clip in split.clips) for split in (train, val))
     problems = [
-        Problem("error", f"class {shown(label)} has {_count(in_val[label], 'clip')} here and none in train", val.source)
+        Problem(
+            "error", f"class {shown(label)} has {_count(in_val[label], 'clip')} here and none in {names[0]}", val.source
+        )
         for label in train.labels
         if label in in_val and label not in in_train
     ]
     only_train = [label for label in train.labels if label in in_train and label not in in_val]
     empty = [label for label in train.labels if label not in in_train and label not in in_val]
-    for labels, what in ((only_train, "in train but not in val"), (empty, "without any clip")):
+    for labels, what in ((only_train, f"in {names[0]} but not in {names[1]}"), (empty, "without any clip")):
         if labels:
             message = f"{_count(len(labels), 'class', 'classes')} {what}: {listing(labels)}"
             problems.append(Problem("warning", message, val.source))
     return problems
 
 
-def _leak_problems(train: Manifest, val: Manifest) -> list[Problem]:
-    """Pictures or sources that are in both splits, which would flatter the figures on val."""
+def leak_problems(first: Manifest, second: Manifest, *, names: tuple[str, str] = ("train", "val")) -> list[Problem]:
+    """Pictures or sources that both splits hold, which would flatter the figures on the second."""
     by_file: dict[str, list[Clip]] = {}
-    for clip in train.clips:
+    for clip in first.clips:
         by_file.setdefault(_identity(clip), []).append(clip)
-    shared = [(clip, file) for clip in val.clips if (file := _identity(clip)) in by_file]
-    in_train = {file: Windows(by_file[file]) for file in {file for _, file in shared}}
-    leaks = [clip for clip, file in shared if in_train[file].overlap(clip)]
+    shared = [(clip, file) for clip in second.clips if (file := _identity(clip)) in by_file]
+    in_first = {file: Windows(by_file[file]) for file in {file for _, file in shared}}
+    leaks = [clip for clip, file in shared if in_first[file].overlap(clip)]
     problems = []
+    one, other = names
     if leaks:
-        message = f"{_count(len(leaks), 'clip')} of val also in train, first {leaks[0].path}; each belongs in one split"
-        problems.append(Problem("error", message, val.where(leaks[0])))
+        message = f"{_count(len(leaks), 'clip')} of {other} also in {one}, first {leaks[0].path}"
+        problems.append(Problem("error", f"{message}; each belongs in one split", second.where(leaks[0])))
     if len(shared) > len(leaks):
-        message = f"{_count(len(shared) - len(leaks), 'clip')} of val cut from files that train has other windows of"
-        problems.append(Problem("warning", message, val.source))
-    groups = {clip.group for clip in val.clips} & {clip.group for clip in train.clips} - {""}
+        cut = _count(len(shared) - len(leaks), "clip")
+        message = f"{cut} of {other} cut from files that {one} has other windows of"
+        problems.append(Problem("warning", message, second.source))
+    groups = {clip.group for clip in second.clips} & {clip.group for clip in first.clips} - {""}
     if groups:
-        message = f"{_count(len(groups), 'group')} in train and in val ({listing(sorted(groups))}); leave out one side"
-        problems.append(Problem("error", f"{message}, or data.group_column to allow it", val.source))
+        message = f"{_count(len(groups), 'group')} in {one} and in {other} ({listing(sorted(groups))})"
+        remedy = "leave out one side, or data.group_column to allow it"
+        problems.append(Problem("error", f"{message}; {remedy}", second.source))
     return problems
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lsn.config import DataConfig
-from lsn.data.clips.checks import check_manifest, check_manifests
+from lsn.data.clips.checks import check_manifest, check_manifests, leak_problems
 from lsn.data.clips.manifest import parse_manifest
 from lsn.data.clips.table import Clip, Manifest, Problem, raise_on_errors
 from lsn.errors import DataError
@@ -29,6 +29,23 @@ def load_splits(data: DataConfig, seed: int) -> tuple[Manifest, Manifest]:
     train, val, problems = check_splits(data, seed)
     raise_on_errors(problems)
     return train, val
+
+
+def load_test_set(data: DataConfig, train: Manifest, val: Manifest) -> Manifest | None:
+    """The clips that a recipe is tested on at the end, checked against those that it learns and chooses by.
+
+    None of them may be in either. Warnings are logged.
+
+    Raises:
+        DataError: lists up to ten of all problems found and the number of the rest.
+    """
+    if data.test is None:
+        return None
+    labels = data.labels or train.labels
+    test, problems = parse_manifest(data.test, root=data.root, labels=labels, group_column=data.group_column)
+    raise_on_errors(problems + check_manifests(train, test, names=("train", "test")))
+    raise_on_errors(leak_problems(val, test, names=("val", "test")))
+    return test
 
 
 def check_splits(data: DataConfig, seed: int, *, decode: bool = False) -> tuple[Manifest, Manifest, list[Problem]]:

@@ -46,7 +46,12 @@ class StepSampler:
 
     def __len__(self) -> int:
         """Steps per epoch."""
-        return math.ceil(self.num_clips / (self._clips_per_pass * self.grad_accum_steps))
+        return math.ceil(self.num_clips / self.clips_per_step)
+
+    @property
+    def clips_per_step(self) -> int:
+        """Most clips behind one update of the weights, over all forward passes and processes."""
+        return self._clips_per_pass * self.grad_accum_steps
 
     def steps(self, epoch: int) -> list[Step]:
         """The steps of an epoch, counted from 0, with the share of this process; the same whenever it is asked."""

@@ -1,0 +1,28 @@
+"""Manifests as files that `read_manifest` reads back."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from lsn.data.clips.formats import OPTIONAL_COLUMNS
+from lsn.data.clips.table import Manifest
+from lsn.files import write_csv, write_text
+from lsn.parsing import to_json
+
+GROUP_COLUMN = "group"
+
+
+def write_manifest(path: str | Path, manifest: Manifest) -> None:
+    """Writes clips as CSV, with absolute paths and their groups in the column `group`; labels are not among them."""
+    used = [name for name in OPTIONAL_COLUMNS if any(getattr(clip, name) is not None for clip in manifest.clips)]
+    rows = (
+        [os.path.abspath(clip.path), clip.label, *(getattr(clip, name) for name in used), clip.group]  # noqa: PTH100
+        for clip in manifest.clips
+    )
+    write_csv(path, [("path", "label", *used, GROUP_COLUMN), *rows])
+
+
+def write_labels(path: str | Path, manifest: Manifest) -> None:
+    """Writes the labels of a manifest in their order, as a JSON list."""
+    write_text(path, to_json(manifest.labels) + "\n")

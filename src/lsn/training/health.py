@@ -1,0 +1,199 @@
+"""Whether a training learns: a collapse, dead units or a divergence is noticed while it happens.
+
+Shapes: B clips, T frames, C channels, H height, W width, K classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from lsn.data import Manifest
+from lsn.models import Recognizer
+from lsn.models.forward import eval_mode
+from lsn.training.position import Tally
+
+MAX_WINDOW = 500
+"""Steps after which a training is looked at; an epoch, if that is shorter."""
+MAX_CLIPS_LOOKED_AT = 4
+"""Clips that dead units are looked for with."""
+
+_AT_CHANCE = 0.98
+"""Share of the loss of guessing from which on nothing is learned."""
+_DIVERGED = 1.25
+"""The same, from which on the training diverges: a constant answer would be better."""
+_SAME = 0.02
+"""Share of the entropy of the labels up to which the answers on different clips are the same."""
+_DEAD = 0.5
+"""Share of the units of a stage from which on they are worth a word."""
+
+_ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.Hardswish, nn.SiLU, nn.GELU, nn.LeakyReLU)
+
+
+class AnswerSpread:
+    """How much the answers on different clips differ: the mutual information of clip and answer.
+
+    It is 0 where all clips get the same probabilities, and at most the logarithm of the number of classes.
+    """
+
+    def __init__(self) -> None:
+        self._sum_K: Tensor | None = None
+        self._entropies: Tensor | None = None
+        self._num_clips = 0
+
+    def add(self, logits_BK: Tensor) -> None:
+        """Takes in the answers of a forward pass; they stay on their device."""
+        probabilities_BK = logits_BK.float().softmax(dim=1)
+        sum_K, entropies = probabilities_BK.sum(dim=0), torch.special.entr(probabilities_BK).sum()
+        self._sum_K = sum_K if self._sum_K is None else self._sum_K + sum_K
+        self._entropies = entropies if self._entropies is None else self._entropies + entropies
+        self._num_clips += len(logits_BK)
+
+    def take(self) -> float:
+        """The information in nats, of what was taken in since the last call; infinite if that was nothing."""
+        if self._sum_K is None or self._entropies is None or not self._num_clips:
+            return math.inf
+        mean_K = self._sum_K / self._num_clips
+        information = torch.special.entr(mean_K).sum() - self._entropies / self._num_clips
+        self.__init__()  # type: ignore[misc]
+        return max(0.0, information.item())
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong with a training."""
+
+    kind: str
+    """diverged, collapsed, at_chance or dead."""
+    text: str
+    """For people, without what to do."""
+
+
+class TrainingWatch:
+    """Looks at a training at the end of each epoch, or of `MAX_WINDOW` steps, and says what is wrong.
+
+    What was said is not repeated until it has been right once. A window that a resumed run begins in the middle of is
+    not judged.
+
+    Args:
+        chance: Loss of the best constant answer, see `loss_of_guessing`.
+        steps_per_epoch: Steps of an epoch.
+        warmup_steps: First steps, in which a loss that stays where it is means nothing.
+        start: Steps that are done already.
+    """
+
+    def __init__(self, *, chance: float, steps_per_epoch: int, warmup_steps: int, start: int) -> None:
+        self.chance = chance
+        self.spread = AnswerSpread()
+        self._window = min(steps_per_epoch, MAX_WINDOW)
+        self._warmup_steps = warmup_steps
+        self._begin, self._total = start, Tally()
+        self._said: frozenset[str] = frozenset()
+
+    def step(self, step: int, tally: Tally, model: Recognizer, clip_BTCHW: Tensor) -> list[Finding]:
+        """What is newly wrong after `step` steps.
+
+        Args:
+            step: Steps done, this one included.
+            tally: Of this step.
+            model: The network, left as it is.
+            clip_BTCHW: Clips of the step, in which dead units are looked for; may be empty.
+        """
+        self._total.add(tally)
+        if step % self._window:
+            return []
+        begin, total, information = self._begin, self._total, self.spread.take()
+        self._begin, self._total = step, Tally()
+        if step - begin < self._window or not total.clips:
+            return []
+        findings = [
+            *self._judge(total.loss / total.clips, information, in_warmup=begin < self._warmup_steps),
+            *_dead_units(model, clip_BTCHW[:MAX_CLIPS_LOOKED_AT]),
+        ]
+        new = [finding for finding in findings if finding.kind not in self._said]
+        self._said = frozenset(finding.kind for finding in findings)
+        return new
+
+    def _judge(self, loss: float, information: float, *, in_warmup: bool) -> Iterator[Finding]:
+        losses = f"the training loss is {loss:.3f}, that of guessing {self.chance:.3f}"
+        if loss > _DIVERGED * self.chance:
+            yield Finding("diverged", f"training diverges: {losses}")
+        elif loss > _AT_CHANCE * self.chance and not in_warmup:
+            if information < _SAME * self.chance:
+                yield Finding("collapsed", f"the network answers the same for all clips: {losses}")
+            else:
+                yield Finding("at_chance", f"nothing is learned yet: {losses}")
+
+
+def remedy(kind: str, *, learning_rate: float, batch_norm: str) -> str:
+    """What to do about a finding.
+
+    Args:
+        kind: Of the finding.
+        learning_rate: Peak rate of the run.
+        batch_norm: How its norms behave, as `training.batch_norm`.
+    """
+    ways = [f"lower optim.learning_rate (here {learning_rate:.3g})"]
+    if kind == "at_chance":
+        ways = ["wait for another epoch", f"try another optim.learning_rate (here {learning_rate:.3g})"]
+    if batch_norm in ("partial", "frozen"):
+        ways.append("set training.batch_norm=train")
+    return f"{' or '.join(ways)}; --overfit 8 shows in a minute whether these settings can fit 8 clips"
+
+
+def loss_of_guessing(train_set: Manifest, label_smoothing: float) -> float:
+    """Mean cross-entropy, in nats, of the best answer that does not depend on the clip; ln K for K equal classes."""
+    counts, num_classes = Counter(clip.label for clip in train_set.clips), len(train_set.labels)
+    shares = [counts[label] / len(train_set) for label in train_set.labels]
+    smoothed = [(1 - label_smoothing) * share + label_smoothing / num_classes for share in shares]
+    return -sum(share * math.log(share) for share in smoothed if share)
+
+
+def _dead_units(model: Recognizer, clip_BTCHW: Tensor) -> Iterator[Finding]:
+    if not len(clip_BTCHW):
+        return
+    dead = {name: share for name, share in dead_unit_shares(model, clip_BTCHW).items() if share >= _DEAD}
+    if dead:
+        listed = ", ".join(f"{100 * share:.0f}% in {name}" for name, share in dead.items())
+        yield Finding("dead", f"units of the CNN are dead, they give the same for every pixel of every clip: {listed}")
+
+
+def dead_unit_shares(model: Recognizer, clip_BTCHW: Tensor) -> dict[str, float]:
+    """Share of the units behind the activations of each stage that give one value everywhere, by the stage's name.
+
+    Args:
+        model: The network; it is left as it is.
+        clip_BTCHW: Clips to look with.
+    """
+    num_units: Counter[str] = Counter()
+    num_dead: Counter[str] = Counter()
+
+    def watch(stage: str, module: nn.Module) -> RemovableHandle:
+        def count(_module: nn.Module, _inputs: tuple[Tensor, ...], y_NCHW: Tensor) -> None:
+            if y_NCHW.ndim == 4 and y_NCHW.shape[-1] > 1:  # not what squeeze-and-excitation sees of whole maps
+                num_units[stage] += y_NCHW.shape[1]
+                num_dead[stage] += int((y_NCHW.amin((0, 2, 3)) == y_NCHW.amax((0, 2, 3))).sum())
+
+        return module.register_forward_hook(count)
+
+    handles = [
+        watch(stage.name, module)
+        for stage in model.stages
+        for name in stage.modules
+        for module in model.cnn.get_submodule(name).modules()
+        if isinstance(module, _ACTIVATIONS)
+    ]
+    try:
+        with eval_mode(model):
+            clip_BTCHW = clip_BTCHW.to(next(model.parameters()).device)
+            Recognizer.advance(model, clip_BTCHW, None)  # not compiled, which would leave nothing to watch
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {stage: num_dead[stage] / number for stage, number in num_units.items()}

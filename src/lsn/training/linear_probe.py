@@ -1,0 +1,222 @@
+"""A linear classifier on the features of the frozen CNN: what a trained network has to beat.
+
+Shapes: N clips, V views, T frames, D features, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lsn.config import ModelConfig, RunConfig, to_yaml
+from lsn.data import ClipDataset, Manifest, assign_folds, group_names, load_splits, make_loader
+from lsn.distributed import join_world
+from lsn.errors import ConfigError, DataError
+from lsn.evaluation.evaluate import evaluate
+from lsn.evaluation.protocol import EvaluationProtocol
+from lsn.evaluation.result import EvaluationResult
+from lsn.files import write_text
+from lsn.models import Recognizer
+from lsn.models.factory import split_name
+from lsn.models.forward import eval_mode, forward_views
+from lsn.models.weights import save_weights
+from lsn.training.folder import RECIPE_NAME, claimed_folder
+from lsn.training.start import start_model
+
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+"""Weights of the squared norm that are tried; features have mean 0 and variance 1."""
+NUM_FOLDS = 5
+MAX_ITERATIONS = 200
+
+
+@dataclass(frozen=True)
+class LinearProbe:
+    """What came of it."""
+
+    result: EvaluationResult
+    """On the validation set."""
+    penalty: float
+    """That was chosen on folds of the training set."""
+    num_features: int
+    """D."""
+
+
+def linear_probe(
+    config: RunConfig, out: str | Path, *, progress: Callable[[int, int], None] | None = None
+) -> LinearProbe:
+    """Fits a linear classifier to the features that the CNN of a run starts with, averaged over frames and views.
+
+    The CNN learns nothing and there is no memory, so this is what can be known of single frames without training. What
+    it leaves is a weights folder of the `tsn_` model like any other, with its evaluation on the validation set, which
+    has chosen nothing: how much the weights are penalised is chosen on folds of the training set.
+
+    Args:
+        config: Its `model.name` gives the CNN; how that starts, data, input and views are as in training.
+        out: Folder to write; it must not hold a run.
+        progress: Called with the clips whose features are known, and all training clips.
+
+    Raises:
+        ConfigError: the folder holds a run, or several processes were started.
+        LSNError: as of `lsn.training.train`.
+
+    Source:
+        Alain and Bengio, Understanding intermediate layers using linear classifier probes, 2016.
+    """
+    out = Path(out)
+    train_set, val_set = load_splits(config.data, config.training.seed)
+    with join_world(config.training.device) as world, claimed_folder(out, world, resume=False):
+        if world.size > 1:
+            raise ConfigError("a linear probe is for one process; run it without torchrun")
+        config = replace(config, model=frame_model(config.model))
+        model = start_model(config.model, train_set.labels, seed=config.training.seed).to(world.device)
+        protocol = EvaluationProtocol.of(model, config.input, config.evaluation)
+        dataset = ClipDataset(train_set, protocol, reader=config.data.reader, on_unreadable=config.data.on_unreadable)
+        features_ND, indices = _features(model, dataset, protocol, world.device, config.data.num_workers, progress)
+        read = replace(train_set, clips=tuple(train_set.clips[index] for index in indices))
+        labels_N = torch.tensor([read.label_index(clip.label) for clip in read.clips])
+        weight_KD, bias_K, penalty = fit_classifier(features_ND, labels_N, _folds(read), num_classes=len(read.labels))
+        classifier = model.get_classifier()
+        assert isinstance(classifier, nn.Linear)
+        with torch.no_grad():
+            classifier.weight.copy_(weight_KD)
+            classifier.bias.copy_(bias_K)
+        model.mark_trained(name for name, _ in model.named_parameters())
+        result = evaluate(
+            model,
+            val_set,
+            protocol,
+            device=world.device,
+            reader=config.data.reader,
+            on_unreadable=config.data.on_unreadable,
+            num_workers=config.data.num_workers,
+        )
+        write_text(out / RECIPE_NAME, to_yaml(config))
+        save_weights(
+            out,
+            model,
+            labels=train_set.labels,
+            input=config.input,
+            metrics=asdict(result.metrics) | {"views": protocol.describe(), "linear_probe_penalty": penalty},
+        )
+        result.save(out)
+        return LinearProbe(result, penalty, features_ND.shape[1])
+
+
+def frame_model(model: ModelConfig) -> ModelConfig:
+    """The network without memory and shift."""
+    _, cnn = split_name(model.name)
+    if model.initial_weights is not None:
+        raise ConfigError(
+            "model.initial_weights starts a whole network, but a linear probe looks at its CNN alone; "
+            "give model.backbone_weights or model.pretrained"
+        )
+    return ModelConfig(
+        name=f"tsn_{cnn}",
+        num_frames=model.num_frames,
+        pretrained=model.pretrained,
+        backbone_weights=model.backbone_weights,
+    )
+
+
+def _features(
+    model: Recognizer,
+    dataset: ClipDataset,
+    protocol: EvaluationProtocol,
+    device: torch.device,
+    num_workers: int,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[Tensor, list[int]]:
+    """Features ND of the clips that can be read, and which those are."""
+
+    def forward(views_NTCHW: Tensor) -> Tensor:
+        return model.forward_head(model.forward_features(views_NTCHW), pre_logits=True).mean(dim=1)
+
+    loader = make_loader(
+        dataset,
+        indices=range(len(dataset)),
+        batch_size=max(1, protocol.batch_size // protocol.num_views),
+        num_workers=num_workers,
+        device=device,
+    )
+    parts, indices, done = [], [], 0
+    with eval_mode(model):
+        for batch in loader:
+            if batch.views_BVTCHW is not None:
+                views_NTCHW = batch.views_BVTCHW.flatten(0, 1)
+                parts.append(forward_views(forward, views_NTCHW, device=device, batch_size=protocol.batch_size))
+                indices += batch.indices_B.tolist()
+            done += len(batch.indices_B) + len(batch.unreadable)
+            if progress is not None:
+                progress(done, len(dataset))
+    if not parts:
+        raise DataError(f"{dataset.manifest.source}: none of its {len(dataset)} clips can be read")
+    return torch.cat(parts).unflatten(0, (-1, protocol.num_views)).mean(dim=1).clone(), indices
+
+
+def _folds(manifest: Manifest) -> tuple[int, ...] | None:
+    """Folds to choose the penalty on; None where there are too few groups, or a class has one."""
+    try:
+        return assign_folds(manifest, min(NUM_FOLDS, len(set(group_names(manifest)))))
+    except DataError:
+        return None
+
+
+def fit_classifier(
+    features_ND: Tensor, labels_N: Tensor, folds: Sequence[int] | None, *, num_classes: int
+) -> tuple[Tensor, Tensor, float]:
+    """Fits a multinomial logistic regression with a penalty on the squared norm of its weights.
+
+    Features are brought to mean 0 and variance 1 first, and the classifier is given for them as they came.
+
+    Args:
+        features_ND: Features of each clip.
+        labels_N: int64, 0 to K - 1.
+        folds: Fold of each clip: the penalty is the one of `PENALTIES` with the smallest loss on clips of folds that
+            were not fitted. None takes the middle one.
+        num_classes: K.
+
+    Returns:
+        Weight KD and bias K, float64, and the penalty.
+    """
+    features_ND = features_ND.double()
+    mean_D, std_D = features_ND.mean(0), features_ND.std(0, correction=0).clamp(min=1e-6)
+    x_ND = (features_ND - mean_D) / std_D
+    penalty = PENALTIES[len(PENALTIES) // 2]
+    if folds is not None:
+        fold_N = torch.tensor(folds)
+        losses = {each: _loss_on_folds(x_ND, labels_N, fold_N, each, num_classes) for each in PENALTIES}
+        penalty = min(losses, key=losses.__getitem__)
+    weight_KD, bias_K = _fit(x_ND, labels_N, penalty, num_classes)
+    weight_KD = weight_KD / std_D
+    return weight_KD, bias_K - weight_KD @ mean_D, penalty
+
+
+def _loss_on_folds(x_ND: Tensor, labels_N: Tensor, fold_N: Tensor, penalty: float, num_classes: int) -> float:
+    total = 0.0
+    for fold in fold_N.unique():
+        held_out_N = fold_N == fold
+        weight_KD, bias_K = _fit(x_ND[~held_out_N], labels_N[~held_out_N], penalty, num_classes)
+        logits_NK = x_ND[held_out_N] @ weight_KD.T + bias_K
+        total += F.cross_entropy(logits_NK, labels_N[held_out_N], reduction="sum").item()
+    return total
+
+
+def _fit(x_ND: Tensor, labels_N: Tensor, penalty: float, num_classes: int) -> tuple[Tensor, Tensor]:
+    """The minimum of the mean cross-entropy + penalty / 2 * |W|^2, which is unique up to a constant in the bias."""
+    weight_KD = torch.zeros(num_classes, x_ND.shape[1], dtype=torch.float64, requires_grad=True)
+    bias_K = torch.zeros(num_classes, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weight_KD, bias_K], max_iter=MAX_ITERATIONS, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(x_ND @ weight_KD.T + bias_K, labels_N) + penalty / 2 * weight_KD.square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return weight_KD.detach(), bias_K.detach()
