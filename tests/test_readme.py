@@ -17,7 +17,13 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SETUP = ("make demo", "make test", "source .venv/bin/activate")  # the slow test and .ci/run run them
 # What is appended to a training, so that it takes seconds and needs no hub; everything else runs as it is written.
-SHORT = ["training.epochs=2", "training.batch_size=2", "model.pretrained=false", "model.num_frames=2"]
+SHORT = [
+    "training.epochs=2",
+    "training.min_steps_per_epoch=1",
+    "training.batch_size=2",
+    "model.pretrained=false",
+    "model.num_frames=2",
+]
 SHORT += ["input.size=32", "input.short_side=32", "data.num_workers=0", "training.batch_norm=train"]
 
 

@@ -103,6 +103,7 @@ def tiny_run(videos) -> tuple[str, ...]:
         "input.short_side": 32,
         "optim.warmup_epochs": 0.0,
         "training.epochs": 1,
+        "training.min_steps_per_epoch": 1,
         "training.batch_size": 10,
         "training.device": "cpu",
     }

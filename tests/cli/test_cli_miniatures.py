@@ -15,7 +15,13 @@ V1, V2 = "something-something-v1", "something-something-v2"
 NAMES = [f"Doing {number:03d} with [something]" for number in range(174)]
 PLAIN = [name.replace("[", "").replace("]", "") for name in NAMES]
 NUM_TRAIN, NUM_VAL = 6, 3
-SMALL = ["training.epochs=1", "training.grad_accum_steps=1", "training.batch_size=3", "training.precision=float32"]
+SMALL = [
+    "training.epochs=1",
+    "training.min_steps_per_epoch=1",
+    "training.grad_accum_steps=1",
+    "training.batch_size=3",
+    "training.precision=float32",
+]
 SMALL += ["optim.step_epochs=[1]", "model.pretrained=false", "input.size=32", "input.short_side=32"]
 SMALL += ["data.num_workers=0"]
 

@@ -14,6 +14,7 @@ from lsn.data.synthetic import write_synthetic
 
 SMALL = [
     "training.epochs=1",
+    "training.min_steps_per_epoch=1",
     "optim.warmup_epochs=0",
     "input.size=32",
     "input.short_side=32",
@@ -80,10 +81,11 @@ def test_a_row_starts_from_what_is_trained_before_it(tmp_path, data, monkeypatch
 
     for seed in (0, 1):
         initial = saved_recipe(tmp_path / f"runs/long/mine/seed{seed}")["model"]["initial_weights"]
-        assert initial == "runs/long/movements/seed0"
-    assert not (tmp_path / "runs/long/movements/seed1").exists()
-    started = saved_recipe(tmp_path / "runs/long/movements/seed0")["data"]
-    assert (started["train"], started["val"], started["num_workers"]) == (val, train, 0)
+        assert initial == f"runs/long/movements/seed{seed}"
+        started = saved_recipe(tmp_path / f"runs/long/movements/seed{seed}")
+        assert started["training"]["seed"] == seed
+        data_of_start = started["data"]
+        assert (data_of_start["train"], data_of_start["val"], data_of_start["num_workers"]) == (val, train, 0)
 
 
 def test_finished_rows_with_the_same_settings_stay_in_the_table(tmp_path, data):

@@ -172,9 +172,16 @@ def _config(folder: Path) -> Any:
         model=ModelConfig(name="lsn_test_resnet", num_frames=2, pretrained=False, memory_stages=(3,), dropout=0.5),
         data=DataConfig(train=str(folder / "train.csv"), val=str(folder / "val.csv"), num_workers=0),
         input=InputConfig(size=32, short_side=32),
-        optim=OptimConfig(learning_rate=0.01, new_layer_lr_mult=1.0, warmup_epochs=0.0),
+        optim=OptimConfig(learning_rate=0.01, lr_base_size=0, new_layer_lr_mult=1.0, warmup_epochs=0.0),
         training=TrainingConfig(
-            epochs=1, batch_size=2, ema_decay=0.5, batch_norm="train", seed=3, device="cpu", checkpoint_every=1
+            epochs=1,
+            min_steps_per_epoch=1,
+            batch_size=2,
+            ema_decay=0.5,
+            batch_norm="train",
+            seed=3,
+            device="cpu",
+            checkpoint_every=1,
         ),
     )
 

@@ -113,7 +113,7 @@ def test_the_report_says_what_was_run_and_how_well(run_folder: Path) -> None:
         "7 videos of test.csv",
         "4x1x1 frames x clips x crops, 32 px of 32",
         "4 frames, one frame a segment, 32 × 32 pixels",
-        "after epoch 2",
+        "epoch 2, the best by top-1 on the validation data",
         "weights by LSN",
         "num_frames: 4",  # the recipe
         "memory 3",  # the cost table

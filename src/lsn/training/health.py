@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +20,13 @@ from lsn.models import Recognizer
 from lsn.models.forward import eval_mode
 from lsn.training.position import Tally
 
-MAX_WINDOW = 500
-"""Steps after which a training is looked at; an epoch, if that is shorter."""
+MIN_WINDOW, MAX_WINDOW = 16, 500
+"""Steps after which a training is looked at: an epoch, or several of fewer steps, or a part of one that has more."""
 MAX_CLIPS_LOOKED_AT = 4
 """Clips that dead units are looked for with."""
+
+KINDS = ("diverged", "collapsed", "at_chance", "dead")
+"""What can be wrong."""
 
 _AT_CHANCE = 0.98
 """Share of the loss of guessing from which on nothing is learned."""
@@ -42,27 +46,29 @@ class AnswerSpread:
     It is 0 where all clips get the same probabilities, and at most the logarithm of the number of classes.
     """
 
-    def __init__(self) -> None:
-        self._sum_K: Tensor | None = None
-        self._entropies: Tensor | None = None
-        self._num_clips = 0
+    def __init__(self, num_classes: int) -> None:
+        self.sum_K = torch.zeros(num_classes)
+        self.sum_entropy = torch.zeros(())
+        self.num_clips = 0
 
     def add(self, logits_BK: Tensor) -> None:
-        """Takes in the answers of a forward pass; they stay on their device."""
+        """Takes in the answers of a forward pass; what is added up stays on their device."""
         probabilities_BK = logits_BK.float().softmax(dim=1)
-        sum_K, entropies = probabilities_BK.sum(dim=0), torch.special.entr(probabilities_BK).sum()
-        self._sum_K = sum_K if self._sum_K is None else self._sum_K + sum_K
-        self._entropies = entropies if self._entropies is None else self._entropies + entropies
-        self._num_clips += len(logits_BK)
+        self.sum_K = self.sum_K.to(logits_BK.device) + probabilities_BK.sum(dim=0)
+        entropy = torch.special.entr(probabilities_BK).sum()
+        self.sum_entropy = self.sum_entropy.to(logits_BK.device) + entropy
+        self.num_clips += len(logits_BK)
 
-    def take(self) -> float:
-        """The information in nats, of what was taken in since the last call; infinite if that was nothing."""
-        if self._sum_K is None or self._entropies is None or not self._num_clips:
+    def information(self) -> float:
+        """The information in nats; infinite before the first answer."""
+        if not self.num_clips:
             return math.inf
-        mean_K = self._sum_K / self._num_clips
-        information = torch.special.entr(mean_K).sum() - self._entropies / self._num_clips
-        self.__init__()  # type: ignore[misc]
-        return max(0.0, information.item())
+        entropy_of_mean = torch.special.entr(self.sum_K / self.num_clips).sum()
+        return max(0.0, (entropy_of_mean - self.sum_entropy / self.num_clips).item())
+
+    def clear(self) -> None:
+        """Begins again."""
+        self.sum_K, self.sum_entropy, self.num_clips = self.sum_K * 0, self.sum_entropy * 0, 0
 
 
 @dataclass(frozen=True)
@@ -70,28 +76,30 @@ class Finding:
     """What is wrong with a training."""
 
     kind: str
-    """diverged, collapsed, at_chance or dead."""
+    """One of `KINDS`."""
     text: str
     """For people, without what to do."""
 
 
 class TrainingWatch:
-    """Looks at a training at the end of each epoch, or of `MAX_WINDOW` steps, and says what is wrong.
+    """Looks at a training every epoch or so, see `MIN_WINDOW`, and says what is wrong.
 
-    What was said is not repeated until it has been right once. A window that a resumed run begins in the middle of is
-    not judged.
+    What was said is not repeated until it has been right once.
 
     Args:
+        num_classes: Classes of the network.
         chance: Loss of the best constant answer, see `loss_of_guessing`.
         steps_per_epoch: Steps of an epoch.
         warmup_steps: First steps, in which a loss that stays where it is means nothing.
         start: Steps that are done already.
     """
 
-    def __init__(self, *, chance: float, steps_per_epoch: int, warmup_steps: int, start: int) -> None:
+    def __init__(
+        self, *, num_classes: int, chance: float, steps_per_epoch: int, warmup_steps: int, start: int = 0
+    ) -> None:
         self.chance = chance
-        self.spread = AnswerSpread()
-        self._window = min(steps_per_epoch, MAX_WINDOW)
+        self.spread = AnswerSpread(num_classes)
+        self._window = min(steps_per_epoch * math.ceil(MIN_WINDOW / steps_per_epoch), MAX_WINDOW)
         self._warmup_steps = warmup_steps
         self._begin, self._total = start, Tally()
         self._said: frozenset[str] = frozenset()
@@ -108,23 +116,45 @@ class TrainingWatch:
         self._total.add(tally)
         if step % self._window:
             return []
-        begin, total, information = self._begin, self._total, self.spread.take()
+        begin, total, information = self._begin, self._total, self.spread.information()
         self._begin, self._total = step, Tally()
-        if step - begin < self._window or not total.clips:
+        self.spread.clear()
+        if step - begin < self._window or not total.clips:  # a run that is resumed from an older checkpoint
             return []
         findings = [
-            *self._judge(total.loss / total.clips, information, in_warmup=begin < self._warmup_steps),
+            *self._judge(total.loss / total.clips, information, begin),
             *_dead_units(model, clip_BTCHW[:MAX_CLIPS_LOOKED_AT]),
         ]
         new = [finding for finding in findings if finding.kind not in self._said]
         self._said = frozenset(finding.kind for finding in findings)
         return new
 
-    def _judge(self, loss: float, information: float, *, in_warmup: bool) -> Iterator[Finding]:
+    def state_dict(self) -> dict[str, Any]:
+        """What was seen since the last look, as plain data."""
+        spread = self.spread
+        return {
+            "begin": self._begin,
+            "total": asdict(self._total),
+            "said": {kind: kind in self._said for kind in KINDS},
+            "sum_K": spread.sum_K.cpu(),
+            "sum_entropy": spread.sum_entropy.cpu(),
+            "num_clips": spread.num_clips,
+        }
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Takes over what was seen."""
+        self._begin, self._total = saved["begin"], Tally(**saved["total"])
+        self._said = frozenset(kind for kind, is_said in saved["said"].items() if is_said)
+        spread = self.spread
+        if saved["sum_K"].shape != spread.sum_K.shape:
+            raise ValueError(f"the answers are of {tuple(saved['sum_K'].shape)} classes")
+        spread.sum_K, spread.sum_entropy, spread.num_clips = saved["sum_K"], saved["sum_entropy"], saved["num_clips"]
+
+    def _judge(self, loss: float, information: float, begin: int) -> Iterator[Finding]:
         losses = f"the training loss is {loss:.3f}, that of guessing {self.chance:.3f}"
-        if loss > _DIVERGED * self.chance:
+        if loss > _DIVERGED * self.chance and begin > 0:  # a classifier may start sure and wrong
             yield Finding("diverged", f"training diverges: {losses}")
-        elif loss > _AT_CHANCE * self.chance and not in_warmup:
+        elif loss > _AT_CHANCE * self.chance and begin >= self._warmup_steps:
             if information < _SAME * self.chance:
                 yield Finding("collapsed", f"the network answers the same for all clips: {losses}")
             else:

@@ -210,7 +210,13 @@ def _fit(x_ND: Tensor, labels_N: Tensor, penalty: float, num_classes: int) -> tu
     """The minimum of the mean cross-entropy + penalty / 2 * |W|^2, which is unique up to a constant in the bias."""
     weight_KD = torch.zeros(num_classes, x_ND.shape[1], dtype=torch.float64, requires_grad=True)
     bias_K = torch.zeros(num_classes, dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight_KD, bias_K], max_iter=MAX_ITERATIONS, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS(
+        [weight_KD, bias_K],
+        max_iter=MAX_ITERATIONS,
+        tolerance_grad=1e-8,
+        tolerance_change=1e-12,
+        line_search_fn="strong_wolfe",
+    )
 
     def closure() -> Tensor:
         optimizer.zero_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from lsn.models.forward import eval_mode
 from lsn.training.batch_norm import enter_training
 from lsn.training.health import loss_of_guessing
 from lsn.training.optim import set_learning_rate
+from lsn.training.position import Tally
 from lsn.training.setup import peak_learning_rate, ready_to_train, step_context
 from lsn.training.start import start_model
 from lsn.training.step import train_step
@@ -27,7 +29,6 @@ from lsn.training.step import train_step
 MAX_STEPS = 200
 """Updates of the weights after which clips that are not fitted count as not to be fitted."""
 WARMUP_STEPS = 10
-STEPS_BETWEEN_LOOKS = 10
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,10 @@ class OverfitResult:
 
     num_clips: int
     """Clips that were to be fitted."""
+    num_steps: int
+    """Updates of the weights."""
     losses: tuple[float, ...]
-    """Mean training loss of each update of the weights, in nats."""
+    """Mean training loss of each pass over the clips, in nats."""
     guessing_loss: float
     """That of the best constant answer."""
     learning_rate: float
@@ -45,7 +48,7 @@ class OverfitResult:
     batch_norm: str
     """How the norms behaved, as `training.batch_norm`."""
     num_right_in_training: int
-    """Clips that were right when they were last trained on."""
+    """Clips that were right in the last pass."""
     num_right: int
     """Clips that are right in eval mode, as the network would be used."""
 
@@ -62,8 +65,10 @@ class OverfitResult:
                 "set training.batch_norm=partial, or a larger training.batch_size"
             )
         norms = "" if self.batch_norm == "train" else ", or set training.batch_norm=train"
-        if self.losses[-1] > 0.9 * self.guessing_loss:
-            return f"the loss is that of guessing or above: lower optim.learning_rate{norms}"
+        if max(self.losses) > 1.1 * max(self.losses[0], self.guessing_loss):
+            return f"the loss rises above what it starts from: lower optim.learning_rate{norms}"
+        if self.losses[-1] > 0.9 * self.losses[0]:
+            return f"the loss stays where it is: raise or lower optim.learning_rate{norms}"
         return f"the loss falls, but too slowly: raise optim.learning_rate{norms}"
 
 
@@ -98,34 +103,32 @@ def overfit(config: RunConfig, num_clips: int, *, progress: Callable[[int, int],
         context = step_context(model, config, world)
         rate = peak_learning_rate(config, config.training.batch_size * config.training.grad_accum_steps)
         steps = _fixed_steps(clips, model, config)
+        max_passes = math.ceil(MAX_STEPS / len(steps))
         losses: list[float] = []
-        right_of_step = [0] * len(steps)
         num_right = 0
-        for number in range(MAX_STEPS):
-            # Move the weights.
-            which = number % len(steps)
-            set_learning_rate(context.optimizer, rate * min(1.0, (number + 1) / WARMUP_STEPS))
-            enter_training(model, frozen_norms)
-            num_in_step = sum(len(labels_B) for _, labels_B in steps[which])
-            tally = train_step(context, steps[which], where=f"step {number + 1}", num_clips=num_in_step)
-            losses.append(tally.loss / tally.clips)
-            right_of_step[which] = round(tally.correct)
-            if progress is not None:
-                progress(number + 1, MAX_STEPS)
+        while num_right < num_clips and len(losses) < max_passes:
+            # Pass over all clips once.
+            total = Tally()
+            for number, passes in enumerate(steps, start=len(losses) * len(steps) + 1):
+                set_learning_rate(context.optimizer, rate * min(1.0, number / WARMUP_STEPS))
+                enter_training(model, frozen_norms)
+                num_in_step = sum(len(labels_B) for _, labels_B in passes)
+                total.add(train_step(context, passes, where=f"step {number}", num_clips=num_in_step))
+                if progress is not None:
+                    progress(number, max_passes * len(steps))
+            losses.append(total.loss / total.clips)
 
             # See whether that is enough.
-            is_last = number + 1 == MAX_STEPS
-            if is_last or ((number + 1) % STEPS_BETWEEN_LOOKS == 0 and sum(right_of_step) == num_clips):
+            if total.correct == num_clips or len(losses) == max_passes:
                 num_right = _num_right(model, chain.from_iterable(steps))
-                if num_right == num_clips:
-                    break
         return OverfitResult(
             num_clips=num_clips,
+            num_steps=len(losses) * len(steps),
             losses=tuple(losses),
             guessing_loss=loss_of_guessing(clips, label_smoothing=0.0),
             learning_rate=rate,
             batch_norm=config.training.batch_norm,
-            num_right_in_training=sum(right_of_step),
+            num_right_in_training=round(total.correct),
             num_right=num_right,
         )
 

@@ -91,6 +91,8 @@ class Run:
         """
         try:
             for name, part in self._parts().items():
+                if name == "watch" and name not in states:
+                    continue  # checkpoints of older versions lack it
                 if isinstance(part, torch.optim.Optimizer):
                     restore_optimizer(part, states[name])
                 else:
@@ -107,7 +109,12 @@ class Run:
 
     def _parts(self) -> dict[str, Any]:
         context = self.context
-        parts = {"model": self.model, "optimizer": context.optimizer, "scaler": context.scaler}
+        parts = {
+            "model": self.model,
+            "optimizer": context.optimizer,
+            "scaler": context.scaler,
+            "watch": self.watch,
+        }
         if self.ema is not None:
             parts["ema"] = self.ema.module
         return parts if context.carried is None else parts | {"carried": context.carried}

@@ -55,6 +55,7 @@ def build_run(config: RunConfig, out: Path, world: World, *, resume: bool) -> Ru
     schedule = _schedule(config, len(sampler))
     position = Position() if saved is None else saved["position"]
     watch = TrainingWatch(
+        num_classes=len(train_set.labels),
         chance=loss_of_guessing(train_set, settings.label_smoothing),
         steps_per_epoch=len(sampler),
         warmup_steps=schedule.warmup_steps,

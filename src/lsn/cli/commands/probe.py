@@ -14,10 +14,10 @@ from lsn.config.recipes import find_recipe
 
 
 def probe(data: str, /, *overrides: str, recipe: str = "default", out: Path = Path("runs/probe")) -> None:
-    """Fit a linear classifier to the frozen CNN, in minutes: what training has to beat.
+    """Fit a linear classifier to the frozen CNN: what to beat.
 
-    The features are those that the CNN of the recipe's model starts with, averaged over the frames of a clip. It writes
-    weights, evaluation and report.html, like a training.
+    It takes minutes. The features are those that the CNN of the recipe's model starts with, averaged over the frames of
+    a clip. Like a training it writes weights, evaluation and report.html.
 
     Parameters
     ----------

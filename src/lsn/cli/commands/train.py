@@ -85,11 +85,11 @@ def _overfit(config: RunConfig, num_clips: int) -> None:
     output().print(
         f"{config.model.name}, {config.optim.optimizer} with a learning rate of {found.learning_rate:.3g}, "
         f"batch norm {config.training.batch_norm}, no augmentation or dropout"
-        f"\nTraining loss {course} (guessing has {found.guessing_loss:.3g}) in {len(found.losses)} steps"
+        f"\nTraining loss {course} (guessing has {found.guessing_loss:.3g}) in {found.num_steps} steps"
     )
     if not found.fits:
         raise TrainingError(
-            f"these settings do not fit {num_clips} clips: {found.num_right} are right after {len(found.losses)} "
+            f"these settings do not fit {num_clips} clips: {found.num_right} are right after {found.num_steps} "
             f"steps; {found.advice()}"
         )
     output().print(f"These settings fit {num_clips} clips: all are right.", style="green")
