@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from lsn.config import InputConfig, load_config, old_names
+from lsn.config import InputConfig, RunConfig, load_config, old_names, to_yaml
 from lsn.errors import ConfigError
 from lsn.models import create_model
 from lsn.models.weights import load_weights, save_weights
@@ -31,6 +31,18 @@ def test_recipes_and_overrides(tmp_path, caplog):
     notices = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert "accumulate is now called grad_accum_steps" in notices
     assert len(notices) == len(set(notices)) == 5
+
+
+def test_a_complete_recipe_means_what_it_meant(tmp_path):
+    """What a run of before wrote: all settings, but for those that did not exist."""
+    younger = ("lr_base_size", "min_steps_per_epoch", "keep", "test", "zero_init_memory")
+    lines = to_yaml(RunConfig()).splitlines(keepends=True)
+    (tmp_path / "old.yaml").write_text("".join(line for line in lines if line.split(":")[0].strip() not in younger))
+    config = load_config(tmp_path / "old.yaml", ["optim.learning_rate=0.02"])
+    assert (config.optim.learning_rate, config.optim.lr_base_size) == (0.02, 0)
+    assert (config.training.min_steps_per_epoch, config.training.keep) == (1, "best")
+    (tmp_path / "new.yaml").write_text("optim: {learning_rate: 0.02}\n")
+    assert load_config(tmp_path / "new.yaml").optim.lr_base_size == 64
 
 
 def test_an_old_name_is_known_only_where_it_was(tmp_path):

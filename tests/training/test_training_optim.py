@@ -5,7 +5,13 @@ from torch.optim import lr_scheduler
 
 from lsn.errors import ConfigError
 from lsn.models import create_model
-from lsn.training.optim import Schedule, create_optimizer, parameter_groups, set_learning_rate
+from lsn.training.optim import (
+    Schedule,
+    create_optimizer,
+    parameter_groups,
+    scaled_learning_rate,
+    set_learning_rate,
+)
 
 
 @pytest.fixture(scope="module")
@@ -130,3 +136,41 @@ def test_steps_equal_torch():
 def test_a_warmup_as_long_as_the_run_is_refused():
     with pytest.raises(ConfigError, match=r"warmup_epochs is 3.*3 epochs"):
         Schedule("cosine", epochs=3, steps_per_epoch=10, warmup_epochs=3)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "clips_per_step", "base_size", "rate"),
+    [
+        ("sgd", 8, 64, 0.00125),
+        ("sgd", 128, 64, 0.02),
+        ("adamw", 16, 64, 0.005),
+        ("adamw", 64, 64, 0.01),
+        ("sgd", 8, 0, 0.01),
+    ],
+)
+def test_the_rate_follows_the_clips_per_step(optimizer, clips_per_step, base_size, rate):
+    scaled = scaled_learning_rate(0.01, optimizer=optimizer, clips_per_step=clips_per_step, base_size=base_size)
+    assert scaled == rate
+
+
+def test_sgd_at_a_scaled_rate_goes_as_far_in_an_epoch():
+    """Half the clips per step at half the rate: to first order the same path, whatever the loss."""
+    x = torch.linspace(-1, 1, 64)[:, None]
+    ends = []
+    for clips in (8, 16):
+        torch.manual_seed(0)
+        model = nn.Linear(1, 1)
+        rate = scaled_learning_rate(0.001, optimizer="sgd", clips_per_step=clips, base_size=8)
+        optimizer = create_optimizer(
+            parameter_groups(model, new_names=(), new_layer_lr_mult=1.0, weight_decay=0.0),
+            name="sgd",
+            learning_rate=rate,
+            momentum=0.0,
+            beta2=0.0,
+        )
+        for part in x.split(clips):
+            optimizer.zero_grad()
+            (model(part) - 3 * part).square().mean().backward()
+            optimizer.step()
+        ends.append(model.weight.item())
+    assert ends[0] == pytest.approx(ends[1], rel=1e-2)

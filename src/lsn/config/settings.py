@@ -146,9 +146,9 @@ class InputConfig:
 class OptimConfig:
     """Optimiser and learning-rate schedule."""
 
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "adamw"] = "adamw"
     """sgd (with Nesterov momentum) or adamw."""
-    learning_rate: float = 0.01
+    learning_rate: float = 0.001
     """Peak learning rate, for steps of `lr_base_size` clips."""
     lr_base_size: int = 64
     """The rate scales with the clips per step over these (adamw: its square root); 0 is off."""
@@ -156,7 +156,7 @@ class OptimConfig:
     """Momentum of sgd; the first beta of adamw."""
     beta2: float = 0.999
     """Second beta of adamw: how long it remembers the size of gradients."""
-    weight_decay: float = 5e-4
+    weight_decay: float = 0.05
     """Decay of weights; biases and norm parameters are never decayed."""
     new_layer_lr_mult: float = 5.0
     """Factor on the learning rate of layers that did not start from trained weights."""
