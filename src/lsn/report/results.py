@@ -42,8 +42,9 @@ def learning_curves(run: Run) -> Markup:
         _curves(run, "Learning rate", "learning_rate", "As the schedule set it, step by step."),
     ]
     missing = None if run.val else note("No validation is on record yet; only training is drawn.")
+    warnings = [note(f"Epoch {epoch:.3g}: {text}.") for epoch, text in run.warnings]
     steps = f"Training points are means over neighbouring steps, at most {POINTS_A_CURVE} points a curve."
-    return tag("div", missing, tag("div", charts, class_="charts"), tag("p", steps, class_="aside"))
+    return tag("div", missing, warnings, tag("div", charts, class_="charts"), tag("p", steps, class_="aside"))
 
 
 def _curves(run: Run, title: str, key: str, caption: str, *, fractions: bool = False) -> Markup | None:

@@ -30,6 +30,8 @@ class Run:
     """Lines of metrics.jsonl about training."""
     val: Sequence[dict[str, Any]] = ()
     """Lines of metrics.jsonl about validation."""
+    warnings: Sequence[tuple[float, str]] = ()
+    """Epoch and text of each warning that training gave."""
     evaluation: EvaluationResult | None = None
     """Of the weights."""
     unreadable: Sequence[tuple[str, str, str]] = ()
@@ -79,6 +81,11 @@ def read_run(folder: Path, weights_folder: Path) -> Run:
         weights=_read_json(weights_folder / "config.json", remarks),
         train=[record for record in records if record.get("kind") == "train"],
         val=[record for record in records if record.get("kind") == "val"],
+        warnings=[
+            (record["epoch"], record["text"])
+            for record in records
+            if record.get("kind") == "warning" and isinstance(record.get("epoch"), int | float) and "text" in record
+        ],
         evaluation=evaluation,
         unreadable=left_out + [("evaluation", *entry) for entry in (evaluation.unreadable if evaluation else ())],
         remarks=remarks,
