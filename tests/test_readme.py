@@ -59,7 +59,7 @@ def test_commands_and_python_examples_run(desk: Path) -> None:
     assert {line.split()[1] for line in lines} >= {"data", "train", "predict", "evaluate", "recipes"}
     assert all(line.startswith("lsn ") for line in lines)
     for line in lines:
-        extra = SHORT if line.startswith("lsn train ") else []
+        extra = SHORT if line.startswith(("lsn train ", "lsn probe ")) else []
         run([sys.executable, "-m", *line.split(), *extra], desk)
     for name in ("report.html", "predictions.csv", "model.safetensors"):
         assert (desk / "runs/mine" / name).is_file()

@@ -71,6 +71,7 @@ def check_table(desk, table, rows):
         assert row["top1"] == [round(100 * sum(right) / NUM_VAL, 2)]
 
 
+@pytest.mark.slow
 def test_something_something_v1_from_frames(desk):
     (desk / f"labels/{V1}-labels.csv").write_text("\n".join(reversed(PLAIN)), encoding="utf-8")
     for split, name in (("train", "train"), ("val", "validation")):

@@ -162,6 +162,7 @@ def test_a_full_disk_under_the_output_is_one_line():
     assert (done.returncode, done.stderr) == (2, "lsn: No space left on device\n")
 
 
+@pytest.mark.slow
 def test_json_of_a_name_that_is_not_unicode_is_printed(weights, clip, tmp_path):
     video = tmp_path / "caf\udce9.mp4"
     shutil.copy(clip, video)

@@ -34,6 +34,7 @@ def test_threads_of_a_command_spin_briefly():
     assert waiting_of("lsn", "cost", "lsn_test_resnet") == [BRIEF]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("own", "expected"),
     [({"OMP_WAIT_POLICY": "ACTIVE"}, ("ACTIVE", r"\d{8,}")), ({"GOMP_SPINCOUNT": "77"}, (r"\w+", "77"))],

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lsn.config import (
@@ -179,6 +179,7 @@ configs = st.builds(
 )
 
 
+@settings(max_examples=25)
 @given(config=configs)
 def test_a_config_survives_yaml(config):
     assert from_mapping(RunConfig, yaml.safe_load(to_yaml(config)), where="test") == config
@@ -186,6 +187,7 @@ def test_a_config_survives_yaml(config):
     assert from_mapping(RunConfig, yaml.safe_load(to_commented_yaml(config, {})), where="test") == config
 
 
+@settings(max_examples=25)
 @given(config=configs, reason=st.from_regex(r"[a-z]+( [a-z:#'-]+){0,30}", fullmatch=True))
 def test_reasons_survive_yaml(config, reason):
     now, usual = (

@@ -165,6 +165,7 @@ dist.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 def test_two_processes_see_each_video_once_and_both_get_the_whole_result(
     model, broken_manifest, protocol, videos, tmp_path
 ):

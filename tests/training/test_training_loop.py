@@ -212,7 +212,9 @@ RESUMED_CONFIGS = {
 }
 
 
-@pytest.mark.parametrize("name", RESUMED_CONFIGS)
+@pytest.mark.parametrize(
+    "name", [name if name == "plain" else pytest.param(name, marks=pytest.mark.slow) for name in RESUMED_CONFIGS]
+)
 def test_a_run_stopped_anywhere_and_resumed_equals_one_that_was_not(tmp_path, config, name):
     for section, values in RESUMED_CONFIGS[name].items():
         config = change(config, section, **values)
@@ -227,7 +229,7 @@ def test_a_run_stopped_anywhere_and_resumed_equals_one_that_was_not(tmp_path, co
     assert result.seconds > 0
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("num_workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_run_that_is_asked_to_stop_leaves_a_checkpoint_of_its_last_step(tmp_path, config, num_workers):
     config = change(config, "data", num_workers=num_workers)
     train(config, tmp_path / "whole")
@@ -275,6 +277,7 @@ def test_states_that_are_not_those_of_the_run_are_named(tmp_path, config, forge)
         train(config, tmp_path / "run", resume=True)
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_weights(tmp_path, config):
     config = change(config, "training", checkpoint_every=1)
     train(config, tmp_path / "whole")

@@ -31,10 +31,16 @@ def write_cross_validation_report(folder: str | Path, found: CrossValidation, co
     name = f"{config.model.name}, {found.num_folds} folds"
     confusion, labels = together.confusion.tolist(), together.labels
     low, high = found.interval()
+    num_seeds = len(found.seeds)
+    videos = f"{count(together.metrics.num_videos // num_seeds, 'clip')}, once for each of {count(num_seeds, 'seed')}"
     remark = f"95% interval {whole_percent(low)} to {whole_percent(high)}, over groups"
     what = tag("p", describe_protocol(config, num_folds=found.num_folds), class_="lead")
     sections: list[Section] = [
-        ("result", "Result", titled("Result", overview.headline(together, top1_remark=remark), what)),
+        (
+            "result",
+            "Result",
+            titled("Result", overview.headline(together, top1_remark=remark, videos_remark=videos), what),
+        ),
         ("folds", "Folds", titled("Folds and seeds", _folds(found))),
         ("groups", "Groups", titled("Accuracy of each group", _groups(found.groups()))),
         ("confusion", "Confusion", titled("Confusion", results.confusion_figures(confusion, labels))),

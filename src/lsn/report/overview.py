@@ -29,12 +29,15 @@ def summary(model_name: str, evaluation: EvaluationResult | None) -> Markup:
     return join([tag("h1", model_name), tag("div", figures, class_="figures")])
 
 
-def headline(evaluation: EvaluationResult, *, top1_remark: str | None = None) -> Markup:
+def headline(
+    evaluation: EvaluationResult, *, top1_remark: str | None = None, videos_remark: str | None = None
+) -> Markup:
     """A tile for each figure of an evaluation.
 
     Args:
         evaluation: The figures.
-        top1_remark: What stands below the first of them; by default its interval.
+        top1_remark: What stands below the accuracy; by default its interval.
+        videos_remark: What stands below the number of videos; by default how many were unreadable.
     """
     metrics, num_classes, num_unreadable = evaluation.metrics, len(evaluation.labels), len(evaluation.unreadable)
     low, high = wilson_interval(metrics.top1, metrics.num_videos)
@@ -59,7 +62,7 @@ def headline(evaluation: EvaluationResult, *, top1_remark: str | None = None) ->
         (
             "Videos",
             f"{metrics.num_videos:,}",
-            f"{num_unreadable:,} unreadable and left out" if num_unreadable else "all were readable",
+            videos_remark or (f"{num_unreadable:,} unreadable and left out" if num_unreadable else "all were readable"),
         ),
     ]
     return tag("div", (_tile(*tile, first=index == 0) for index, tile in enumerate(tiles)), class_="tiles")

@@ -59,6 +59,8 @@ def read_folds(runs: Sequence[FoldRun]) -> CrossValidation:
 
 def print_cross_validation(found: CrossValidation) -> None:
     """Prints accuracy by seed and fold, and the groups that are recognised worst."""
+    from lsn.evaluation.cross_validation import MIN_GROUP_CLIPS
+
     console = output()
     folds = [f"Fold {fold + 1}" for fold in range(found.num_folds)]
     table = columns("Seed", *folds, "All clips", right=("Seed", *folds, "All clips"))
@@ -72,8 +74,9 @@ def print_cross_validation(found: CrossValidation) -> None:
         f"\nTop-1 {percent(found.top1)}; 95% interval {percent(low)} to {percent(high)}, by bootstrap over "
         f"{len(groups)} groups"
     )
-    if any(group.num_clips > 1 for group in groups):
+    large = [group for group in groups if group.num_clips >= MIN_GROUP_CLIPS]
+    if large:
         worst = columns("Worst groups", "Clips", "Top-1", "", right=("Clips", "Top-1"))
-        for group in groups[:NUM_SHOWN_GROUPS]:
+        for group in large[:NUM_SHOWN_GROUPS]:
             worst.add_row(group.name, str(group.num_clips), percent(group.accuracy), bar(group.accuracy))
         console.print(worst)
