@@ -17,7 +17,14 @@ _KEYS = {
     "early_stop": "early_exit",
     "new_layer_factor": "new_layer_lr_mult",
 }
-_MEANT_BEFORE = {"zero_init_memory": True, "test": None, "lr_base_size": 0, "min_steps_per_epoch": 1, "keep": "best"}
+_MEANT_BEFORE = {
+    "zero_init_memory": True,
+    "frame_differences": False,
+    "test": None,
+    "lr_base_size": 0,
+    "min_steps_per_epoch": 1,
+    "keep": "best",
+}
 """Settings that are younger than runs that can be resumed, with what those did."""
 _OPTIONS = {"--silence": "--max-gap", "--enter": "--on-threshold", "--leave": "--off-threshold"}
 

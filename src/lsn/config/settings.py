@@ -51,6 +51,8 @@ class ModelConfig:
     """Channels R of the accumulated state; null is a quarter of the memory's, at least 8."""
     kernel_size: int | None = None
     """Side of the recurrent kernels, odd; null is 3."""
+    frame_differences: bool = False
+    """The CNN also sees what changed since the frame before, as three more channels."""
     dropout: float = 0.5
     """Dropout before the classifier."""
     readout_frames: int | None = None
@@ -68,6 +70,7 @@ class ModelConfig:
         """The keyword arguments of `lsn.create_model` that this configuration sets."""
         memory = ("memory", "memory_stages", "reduction", "order", "steps", "rank", "kernel_size")
         chosen = {name: getattr(self, name) for name in (*memory, "shift", "readout_frames")}
+        chosen["frame_differences"] = self.frame_differences or None
         return {name: value for name, value in chosen.items() if value is not None} | {"dropout": self.dropout}
 
 

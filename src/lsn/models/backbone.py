@@ -79,6 +79,31 @@ def _load_cnn_weights(cnn: Any, name: str, path: Path) -> None:
         cnn.load_state_dict(file.mapped(kinds), strict=False)
 
 
+def widen_input(cnn: Any, num_channels: int, *, zero_init: bool) -> None:
+    """Gives the first convolution of a CNN more input channels.
+
+    Args:
+        cnn: The CNN.
+        num_channels: Input channels afterwards.
+        zero_init: Start their weights at zero, so that a trained CNN sees what it saw, or like the others at random.
+
+    Raises:
+        ModelError: the CNN does not declare its first convolution.
+    """
+    name = cnn.pretrained_cfg.get("first_conv")
+    conv = cnn.get_submodule(name) if isinstance(name, str) else None
+    if not isinstance(conv, nn.Conv2d) or conv.groups != 1:
+        raise ModelError(
+            f"{type(cnn).__name__} has no first convolution that could see frame differences; leave out "
+            "frame_differences, or choose another CNN such as resnet50"
+        )
+    weight = conv.weight.detach()
+    more = torch.randn(weight.shape[0], num_channels - conv.in_channels, *weight.shape[2:])
+    more = more.to(weight) * (0.0 if zero_init else weight.std())
+    conv.weight = nn.Parameter(torch.cat([weight, more], dim=1))
+    conv.in_channels = num_channels
+
+
 def cut_stages(cnn: Any) -> tuple[tuple[Stage, ...], tuple[str, ...]]:
     """Finds the last four stages of a timm CNN, and the modules between the last stage and the head.
 
@@ -114,7 +139,8 @@ def check_is_sequential(cnn: Any, stages: tuple[Stage, ...], tail: tuple[str, ..
     """
     was_training = cnn.training
     cnn.eval()
-    image_NCHW = x_NCHW = torch.linspace(-1, 1, 3 * 64 * 64).reshape(1, 3, 64, 64)
+    in_channels = next(module.in_channels for module in cnn.modules() if isinstance(module, nn.Conv2d))
+    image_NCHW = x_NCHW = torch.linspace(-1, 1, in_channels * 64 * 64).reshape(1, in_channels, 64, 64)
     try:
         maps_fit = True
         for stage in stages:

@@ -76,7 +76,7 @@ def model_cost(model: Recognizer, *, height: int = 224, width: int = 224, num_fr
         if value < 1:
             raise ModelError(f"{name} is {value}; it must be at least 1")
     meta = copy.deepcopy(model).to("meta").eval()
-    x_BTCHW = torch.empty(1, num_frames, 3, height, width, device="meta")
+    x_BTCHW = torch.empty(1, num_frames, model.in_channels, height, width, device="meta")
     costs = []
     for number, stage in enumerate(meta.stages):
         modules = [meta.cnn.get_submodule(name) for name in stage.modules]

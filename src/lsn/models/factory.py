@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from lsn.config import MAX_FRAMES, ModelConfig
 from lsn.errors import ModelError, did_you_mean, shown
-from lsn.models.backbone import Stage, build_cnn, check_is_sequential, cut_stages
+from lsn.models.backbone import Stage, build_cnn, check_is_sequential, cut_stages, widen_input
 from lsn.models.memory import ConvLSTM, HOConvLSTM
 from lsn.models.recognizer import Recognizer
 
@@ -110,8 +110,8 @@ def create_model(
         pretrained: start the CNN from timm's ImageNet weights.
         backbone_weights: start the CNN from this .safetensors file.
         zero_init_memory: memory blocks start as the identity, so that a pretrained CNN stays pretrained.
-        overrides: memory, shift, memory_stages, dropout, reduction, order, steps, rank, kernel_size, readout_frames
-            (see `lsn.config.ModelConfig`).
+        overrides: memory, shift, memory_stages, frame_differences, dropout, reduction, order, steps, rank,
+            kernel_size, readout_frames (see `lsn.config.ModelConfig`).
 
     Raises:
         ModelError: an unknown name or option, or a value out of range.
@@ -190,6 +190,8 @@ def _build(
     memory = _choice("memory", overrides.get("memory", FAMILIES[family]["memory"]), tuple(_MEMORY_OPTIONS))
     shift = _choice("shift", overrides.get("shift", FAMILIES[family]["shift"]), _SHIFTS)
     cnn = build_cnn(cnn_name, num_classes=num_classes, dropout=dropout, pretrained=pretrained, weights=backbone_weights)
+    if overrides.get("frame_differences"):
+        widen_input(cnn, 6, zero_init=pretrained or backbone_weights is not None)
     stages, tail = cut_stages(cnn)
     return Recognizer(
         cnn,
@@ -199,6 +201,7 @@ def _build(
         shift=None if shift == "none" else shift,  # type: ignore[arg-type]
         name=name,
         num_frames=num_frames,
+        frame_differences=bool(overrides.get("frame_differences")),
         readout_frames=overrides.get("readout_frames"),
         arguments={"name": name, "num_classes": num_classes, "num_frames": num_frames, **overrides, "dropout": dropout},
     )

@@ -1,4 +1,4 @@
-"""How the values of a clip lie in memory, and what range they have.
+"""How the values of a clip lie in memory, what range they have, and what a network sees of them.
 
 Shapes: B clips, T frames, N = B * T, C channels, H height, W width.
 """
@@ -63,3 +63,22 @@ def normalize_frames(clip_BTCHW: Tensor, mean_C: Tensor, std_C: Tensor) -> Tenso
     rows_BTHX = frames_channels_last(clip_BTCHW).permute(0, 1, 3, 4, 2).to(mean_C.dtype).view(B, T, H, W * C)
     rows_BTHX.sub_(mean_C.repeat(W)).div_(std_C.repeat(W))
     return rows_BTHX.view(B, T, H, W, C).permute(0, 1, 4, 2, 3)
+
+
+def with_differences(x_BTCHW: Tensor, before: tuple[Tensor, Tensor] | None) -> Tensor:
+    """Frames with what changed since the frame before as further channels; zero for the first frame of all.
+
+    Args:
+        x_BTCHW: normalised frames.
+        before: the last frame BCHW that each stream saw, and how many it has seen, B; None before the first.
+
+    Returns:
+        B x T x 2C x H x W.
+    """
+    first_B1CHW = x_BTCHW[:, :1]
+    if before is not None:
+        frame_BCHW, num_frames_B = before
+        has_seen_B1111 = (num_frames_B > 0).view(-1, 1, 1, 1, 1)
+        first_B1CHW = torch.where(has_seen_B1111, frame_BCHW.unsqueeze(1).to(x_BTCHW.dtype), first_B1CHW)
+    earlier_BTCHW = torch.cat([first_B1CHW, x_BTCHW[:, :-1]], dim=1)
+    return frames_channels_last(torch.cat([x_BTCHW, x_BTCHW - earlier_BTCHW], dim=2))

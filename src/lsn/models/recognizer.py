@@ -20,11 +20,11 @@ from torch import Tensor, nn
 
 from lsn.errors import ModelError
 from lsn.models.backbone import Stage, cut_blocks, run_modules
-from lsn.models.layout import normalize_frames
+from lsn.models.layout import normalize_frames, with_differences
 from lsn.models.memory import ConvLSTM, MemoryState
 from lsn.models.recompute import norms_in_training, recompute
 from lsn.models.shift import SHIFTED_FRACTION, Direction, ShiftCall, install_shift
-from lsn.models.state import StreamState
+from lsn.models.state import FRAME, StreamState
 
 PART_FRAMES = 64
 """Frames of each clip that inference holds at once."""
@@ -43,6 +43,7 @@ class Recognizer(nn.Module):
         shift: temporal shift in every residual block of the CNN, or None.
         name: what the model is called.
         num_frames: frames of the clips that it is made for; it runs on any number.
+        frame_differences: the CNN sees six channels: the frame, and what changed since the one before.
         readout_frames: last frames of a clip that its answer is the mean of; None for all.
         arguments: keyword arguments of `create_model` that build this model again, as plain data.
     """
@@ -62,12 +63,14 @@ class Recognizer(nn.Module):
         shift: Direction | None,
         name: str,
         num_frames: int,
+        frame_differences: bool,
         readout_frames: int | None,
         arguments: dict[str, Any],
     ) -> None:
         super().__init__()
         self.stages, self.tail = stages, tail
         self.name, self.num_frames, self.readout_frames, self.arguments = name, num_frames, readout_frames, arguments
+        self.frame_differences = frame_differences
         self.cnn = cnn
         self.memory = nn.ModuleDict({str(number): block for number, block in memory.items()})
         self._shift = install_shift(cnn, shift) if shift else None
@@ -90,6 +93,11 @@ class Recognizer(nn.Module):
     def std(self) -> tuple[float, float, float]:
         """Standard deviation of red, green and blue that the CNN expects, for values in 0..1."""
         return tuple(self.cnn.pretrained_cfg["std"])
+
+    @property
+    def in_channels(self) -> int:
+        """Channels that the CNN sees of each frame."""
+        return 6 if self.frame_differences else 3
 
     @property
     def shift(self) -> Direction | None:
@@ -179,6 +187,8 @@ class Recognizer(nn.Module):
             key: (block.past_channels, block.hidden_channels) for key, block in self.memory.items()
         }
         channels |= {name: (number // SHIFTED_FRACTION,) for name, number in self.shifted_channels.items()}
+        if self.frame_differences:
+            channels[FRAME] = (3,)
         if state.channels != channels:
             raise ModelError(f"the state is of another model than {self.name}; make one with its init_state")
 
@@ -221,6 +231,9 @@ class Recognizer(nn.Module):
         x_BTCHW = clip_BTCHW
         if clip_BTCHW.dtype == torch.uint8:
             x_BTCHW = normalize_frames(clip_BTCHW, self._mean_C, self._std_C)
+        if self.frame_differences:
+            shifted[FRAME] = x_BTCHW[:, -1]
+            x_BTCHW = with_differences(x_BTCHW, None if state is None else (past[FRAME], state.num_frames_B))
         for number, stage in enumerate(self.stages):
             # What the last stage keeps is needed at once, when all else is still to be computed again.
             again = self._grad_checkpointing and torch.is_grad_enabled() and stage is not self.stages[-1]

@@ -15,6 +15,7 @@ from torch.func import functional_call
 from lsn.models.memory import MemoryState
 
 _NUM_FRAMES = "num_frames"
+FRAME = "frame"
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +28,8 @@ class StreamState:
     memory: Mapping[str, MemoryState]
     """Past and cell of each memory block, by number of its stage."""
     shifted: Mapping[str, Tensor]
-    """BCHW: what the last frame leaves for the causal shift of each convolution, by the CNN's name for it."""
+    """BCHW: what the last frame leaves for the causal shift of each convolution, by the CNN's name for it; and under
+    `FRAME` the frame itself, normalised, for a model that sees frame differences."""
     num_frames_B: Tensor
     """int64: frames that each stream has seen."""
     height: int
