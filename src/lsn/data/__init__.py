@@ -4,6 +4,7 @@ from lsn.data.clips.checks import check_manifest, check_manifests
 from lsn.data.clips.describe import Description, OpenedClips, Spread, describe, thinned
 from lsn.data.clips.folds import assign_folds, fold_splits, group_names
 from lsn.data.clips.labels import read_labels
+from lsn.data.clips.likeness import group_problems
 from lsn.data.clips.manifest import parse_manifest, read_manifest
 from lsn.data.clips.probe import Probe, probe
 from lsn.data.clips.splits import check_splits, load_splits, load_test_set, split_manifest
@@ -35,6 +36,7 @@ __all__ = [
     "describe",
     "fold_splits",
     "group_names",
+    "group_problems",
     "load_splits",
     "load_steps",
     "load_test_set",

@@ -38,7 +38,8 @@ def check(
 ) -> None:
     """Look for what would stop or spoil a training.
 
-    Missing files, wrong labels, classes that one split lacks, clips that both have.
+    Missing files, wrong labels, classes that one split lacks, clips that both have; with groups, a split to validate on
+    that has few of them or looks easier than what is trained on.
 
     Parameters
     ----------
@@ -55,7 +56,7 @@ def check(
     """
     if not 1 <= len(manifests) <= 2:
         raise ConfigError(f"lsn data check takes one manifest, or two (train and val); got {len(manifests)}")
-    from lsn.data import check_manifest, check_splits
+    from lsn.data import check_manifest, check_splits, group_problems
     from lsn.data.clips.manifest import parse_manifest
 
     if len(manifests) == 1:
@@ -65,6 +66,9 @@ def check(
         train, val = manifests
         config = DataConfig(train=train, val=val, root=root, labels=labels, group_column=group_column)
         *checked, problems = check_splits(config, seed=0, decode=decode)
+        if not any(problem.severity == "error" for problem in problems):
+            with counting_progress("comparing groups") as progress:
+                problems += group_problems(*checked, progress=progress)
     _print_problems(problems)
     for manifest in checked:
         output().print(f"{manifest.source}: {len(manifest)} clips of {len(manifest.labels)} classes")
