@@ -80,12 +80,7 @@ def _load_cnn_weights(cnn: Any, name: str, path: Path) -> None:
 
 
 def widen_input(cnn: Any, num_channels: int, *, zero_init: bool) -> None:
-    """Gives the first convolution of a CNN more input channels.
-
-    Args:
-        cnn: The CNN.
-        num_channels: Input channels afterwards.
-        zero_init: Start their weights at zero, so that a trained CNN sees what it saw, or like the others at random.
+    """Gives the first convolution of a CNN more channels, weighted by zero so that it sees what it saw, or at random.
 
     Raises:
         ModelError: the CNN does not declare its first convolution.
@@ -94,8 +89,7 @@ def widen_input(cnn: Any, num_channels: int, *, zero_init: bool) -> None:
     conv = cnn.get_submodule(name) if isinstance(name, str) else None
     if not isinstance(conv, nn.Conv2d) or conv.groups != 1:
         raise ModelError(
-            f"{type(cnn).__name__} has no first convolution that could see frame differences; leave out "
-            "frame_differences, or choose another CNN such as resnet50"
+            f"{type(cnn).__name__} has no convolution to see frame differences; leave frame_differences out"
         )
     weight = conv.weight.detach()
     more = torch.randn(weight.shape[0], num_channels - conv.in_channels, *weight.shape[2:])
