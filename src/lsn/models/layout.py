@@ -66,14 +66,11 @@ def normalize_frames(clip_BTCHW: Tensor, mean_C: Tensor, std_C: Tensor) -> Tenso
 
 
 def with_differences(x_BTCHW: Tensor, before: tuple[Tensor, Tensor] | None) -> Tensor:
-    """Frames with what changed since the frame before as further channels; zero for the first frame of all.
+    """Frames with what changed since the frame before as C more channels; zero for the first frame of all.
 
     Args:
         x_BTCHW: normalised frames.
         before: the last frame BCHW that each stream saw, and how many it has seen, B; None before the first.
-
-    Returns:
-        B x T x 2C x H x W.
     """
     first_B1CHW = x_BTCHW[:, :1]
     if before is not None:
