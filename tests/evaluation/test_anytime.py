@@ -17,7 +17,7 @@ from lsn.evaluation.anytime import decision_frames, measure_anytime
 from lsn.evaluation.evaluate import evaluate
 from lsn.evaluation.protocol import EvaluationProtocol
 from lsn.evaluation.result import load_evaluation
-from lsn.evaluation.running import CumulativePredictions, cumulative_log_probabilities
+from lsn.evaluation.running import CumulativePredictions, cumulative_scores
 from lsn.inference.predictor import Predictor
 from lsn.models.weights import save_weights
 
@@ -53,9 +53,7 @@ def runs(draw):
     logits_NTK = 2 * torch.randn(num_videos, 1, num_frames, 3, generator=generator)
     seconds_NT = torch.rand(num_videos, num_frames, generator=generator, dtype=torch.float64).cumsum(dim=1)
     labels_N = torch.randint(0, 3, (num_videos,), generator=generator)
-    log_probabilities_NTK = cumulative_log_probabilities(
-        logits_NTK, lambda x_NVK: x_NVK[:, 0].log_softmax(dim=-1), None
-    )
+    log_probabilities_NTK = cumulative_scores(logits_NTK, lambda x_NVK: x_NVK[:, 0].log_softmax(dim=-1), None)
     return CumulativePredictions.of(log_probabilities_NTK, seconds_NT), labels_N
 
 
@@ -98,7 +96,7 @@ def test_the_measures_are_those_of_plain_loops(run):
 def test_the_running_answer_is_that_of_the_clip_cut_short(protocol, average, readout_frames):
     combine = replace(protocol, average=average).combine
     logits_NVTK = torch.randn(4, 3, 5, 6, generator=torch.Generator().manual_seed(1))
-    running_NTK = cumulative_log_probabilities(logits_NVTK, combine, readout_frames)
+    running_NTK = cumulative_scores(logits_NVTK, combine, readout_frames)
     for t in range(1, 6):
         seen_NVTK = logits_NVTK[:, :, max(0, t - (readout_frames or 5)) : t]
         assert torch.allclose(running_NTK[:, t - 1], combine(seen_NVTK.mean(dim=2)), atol=1e-5)

@@ -1,6 +1,6 @@
 """Results of folds together: the same figures as one evaluation of all clips."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +10,10 @@ from scipy.stats import bootstrap
 from lsn.data import Clip
 from lsn.errors import DataError
 from lsn.evaluation.cross_validation import CrossValidation, GroupAccuracy, group_interval, join_results
-from lsn.evaluation.metrics import compute_metrics, confusion_matrix, rank_classes
+from lsn.evaluation.metrics import compute_metrics
 from lsn.evaluation.protocol import EvaluationProtocol
-from lsn.evaluation.result import EvaluationResult, PredictionRow
+from lsn.evaluation.result import result_of_scores
+from lsn.evaluation.temperature import fit_temperature
 
 PROTOCOL = EvaluationProtocol(
     num_frames=2,
@@ -28,22 +29,13 @@ PROTOCOL = EvaluationProtocol(
 LABELS = tuple("abcdefg")
 
 
-def result_of(scores, labels, groups, labels_of_set=LABELS):
-    """An evaluation with these log-probabilities."""
-    ranked = rank_classes(scores)
-    rows = tuple(
-        PredictionRow(
-            clip=Clip(f"{group}/{number}.mp4", LABELS[label], group=group),
-            predicted=LABELS[ranked[number, 0]],
-            confidence=scores[number].max().exp().item(),
-            label_probability=scores[number, label].exp().item(),
-            top5=tuple(LABELS[index] for index in ranked[number, :5].tolist()),
-        )
+def result_of(scores, labels, groups):
+    """An evaluation with these scores."""
+    clips = [
+        Clip(f"{group}/{number}.mp4", LABELS[label], group=group)
         for number, (label, group) in enumerate(zip(labels.tolist(), groups, strict=True))
-    )
-    confusion = confusion_matrix(ranked[:, 0], labels, num_classes=len(LABELS))
-    metrics = compute_metrics(scores, labels, class_names=LABELS)
-    return EvaluationResult("fold.csv", PROTOCOL, labels_of_set, metrics, confusion, rows, ())
+    ]
+    return result_of_scores(clips, scores, source="fold.csv", protocol=PROTOCOL, labels=LABELS)
 
 
 @pytest.fixture(scope="module")
@@ -59,16 +51,15 @@ def test_folds_together_are_the_evaluation_of_all_clips(answers):
     scores, labels, groups = answers
     parts = [result_of(scores[i : i + 10], labels[i : i + 10], groups[i : i + 10]) for i in range(0, 40, 10)]
     whole, joined = result_of(*answers), join_results(parts)
-    for name, value in asdict(whole.metrics).items():
-        figure = getattr(joined.metrics, name)
-        assert figure == (value if name == "classes_without_samples" else pytest.approx(value, abs=1e-6)), name
+    assert joined.metrics == whole.metrics
+    assert joined.metrics == compute_metrics(answers[0].log_softmax(1), answers[1], class_names=LABELS)
     assert torch.equal(joined.confusion, whole.confusion)
-    assert len(joined.rows) == 40
+    assert [row.predicted for row in joined.rows] == [row.predicted for row in whole.rows]
 
 
 def test_other_labels_are_refused(answers):
     one = result_of(*answers)
-    with pytest.raises(DataError, match="have different labels"):
+    with pytest.raises(DataError, match="have no scores, or other labels"):
         join_results([one, replace(one, labels=tuple("hijklmn"))])
 
 
@@ -112,3 +103,23 @@ def test_the_interval_is_that_of_scipy():
 
 def test_one_group_has_no_spread():
     assert group_interval([GroupAccuracy("a", 10, 0.7)]) == pytest.approx((0.7, 0.7))
+
+
+def test_each_fold_has_the_temperature_of_the_others():
+    """A network that is three times as sure as it is right, but on one fold, whose own answers do not help it."""
+    generator = torch.Generator().manual_seed(1)
+    true_logits = 2 * torch.randn(120, 7, generator=generator)
+    labels = true_logits.softmax(1).multinomial(1, generator=generator)[:, 0]
+    groups = [f"s{number // 10}" for number in range(120)]
+    parts = [slice(0, 40), slice(40, 80), slice(80, 120)]
+    results = {
+        (0, fold): result_of(3 * true_logits[part], labels[part], groups[part]) for fold, part in enumerate(parts)
+    }
+    found = CrossValidation(results)
+    calibrated, plain = found.calibrated(0), found.of_seed(0)
+    assert calibrated.metrics.loss < plain.metrics.loss
+    assert calibrated.metrics.calibration_error < plain.metrics.calibration_error
+    assert [row.predicted for row in calibrated.rows] == [row.predicted for row in plain.rows]
+    others = torch.cat([3 * true_logits[part] for part in parts[1:]])
+    temperature = fit_temperature(others, torch.cat([labels[part] for part in parts[1:]]))
+    torch.testing.assert_close(calibrated.scores_NK[:40], (3 * true_logits[:40] / temperature), atol=1e-5, rtol=1e-5)

@@ -172,7 +172,14 @@ def _config(folder: Path) -> Any:
         model=ModelConfig(name="lsn_test_resnet", num_frames=2, pretrained=False, memory_stages=(3,), dropout=0.5),
         data=DataConfig(train=str(folder / "train.csv"), val=str(folder / "val.csv"), num_workers=0),
         input=InputConfig(size=32, short_side=32),
-        optim=OptimConfig(learning_rate=0.01, lr_base_size=0, new_layer_lr_mult=1.0, warmup_epochs=0.0),
+        optim=OptimConfig(
+            optimizer="sgd",
+            learning_rate=0.01,
+            lr_base_size=0,
+            weight_decay=5e-4,
+            new_layer_lr_mult=1.0,
+            warmup_epochs=0.0,
+        ),
         training=TrainingConfig(
             epochs=1,
             min_steps_per_epoch=1,

@@ -90,7 +90,14 @@ def config(videos) -> RunConfig:
         model=ModelConfig(name="lsn_resnet10t", num_frames=4, pretrained=False),
         data=DataConfig(train=str(videos / "train.csv"), val=str(videos / "val.csv"), num_workers=2),
         input=InputConfig(size=32, short_side=32),
-        optim=OptimConfig(learning_rate=0.02, lr_base_size=0, new_layer_lr_mult=1.0, warmup_epochs=0.5),
+        optim=OptimConfig(
+            optimizer="sgd",
+            learning_rate=0.02,
+            lr_base_size=0,
+            weight_decay=5e-4,
+            new_layer_lr_mult=1.0,
+            warmup_epochs=0.5,
+        ),
         training=TrainingConfig(
             epochs=2, min_steps_per_epoch=1, batch_size=4, batch_norm="train", device="cuda", checkpoint_every=1
         ),

@@ -64,7 +64,7 @@ def test_other_settings_are_refused_and_named(tmp_path):
         load(tmp_path, config=changed, num_processes=1)
 
     message = str(caught.value)
-    assert "optim.learning_rate was 0.01, now 0.5" in message
+    assert "optim.learning_rate was 0.001, now 0.5" in message
     assert "training.epochs was 30, now 3" in message
     assert "processes was 2, now 1" in message
     assert "batch_size" not in message

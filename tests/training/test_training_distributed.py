@@ -55,7 +55,14 @@ def runs(tmp_path_factory, colours, start):
     config = replace(
         config,
         input=InputConfig(size=32, short_side=32),
-        optim=OptimConfig(learning_rate=0.01, lr_base_size=0, new_layer_lr_mult=1.0, warmup_epochs=0.0),
+        optim=OptimConfig(
+            optimizer="sgd",
+            learning_rate=0.01,
+            lr_base_size=0,
+            weight_decay=5e-4,
+            new_layer_lr_mult=1.0,
+            warmup_epochs=0.0,
+        ),
         training=TrainingConfig(
             epochs=2, min_steps_per_epoch=1, batch_size=2, batch_norm="train", device="cpu", seed=3
         ),

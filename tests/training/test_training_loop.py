@@ -84,7 +84,7 @@ def load_config_of(colours):
 model: {{name: tsn_resnet10t, num_frames: 2, pretrained: false, dropout: 0.0}}
 data: {{train: {colours}/train.csv, val: {colours}/val.csv, num_workers: 0}}
 input: {{size: 32, short_side: 32}}
-optim: {{learning_rate: 0.005, lr_base_size: 0, new_layer_lr_mult: 1.0, warmup_epochs: 0.0}}
+optim: {{optimizer: sgd, learning_rate: 0.005, lr_base_size: 0, new_layer_lr_mult: 1.0, warmup_epochs: 0.0}}
 training:
   {{epochs: 8, min_steps_per_epoch: 1, batch_size: 4, batch_norm: train, device: cpu, evaluate_every: 3,
     tensorboard: true}}

@@ -85,7 +85,14 @@ def experiment(tmp_path_factory, colours):
         model=ModelConfig(name="lsn_resnet10t", num_frames=2, pretrained=False, memory_stages=(3,), dropout=0.5),
         data=DataConfig(train=str(folder / "train.csv"), val=str(colours / "val.csv"), num_workers=1),
         input=InputConfig(size=32, short_side=32, color_jitter=0.1),
-        optim=OptimConfig(learning_rate=0.02, lr_base_size=0, new_layer_lr_mult=1.0, warmup_epochs=0.0),
+        optim=OptimConfig(
+            optimizer="sgd",
+            learning_rate=0.02,
+            lr_base_size=0,
+            weight_decay=5e-4,
+            new_layer_lr_mult=1.0,
+            warmup_epochs=0.0,
+        ),
         training=TrainingConfig(
             epochs=3, min_steps_per_epoch=1, batch_size=1, batch_norm="train", device="cpu", seed=3, checkpoint_every=3
         ),

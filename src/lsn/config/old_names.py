@@ -24,6 +24,7 @@ _MEANT_BEFORE = {
     "lr_base_size": 0,
     "min_steps_per_epoch": 1,
     "keep": "best",
+    "calibrate": False,
 }
 """Settings that are younger than runs that can be resumed, with what those did."""
 _OPTIONS = {"--silence": "--max-gap", "--enter": "--on-threshold", "--leave": "--off-threshold"}

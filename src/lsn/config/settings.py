@@ -223,6 +223,8 @@ class TrainingConfig:
     """cpu, cuda, cuda:1 or mps; auto takes a GPU if there is one."""
     keep: Literal["best", "last"] = "best"
     """Weights that are kept: of the best epoch on the validation clips, or of the last epoch."""
+    calibrate: bool = True
+    """Scale the kept logits so that validation probabilities are right, where that helps."""
     evaluate_every: int = 1
     """Epochs between validations; the last epoch is always validated."""
     checkpoint_every: int = 0

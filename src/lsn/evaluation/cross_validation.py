@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 import statistics
 from collections import defaultdict
@@ -12,8 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from lsn.errors import DataError
-from lsn.evaluation.metrics import Metrics, calibration_error
-from lsn.evaluation.result import EvaluationResult, PredictionRow
+from lsn.evaluation.result import EvaluationResult, result_of_scores
 
 NUM_RESAMPLES = 10_000
 UNKNOWN = "(unknown)"
@@ -52,6 +50,15 @@ class CrossValidation:
     def of_seed(self, seed: int) -> EvaluationResult:
         """The clips of all folds together."""
         return join_results([result for (other, _), result in sorted(self.results.items()) if other == seed])
+
+    def calibrated(self, seed: int) -> EvaluationResult:
+        """The clips of all folds together, each fold at the temperature that fits the other folds."""
+        results = [result for (other, _), result in sorted(self.results.items()) if other == seed]
+        scaled = []
+        for fold, result in enumerate(results):
+            others = join_results([other for number, other in enumerate(results) if number != fold])
+            scaled.append(result.at_temperature(others.helpful_temperature()))
+        return join_results(scaled)
 
     def groups(self) -> list[GroupAccuracy]:
         """The groups, the worst first; without groups each clip is one."""
@@ -99,36 +106,19 @@ def join_results(results: Sequence[EvaluationResult]) -> EvaluationResult:
     """Evaluations of different clips by the same protocol as one, its figures over all clips.
 
     Raises:
-        DataError: their labels differ.
+        DataError: their labels differ, or they were written by a version that kept no scores.
     """
     first = results[0]
-    if any(result.labels != first.labels for result in results):
-        raise DataError(f"the evaluations of {first.source} and others have different labels; evaluate them again")
-    rows = tuple(row for result in results for row in result.rows)
-    confusion = torch.stack([result.confusion for result in results]).sum(0)
-    return EvaluationResult(
+    scores = [result.scores_NK for result in results if result.scores_NK is not None]
+    if len(scores) < len(results) or any(result.labels != first.labels for result in results):
+        raise DataError(
+            f"the evaluations of {first.source} and others have no scores, or other labels; evaluate them again"
+        )
+    return result_of_scores(
+        [row.clip for result in results for row in result.rows],
+        torch.cat(scores),
         source=", ".join(result.source for result in results),
         protocol=first.protocol,
         labels=first.labels,
-        metrics=_metrics(rows, confusion, first.labels),
-        confusion=confusion,
-        rows=rows,
         unreadable=tuple(entry for result in results for entry in result.unreadable),
-    )
-
-
-def _metrics(rows: Sequence[PredictionRow], confusion: torch.Tensor, labels: Sequence[str]) -> Metrics:
-    """As `lsn.evaluation.metrics.compute_metrics`, from what the rows keep."""
-    samples_K = confusion.sum(dim=1)
-    accuracy_K = confusion.diagonal().double() / samples_K
-    confidences_N = torch.tensor([row.confidence for row in rows])
-    right_N = torch.tensor([row.correct for row in rows])
-    return Metrics(
-        num_videos=len(rows),
-        top1=right_N.double().mean().item(),
-        top5=statistics.mean(row.label in row.top5 for row in rows),
-        mean_class_accuracy=accuracy_K[samples_K > 0].mean().item(),
-        calibration_error=calibration_error(confidences_N, right_N),
-        loss=statistics.mean(-math.log(max(row.label_probability, math.ulp(0.0))) for row in rows),
-        classes_without_samples=tuple(name for name, n in zip(labels, samples_K.tolist(), strict=True) if n == 0),
     )

@@ -12,14 +12,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lsn.data import Clip, ClipDataset, Manifest, make_loader
+from lsn.data import ClipDataset, Manifest, make_loader
 from lsn.distributed import current_world
 from lsn.errors import ConfigError, DataError, LSNError, ModelError
 from lsn.evaluation.anytime import check_anytime, measure_anytime
-from lsn.evaluation.metrics import compute_metrics, confusion_matrix, rank_classes
 from lsn.evaluation.protocol import EvaluationProtocol
-from lsn.evaluation.result import EvaluationResult, PredictionRow
-from lsn.evaluation.running import CumulativePredictions, cumulative_log_probabilities
+from lsn.evaluation.result import EvaluationResult, result_of_scores
+from lsn.evaluation.running import CumulativePredictions, cumulative_scores
 from lsn.hardware import resolve_device
 from lsn.models import Recognizer
 from lsn.models.forward import eval_mode, forward_views
@@ -105,7 +104,8 @@ class _Share:
 
     indices: list[int]
     """Of the videos in the manifest."""
-    log_probabilities_NK: Tensor
+    scores_NK: Tensor
+    """As of `EvaluationProtocol.scores`."""
     running: CumulativePredictions | None
     """The answers on the way, if they were asked for."""
     unreadable: dict[int, str]
@@ -138,11 +138,11 @@ def _predict(
                 logits = forward_views(forward, views_NTCHW, device=device, batch_size=protocol.batch_size)
                 logits = logits.unflatten(0, (-1, protocol.num_views))
                 if batch.seconds_BT is None:
-                    answers.append(protocol.combine(logits))
+                    answers.append(protocol.scores(logits))
                 else:
-                    log_probabilities_BTK = cumulative_log_probabilities(logits, protocol.combine, model.readout_frames)
-                    answers.append(log_probabilities_BTK[:, -1])
-                    running.append(CumulativePredictions.of(log_probabilities_BTK, batch.seconds_BT))
+                    scores_BTK = cumulative_scores(logits, protocol.scores, model.readout_frames)
+                    answers.append(scores_BTK[:, -1])
+                    running.append(CumulativePredictions.of(scores_BTK.log_softmax(-1), batch.seconds_BT))
                 found += batch.indices_B.tolist()
             done += len(batch.indices_B) + len(batch.unreadable)
             report(done)
@@ -163,7 +163,7 @@ def _join(shares: Sequence[_Share | LSNError]) -> _Share:
     running = [share.running for share in good if share.running is not None]
     return _Share(
         indices[order].tolist(),
-        torch.cat([share.log_probabilities_NK for share in good])[order],
+        torch.cat([share.scores_NK for share in good])[order],
         CumulativePredictions.join(running)[order] if running else None,
         {index: error for share in good for index, error in share.unreadable.items()},
     )
@@ -176,39 +176,19 @@ def _result(
     if not clips:
         first = next(iter(share.unreadable.values()))
         raise DataError(f"{manifest.source}: none of the {len(manifest)} videos can be read; the first: {first}")
-    scores_NK, running = share.log_probabilities_NK, share.running
+    scores_NK, running = share.scores_NK, share.running
     finite_N = scores_NK.isfinite().all(dim=1)
     if not finite_N.all():
         path = clips[int(finite_N.int().argmin())].path
         raise ModelError(f"{path}: the model's scores are not finite; its weights are damaged or training diverged")
 
     labels_N = torch.tensor([manifest.label_index(clip.label) for clip in clips])
-    ranked_NK = rank_classes(scores_NK)
-    return EvaluationResult(
+    return result_of_scores(
+        clips,
+        scores_NK,
         source=manifest.source,
         protocol=protocol,
         labels=manifest.labels,
-        metrics=compute_metrics(scores_NK, labels_N, class_names=manifest.labels),
-        confusion=confusion_matrix(ranked_NK[:, 0], labels_N, num_classes=len(manifest.labels)),
-        rows=_rows(clips, labels_N, ranked_NK, scores_NK.exp(), manifest.labels),
         unreadable=tuple((manifest.clips[index].path, error) for index, error in sorted(share.unreadable.items())),
         anytime=None if running is None else measure_anytime(running, labels_N, wanted_top1=wanted_top1),
     )
-
-
-def _rows(
-    clips: Sequence[Clip], labels_N: Tensor, ranked_NK: Tensor, probabilities_NK: Tensor, names: Sequence[str]
-) -> tuple[PredictionRow, ...]:
-    rows = []
-    for number, clip in enumerate(clips):
-        ranked, probabilities_K = ranked_NK[number, :5].tolist(), probabilities_NK[number]
-        rows.append(
-            PredictionRow(
-                clip=clip,
-                predicted=names[ranked[0]],
-                confidence=float(probabilities_K[ranked[0]]),
-                label_probability=float(probabilities_K[labels_N[number]]),
-                top5=tuple(names[index] for index in ranked),
-            )
-        )
-    return tuple(rows)

@@ -135,15 +135,18 @@ class EvaluationProtocol:
         """When the frames that `read` gives are shown, float64, from the first frame of the video on."""
         return torch.from_numpy(reader.pts_seconds[self.indices(reader)] - reader.pts_seconds[0])
 
-    def combine(self, logits_NVK: Tensor) -> Tensor:
-        """The answer of each of N videos from the logits of its views, as log-probabilities NK.
+    def scores(self, logits_NVK: Tensor) -> Tensor:
+        """The scores NK of each of N videos from the logits of its views: their mean, or the log of their mean softmax.
 
-        They are the log of the softmax of the mean logits, or of the mean of the views' softmax. Logarithms keep
-        what a float32 probability loses near zero, which the loss and the ranking need.
+        Logarithms keep what a float32 probability loses near zero, which the loss and the ranking need.
         """
         if self.average == "logits":
-            return logits_NVK.mean(dim=1).log_softmax(dim=-1)
+            return logits_NVK.mean(dim=1)
         return logits_NVK.log_softmax(dim=-1).logsumexp(dim=1) - math.log(logits_NVK.shape[1])
+
+    def combine(self, logits_NVK: Tensor) -> Tensor:
+        """The answer of each of N videos from the logits of its views, as log-probabilities NK."""
+        return self.scores(logits_NVK).log_softmax(dim=-1)
 
     def describe(self) -> str:
         """One line for people, such as `16x2x3 frames x clips x crops, 224 px of 256, segments, mean of logits`."""

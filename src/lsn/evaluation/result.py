@@ -1,9 +1,9 @@
-"""What an evaluation found, and the two files that keep it: `evaluation.json` and `predictions.csv`."""
+"""What an evaluation found, and the files that keep it: `evaluation.json`, `predictions.csv`, `scores.safetensors`."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,16 @@ from torch import Tensor
 
 from lsn.config import from_mapping, to_mapping
 from lsn.data import Clip
-from lsn.errors import ConfigError, DataError, shown
+from lsn.errors import ConfigError, DataError, WeightsError, shown
 from lsn.evaluation.anytime import Anytime
-from lsn.evaluation.metrics import Metrics
+from lsn.evaluation.metrics import Metrics, compute_metrics, confusion_matrix, rank_classes
 from lsn.evaluation.protocol import EvaluationProtocol
+from lsn.evaluation.temperature import helpful_temperature
 from lsn.files import csv_rows, read_text, write_csv, write_text
+from lsn.models.tensor_file import open_tensors, write_tensors
 from lsn.parsing import parse_json, to_json
 
-SUMMARY_NAME, ROWS_NAME = "evaluation.json", "predictions.csv"
+SUMMARY_NAME, ROWS_NAME, SCORES_NAME = "evaluation.json", "predictions.csv", "scores.safetensors"
 # Written with the protocol, but no part of it: the line for people, and what older versions wrote too.
 _NO_FIELDS = ("description", "mean", "std")
 
@@ -34,6 +36,7 @@ _WINDOW_COLUMNS: dict[str, Callable[[str], Any]] = {
     "num_frames": int,
 }
 _COLUMNS = ("path", "label", "predicted", "confidence", "label_probability", "correct", "top5", *_WINDOW_COLUMNS)
+_SCORES = "scores"
 _GROUP = "group"
 """A column that evaluations of older versions lack."""
 
@@ -87,12 +90,37 @@ class EvaluationResult:
     """One for each video that could be read, in the order of the manifest."""
     unreadable: tuple[tuple[str, str], ...]
     """Path and error of each video that could not."""
+    scores_NK: Tensor | None = None
+    """float32, of the rows: mean logits over the views, or log-probabilities (`EvaluationProtocol.scores`); None if
+    an older version wrote the evaluation."""
     anytime: Anytime | None = None
     """How soon the model knew, where that was asked for."""
 
+    def helpful_temperature(self) -> float:
+        """The temperature that makes these probabilities right, see `lsn.evaluation.temperature`; 1 without scores."""
+        if self.scores_NK is None:
+            return 1.0
+        labels_N = torch.tensor([self.labels.index(row.label) for row in self.rows])
+        return helpful_temperature(self.scores_NK, labels_N, [row.clip.group or row.path for row in self.rows])
+
+    def at_temperature(self, temperature: float) -> EvaluationResult:
+        """The result with all scores divided by a temperature; how soon the model knew is left out."""
+        if self.scores_NK is None or temperature == 1:
+            return self
+        return result_of_scores(
+            [row.clip for row in self.rows],
+            self.scores_NK / temperature,
+            source=self.source,
+            protocol=self.protocol,
+            labels=self.labels,
+            unreadable=self.unreadable,
+        )
+
     def save(self, folder: str | Path) -> None:
-        """Writes `evaluation.json` and `predictions.csv`; each appears whole or not at all."""
+        """Writes `evaluation.json`, `predictions.csv` and `scores.safetensors`; each appears whole or not at all."""
         folder = Path(folder)
+        if self.scores_NK is not None:
+            write_tensors(folder / SCORES_NAME, {_SCORES: self.scores_NK.float()})
         write_csv(folder / ROWS_NAME, [(*_COLUMNS, _GROUP), *map(_to_cells, self.rows)])
         summary = {
             "source": self.source,
@@ -105,6 +133,61 @@ class EvaluationResult:
         if self.anytime is not None:
             summary["anytime"] = asdict(self.anytime)
         write_text(folder / SUMMARY_NAME, json.dumps(summary) + "\n")
+
+
+def result_of_scores(
+    clips: Sequence[Clip],
+    scores_NK: Tensor,
+    *,
+    source: str,
+    protocol: EvaluationProtocol,
+    labels: tuple[str, ...],
+    unreadable: tuple[tuple[str, str], ...] = (),
+    anytime: Anytime | None = None,
+) -> EvaluationResult:
+    """The result that the scores of videos amount to.
+
+    Args:
+        clips: N videos with their labels.
+        scores_NK: as of `EvaluationProtocol.scores`.
+        source: as of the result, like the rest.
+        protocol: likewise.
+        labels: likewise.
+        unreadable: likewise.
+        anytime: likewise.
+    """
+    log_probabilities_NK, ranked_NK = scores_NK.log_softmax(dim=1), rank_classes(scores_NK)
+    index_of_label = {label: index for index, label in enumerate(labels)}
+    labels_N = torch.tensor([index_of_label[clip.label] for clip in clips])
+    return EvaluationResult(
+        source=source,
+        protocol=protocol,
+        labels=labels,
+        metrics=compute_metrics(log_probabilities_NK, labels_N, class_names=labels),
+        confusion=confusion_matrix(ranked_NK[:, 0], labels_N, num_classes=len(labels)),
+        rows=_rows(clips, labels_N, ranked_NK, log_probabilities_NK.exp(), labels),
+        unreadable=unreadable,
+        scores_NK=scores_NK,
+        anytime=anytime,
+    )
+
+
+def _rows(
+    clips: Sequence[Clip], labels_N: Tensor, ranked_NK: Tensor, probabilities_NK: Tensor, names: Sequence[str]
+) -> tuple[PredictionRow, ...]:
+    rows = []
+    for number, clip in enumerate(clips):
+        ranked, probabilities_K = ranked_NK[number, :5].tolist(), probabilities_NK[number]
+        rows.append(
+            PredictionRow(
+                clip=clip,
+                predicted=names[ranked[0]],
+                confidence=float(probabilities_K[ranked[0]]),
+                label_probability=float(probabilities_K[labels_N[number]]),
+                top5=tuple(names[index] for index in ranked),
+            )
+        )
+    return tuple(rows)
 
 
 def load_evaluation(folder: str | Path) -> EvaluationResult:
@@ -120,6 +203,9 @@ def load_evaluation(folder: str | Path) -> EvaluationResult:
         protocol = {name: value for name, value in summary["protocol"].items() if name not in _NO_FIELDS}
         labels = _names(summary["labels"])
         anytime = summary.get("anytime")
+        rows = _read_rows(path := folder / ROWS_NAME)  # errors name the path
+        scores_NK = _read_scores(path := folder / SCORES_NAME, (len(rows), len(labels)))
+        path = folder / SUMMARY_NAME
         result = EvaluationResult(
             source=summary.get("source", ""),
             protocol=from_mapping(EvaluationProtocol, protocol, where=f"{path}: protocol"),
@@ -128,9 +214,19 @@ def load_evaluation(folder: str | Path) -> EvaluationResult:
             confusion=torch.tensor(summary["confusion"], dtype=torch.int64).view(len(labels), len(labels)),
             unreadable=tuple((entry["path"], entry["error"]) for entry in summary["unreadable"]),
             anytime=None if anytime is None else from_mapping(Anytime, anytime, where=f"{path}: anytime"),
-            rows=_read_rows(path := folder / ROWS_NAME),  # last, because errors name the path
+            rows=rows,
+            scores_NK=scores_NK,
         )
-    except (ArithmeticError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ConfigError) as error:
+    except (
+        ArithmeticError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+        ConfigError,
+        WeightsError,
+    ) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise DataError(f"{path}: not a whole evaluation ({reason}); evaluate again") from error
     return result
@@ -141,6 +237,17 @@ def _read_rows(path: Path) -> tuple[PredictionRow, ...]:
     if missing := [name for name in _COLUMNS if name not in columns]:
         raise ValueError(f"no {missing[0]!r}")
     return tuple(_from_cells(dict(zip(columns, row, strict=True))) for row in rows)
+
+
+def _read_scores(path: Path, shape: tuple[int, int]) -> Tensor | None:
+    """The scores of an evaluation; None if an older version wrote it."""
+    if not path.exists():
+        return None
+    with open_tensors(path, "scores of an evaluation") as file:
+        scores_NK = file.read()[_SCORES]
+    if scores_NK.shape != shape or not scores_NK.is_floating_point():
+        raise ValueError(f"its tensor is {tuple(scores_NK.shape)} of {scores_NK.dtype}, not {shape}")
+    return scores_NK
 
 
 def _read(path: Path) -> str:

@@ -53,14 +53,12 @@ class CumulativePredictions:
         return CumulativePredictions(self.answers_NT[videos], self.confidences_NT[videos], self.seconds_NT[videos])
 
 
-def cumulative_log_probabilities(
-    logits_NVTK: Tensor, combine: Callable[[Tensor], Tensor], readout_frames: int | None
-) -> Tensor:
-    """The answer after each frame, as log-probabilities NTK; the last is the answer on the whole clip.
+def cumulative_scores(logits_NVTK: Tensor, combine: Callable[[Tensor], Tensor], readout_frames: int | None) -> Tensor:
+    """The scores NTK after each frame; the last are those of the whole clip.
 
     Args:
         logits_NVTK: scores of every frame of every view; the views of a video show the same moments.
-        combine: puts the views together, from scores NVK to log-probabilities NK, as `EvaluationProtocol.combine`.
+        combine: puts the views together, from scores NVK to scores NK, as `EvaluationProtocol.scores`.
         readout_frames: as of the model.
     """
     mean_NVTK = running_mean(logits_NVTK, readout_frames).float()

@@ -45,11 +45,21 @@ def write_cross_validation_report(folder: str | Path, found: CrossValidation, co
         ("groups", "Groups", titled("Accuracy of each group", _groups(found.groups()))),
         ("confusion", "Confusion", titled("Confusion", results.confusion_figures(confusion, labels))),
         ("classes", "Classes", titled("Accuracy of each class", results.class_accuracy(confusion, labels))),
-        ("calibration", "Calibration", titled("Calibration", results.calibration(together))),
+        ("calibration", "Calibration", titled("Calibration", results.calibration(together), _calibrated(found))),
     ]
     path = folder / REPORT_NAME
     write_text(path, page(f"{name} · LSN report", overview.summary(name, together), sections, folder))
     return path
+
+
+def _calibrated(found: CrossValidation) -> Content:
+    """The same at the temperatures that fit the other folds."""
+    calibrated = join_results([found.calibrated(seed) for seed in found.seeds])
+    text = (
+        "The same with temperature scaling: the logits of each fold are divided by the temperature that makes the "
+        "probabilities of the other folds right, where that helps. No answer changes."
+    )
+    return tag("p", text, class_="lead"), results.calibration(calibrated)
 
 
 def _folds(found: CrossValidation) -> Markup:

@@ -144,11 +144,13 @@ def _time_facts(run: Run) -> list[tuple[str, str]]:
         return []
     date = datetime.fromtimestamp(path.stat().st_mtime).astimezone()
     seconds = max((record["seconds"] for record in (*run.train, *run.val) if "seconds" in record), default=None)
-    epoch = run.weights.get("metrics", {}).get("epoch")
+    metrics = run.weights.get("metrics", {})
+    epoch, temperature = metrics.get("epoch"), metrics.get("temperature", 1)
     return [
         ("Trained", f"{date:%d %B %Y, %H:%M %Z}"),
         ("Duration", "" if seconds is None else _duration(seconds)),
         ("Weights of", "" if epoch is None else f"epoch {epoch}, {_why_kept(run.config)}"),
+        ("Temperature", "" if temperature == 1 else f"{temperature:.3g}, fitted on the validation data"),
     ]
 
 

@@ -74,8 +74,8 @@ def plan_folds(config: RunConfig, out: str | Path, *, num_folds: int, seeds: Seq
                 group_column=GROUP_COLUMN,
             )
             training = replace(config.training, seed=seed)
-            if not chooses:
-                training = replace(training, evaluate_every=training.epochs)
+            if not chooses:  # the validation clips are those that are tested
+                training = replace(training, evaluate_every=training.epochs, calibrate=False)
             run = replace(config, data=data, training=training)
             runs.append(FoldRun(seed, fold, run, out / f"seed{seed}" / f"fold{fold}"))
     return runs

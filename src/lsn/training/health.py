@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -101,7 +101,7 @@ class TrainingWatch:
         self.spread = AnswerSpread(num_classes)
         self._window = min(steps_per_epoch * math.ceil(MIN_WINDOW / steps_per_epoch), MAX_WINDOW)
         self._warmup_steps = warmup_steps
-        self._begin, self._total = start, Tally()
+        self._begin, self._loss, self._num_clips = start, 0.0, 0.0
         self._said: frozenset[str] = frozenset()
 
     def step(self, step: int, tally: Tally, model: Recognizer, clip_BTCHW: Tensor) -> list[Finding]:
@@ -113,16 +113,16 @@ class TrainingWatch:
             model: The network, left as it is.
             clip_BTCHW: Clips of the step, in which dead units are looked for; may be empty.
         """
-        self._total.add(tally)
+        self._loss, self._num_clips = self._loss + tally.loss, self._num_clips + tally.clips
         if step % self._window:
             return []
-        begin, total, information = self._begin, self._total, self.spread.information()
-        self._begin, self._total = step, Tally()
+        begin, loss, num_clips, information = self._begin, self._loss, self._num_clips, self.spread.information()
+        self._begin, self._loss, self._num_clips = step, 0.0, 0.0
         self.spread.clear()
-        if step - begin < self._window or not total.clips:  # a run that is resumed from an older checkpoint
+        if step - begin < self._window or not num_clips:  # a run that is resumed from an older checkpoint
             return []
         findings = [
-            *self._judge(total.loss / total.clips, information, begin),
+            *self._judge(loss / num_clips, information, begin),
             *_dead_units(model, clip_BTCHW[:MAX_CLIPS_LOOKED_AT]),
         ]
         new = [finding for finding in findings if finding.kind not in self._said]
@@ -134,21 +134,22 @@ class TrainingWatch:
         spread = self.spread
         return {
             "begin": self._begin,
-            "total": asdict(self._total),
+            "loss": self._loss,
+            "num_clips": self._num_clips,
             "said": {kind: kind in self._said for kind in KINDS},
             "sum_K": spread.sum_K.cpu(),
             "sum_entropy": spread.sum_entropy.cpu(),
-            "num_clips": spread.num_clips,
+            "num_answers": spread.num_clips,
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Takes over what was seen."""
-        self._begin, self._total = saved["begin"], Tally(**saved["total"])
+        self._begin, self._loss, self._num_clips = saved["begin"], saved["loss"], saved["num_clips"]
         self._said = frozenset(kind for kind, is_said in saved["said"].items() if is_said)
         spread = self.spread
         if saved["sum_K"].shape != spread.sum_K.shape:
             raise ValueError(f"the answers are of {tuple(saved['sum_K'].shape)} classes")
-        spread.sum_K, spread.sum_entropy, spread.num_clips = saved["sum_K"], saved["sum_entropy"], saved["num_clips"]
+        spread.sum_K, spread.sum_entropy, spread.num_clips = saved["sum_K"], saved["sum_entropy"], saved["num_answers"]
 
     def _judge(self, loss: float, information: float, begin: int) -> Iterator[Finding]:
         losses = f"the training loss is {loss:.3f}, that of guessing {self.chance:.3f}"

@@ -17,6 +17,7 @@ from lsn.distributed import join_world
 from lsn.errors import LSNError, TrainingStopped
 from lsn.evaluation.evaluate import evaluate
 from lsn.evaluation.result import EvaluationResult
+from lsn.evaluation.temperature import state_at_temperature
 from lsn.models import Recognizer
 from lsn.models.weights import load_weights, save_weights
 from lsn.training.batch_norm import enter_training
@@ -237,12 +238,16 @@ def _evaluate(
 
 
 def _save_weights(run: Run, result: EvaluationResult, epoch: int) -> None:
+    """Keeps the network with its evaluation, both at the temperature that makes its probabilities right."""
+    temperature = result.helpful_temperature() if run.config.training.calibrate else 1.0
+    result = result.at_temperature(temperature)
     save_weights(
         run.out,
         run.evaluated_model,
         labels=run.train_set.labels,
         input=run.config.input,
-        metrics=asdict(result.metrics) | {"epoch": epoch, "views": run.protocol.describe()},
+        metrics=asdict(result.metrics) | {"epoch": epoch, "views": run.protocol.describe(), "temperature": temperature},
+        state=state_at_temperature(run.evaluated_model, temperature),
         frame_rates=run.frame_rates,
     )
     result.save(run.out)
