@@ -171,6 +171,7 @@ def test_pytorch_begins_at_the_training_transforms_and_the_models():
     assert (run.returncode, run.stdout) == (0, "5\n"), run.stderr
 
 
+@pytest.mark.slow
 def test_the_models_are_there_after_import_lsn_alone():
     code = "import lsn; print(lsn.models.HOConvLSTM.__name__, hasattr(lsn, 'no_such_name'))"
     used = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

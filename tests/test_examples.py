@@ -28,7 +28,9 @@ def test_every_example_is_listed():
     assert {path.stem for path in FOLDER.glob("*.py")} == {"toy", *SAYS}
 
 
-@pytest.mark.parametrize("name", SAYS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "train_on_a_folder" else name for name in SAYS]
+)
 def test_an_example_runs(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [f"{name}.py"])

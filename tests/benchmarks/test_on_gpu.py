@@ -13,6 +13,7 @@ def on_gpu(import_script):
     return import_script("on_gpu")
 
 
+@pytest.mark.slow
 def test_steps_that_pass_fail_and_hang(on_gpu, tmp_path):
     child = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(1000)'])"
     compared = "from interleave import compare; compare('a / b', lambda: 1, lambda: 2, 3)"

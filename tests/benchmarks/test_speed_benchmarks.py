@@ -10,6 +10,7 @@ from PIL import Image
 from lsn.video import write_video
 
 
+@pytest.mark.slow
 def test_the_recurrence_beside_the_equations_and_keras(import_script, capsys, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     pytest.importorskip("keras")

@@ -238,6 +238,7 @@ def test_debug_shows_where_a_video_failed(lsn, weights, tmp_path, flags):
     assert debug.out == plain.out
 
 
+@pytest.mark.slow
 def test_a_real_process_says_nothing_more_than_the_line(weights, tmp_path):
     """The libraries in C, which the tests above cannot hear, write to standard error themselves."""
     path = tmp_path / "notes.mp4"

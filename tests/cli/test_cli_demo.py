@@ -154,6 +154,7 @@ def test_the_demo_says_why_its_control_could_not_be_trained(lsn, short_demo, tmp
     assert str(mine.parent) in log.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_progress_goes_to_standard_error_and_results_to_standard_output(lsn, short_demo, tmp_path, monkeypatch):
     monkeypatch.setattr("lsn.cli.ui.progress.SECONDS_BETWEEN_LINES", 0.0)
     answer = lsn("demo", "--out", tmp_path / "demo")

@@ -28,6 +28,7 @@ def small(tiny_run, *changed):
     return [override for override in tiny_run if override.partition("=")[0] not in changed]
 
 
+@pytest.mark.slow
 def test_folds(lsn, grouped, tiny_run, tmp_path):
     overrides = small(tiny_run, "data.train", "data.val")
     command = ["train", "demo", *overrides, f"data.train={grouped}", "data.val=null", "data.group_column=scene"]
@@ -89,6 +90,7 @@ def test_a_test_set_is_tested_at_the_end(lsn, videos, tiny_run, tmp_path):
     assert "of test also in train" in line or "of test also in val" in line
 
 
+@pytest.mark.slow
 def test_probe(lsn, videos, tiny_run, tmp_path):
     overrides = small(tiny_run, "data.train")
     answer = lsn("probe", videos.train, *overrides, "model.pretrained=false", "--out", tmp_path / "probe")

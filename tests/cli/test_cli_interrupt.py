@@ -144,6 +144,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_signalled_before_it_can_look_ends_with_its_parent(tmp_path):
     (tmp_path / "parent.py").write_text(PARENT)
     subprocess.run([sys.executable, "parent.py"], cwd=tmp_path, check=True, timeout=60)

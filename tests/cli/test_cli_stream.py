@@ -59,6 +59,7 @@ def test_many_sources_one_of_which_fails(lsn, streaming, clip, videos):
     assert all(f"{name}  ended at" in answer.out for name in (clip, other))
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_recording(streaming, clip, tmp_path):
     """A camera that never ends: a pipe that is fed for ever."""
     record = tmp_path / "seen.mp4"
@@ -115,6 +116,7 @@ def test_verify_passes_and_says_what_it_compared(lsn, streaming, clip):
         assert answer.out.count("pass") == 5
 
 
+@pytest.mark.slow
 def test_verify_fails_where_the_past_says_nothing(lsn, weights):
     answer = lsn("verify", weights, "--num-frames", 4)  # a fresh memory is the identity
     assert answer.code == 2

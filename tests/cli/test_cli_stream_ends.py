@@ -162,6 +162,7 @@ def test_a_source_that_fails_at_once_has_an_end_too(lsn, streaming, tmp_path):
     assert (tmp_path / "state").is_file()
 
 
+@pytest.mark.slow
 def test_the_time_ends_what_stalls_and_what_is_lost(lsn, streaming, camera):
     with RTSPServer([picture(number) for number in range(8)], rate=8, sessions=1) as server:
         for source in (camera, server.url):

@@ -30,6 +30,7 @@ def waiting_of(*arguments: str, **own: str) -> list[tuple[str, str]]:
     return re.findall(r"OMP_WAIT_POLICY = '(\w+)'.*?GOMP_SPINCOUNT = '(\w+)'", done.stderr, flags=re.DOTALL)
 
 
+@pytest.mark.slow
 def test_threads_of_a_command_spin_briefly():
     assert waiting_of("lsn", "cost", "lsn_test_resnet") == [BRIEF]
 

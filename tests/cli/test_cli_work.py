@@ -177,6 +177,7 @@ def test_one_bad_video_does_not_keep_the_others_from_their_answer(lsn, weights, 
     assert answer.err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_predict_imports_only_what_it_uses(weights, clip):
     code = (
         "import sys; from lsn.cli import main; code = main(sys.argv[1:]); "

@@ -206,6 +206,7 @@ print(*check_manifests(split("train.csv", 0), split("val.csv", 1)), sep="\\n")
 """
 
 
+@pytest.mark.slow
 def test_fifty_thousand_windows_of_one_file_are_compared_before_the_user_gives_up(tmp_path):
     (tmp_path / "x.mp4").touch()
     said = subprocess.run(

@@ -295,11 +295,13 @@ class TestProcesses:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
 
+    @pytest.mark.slow
     def test_none_outlives_a_main_process_that_is_killed(self, start):
         process = start("read")
         process.kill()
         process.communicate(timeout=60)
 
+    @pytest.mark.slow
     def test_ctrl_c_while_they_start_says_nothing(self, start):
         process = start("make the loader")
         for _ in range(10):  # some of them while modules are imported, which takes a second or more
@@ -309,11 +311,13 @@ class TestProcesses:
 
 
 class TestFailures:
+    @pytest.mark.slow
     def test_a_killed_worker_is_an_error_and_no_hang(self, manifest):
         loader = make_loader(ClipDataset(manifest, deadly_view), indices=[0, 1], batch_size=1, num_workers=1)
         with pytest.raises(DataError, match=r"a process that reads clips died.*data\.num_workers"):
             list(loader)
 
+    @pytest.mark.slow
     def test_a_killed_worker_server_is_an_error_with_a_remedy(self, manifest, monkeypatch):
         """Whenever it is killed: before it listens, or while it is asked for a worker."""
         start_worker = forkserver.connect_to_new_process

@@ -98,6 +98,7 @@ def test_the_same_call_again_keeps_what_is_whole_and_mends_the_rest(videos, tmp_
     assert len(numbered_files(torn, None)) == 7
 
 
+@pytest.mark.slow
 def test_an_extraction_that_was_killed_is_finished_by_the_next(tmp_path):
     for number in range(60):
         write_video(tmp_path / f"videos/x/{number:02d}.mp4", clip_of(number, num_frames=30), fps=10)

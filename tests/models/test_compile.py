@@ -69,6 +69,7 @@ def test_a_compiled_model_learns_by_the_same_gradients() -> None:
     torch.testing.assert_close(dict(compiled.named_buffers()), dict(model.named_buffers()), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_copy_runs_compiled_with_its_own_weights() -> None:
     compiled = compiled_copy(awake("tsn_resnet10t"))
     moved = copy.deepcopy(compiled)

@@ -244,6 +244,7 @@ def test_names_that_no_folder_can_have() -> None:
             load_weights(name)
 
 
+@pytest.mark.slow
 def test_huge_promises_are_refused_before_they_take_memory(folder) -> None:
     """In a process of its own, whose time and memory are bounded."""
     script = """

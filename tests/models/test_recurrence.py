@@ -89,6 +89,7 @@ def test_the_compiler_takes_clips_in_one_graph_forward_and_backward(name: str) -
 
 
 @pytest.mark.parametrize("shift", ["none", "causal"])
+@pytest.mark.slow
 def test_the_compiler_takes_steps_in_one_graph(shift: str) -> None:
     model = fuse(lsn.create_model("lsn_resnet10t", num_classes=5, shift=shift))
     step = torch.compile(model.step, fullgraph=True, backend="aot_eager")

@@ -55,6 +55,7 @@ def test_memory_is_that_of_the_part():
     assert small.what == "4 clips of 4 frames, 96x96"
 
 
+@pytest.mark.slow
 def test_a_model_that_looks_ahead_does_not_stream():
     assert measure(Bench("tsm_test_resnet", size=32, seconds=0.01), "stream") is None
 

@@ -242,6 +242,7 @@ def browser():
         browser.close()
 
 
+@pytest.mark.slow
 def test_a_browser_shows_it_without_complaint_at_any_width(run_folder: Path, browser) -> None:
     replace(load_evaluation(run_folder), anytime=anytime()).save(run_folder)
     path, complaints = write_report(run_folder), []

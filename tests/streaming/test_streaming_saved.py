@@ -19,6 +19,7 @@ from lsn.streaming import StreamingPredictor, snapshots
 
 
 class TestSavedStreams:
+    @pytest.mark.slow
     def test_it_goes_on_bit_for_bit_in_another_process(self, rated, tmp_path):
         frames = noisy_frames(3, num_frames=12)
         save_weights(tmp_path / "weights", rated.model, labels=LABELS, input=INPUT, metrics={}, frame_rates=RATES)

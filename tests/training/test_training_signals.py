@@ -182,6 +182,7 @@ def children_of(pid: int) -> list[int]:
 
 
 @pytest.mark.parametrize("moment", [0.3, 1.5, 2.5])
+@pytest.mark.slow
 def test_a_signal_while_a_run_is_set_up_leaves_no_folder(experiment, tmp_path, moment):
     folder, _ = experiment
     with Training(folder / "recipe.yaml", tmp_path / "run") as training:

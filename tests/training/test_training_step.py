@@ -282,6 +282,7 @@ def test_a_pass_starts_from_what_the_last_one_left(long_clips):
     assert first.loss != second.loss
 
 
+@pytest.mark.slow
 def test_states_go_through_mixed_precision(long_clips):
     losses = []
     for precision in ("float32", "bf16"):
