@@ -69,9 +69,10 @@ def write_inputs(folder: Path) -> None:
         "model": {"name": "lsn_test_resnet", "num_frames": 2, "pretrained": False, "memory_stages": [3]},
         "data": {"train": "train.csv", "val": "val.csv", "num_workers": 0},
         "input": {"size": 32, "short_side": 32},
-        "optim": {"learning_rate": 0.01, "new_layer_lr_mult": 1.0, "warmup_epochs": 0.0},
+        "optim": {"learning_rate": 0.001, "lr_base_size": 0, "new_layer_lr_mult": 1.0, "warmup_epochs": 0.0},
         "training": {
             "epochs": EPOCHS,
+            "min_steps_per_epoch": 1,
             "batch_size": 2,
             "batch_norm": "train",
             "device": "cpu",
