@@ -15,7 +15,7 @@ def test_the_recurrence_beside_the_equations_and_keras(import_script, capsys, mo
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     pytest.importorskip("keras")
     recurrence = import_script("recurrence")
-    assert recurrence.main(["--shrink", "28", "--turns", "3", "--threads", "1"]) == 0
+    assert recurrence.main(["--shrink", "28", "--turns", "1", "--threads", "1"]) == 0
     out = capsys.readouterr().out
     differences = [float(text) for text in re.findall(r"(?:ours|literal|difference) (\d\.\de-\d+)", out)]
     assert len(differences) == 2 * 4 + 1
@@ -30,7 +30,7 @@ def test_the_recurrence_beside_the_equations_and_keras(import_script, capsys, mo
 @pytest.mark.slow
 def test_networks_beside_their_control_and_over_lengths(import_script, capsys):
     network = import_script("network")
-    model = ["--model", "lsn_test_resnet", "--size", "32", "--turns", "3"]
+    model = ["--model", "lsn_test_resnet", "--size", "32", "--turns", "1"]
     assert network.main(["control", *model]) == 0
     assert network.main(["length", *model, "--frames", "2", "4"]) == 0
     out = capsys.readouterr().out
@@ -68,7 +68,7 @@ def test_growth_is_drawn(import_script, capsys, tmp_path):
 def test_networks_beside_torchvisions(import_script, capsys, monkeypatch):
     network = import_script("network")
     monkeypatch.setattr(network, "PEERS", {"r3d_18": (4, 32)})
-    assert network.main(["peers", "--model", "lsn_test_resnet", "--size", "32", "--turns", "3"]) == 0
+    assert network.main(["peers", "--model", "lsn_test_resnet", "--size", "32", "--turns", "1"]) == 0
     out = capsys.readouterr().out
     assert "time of r3d_18 / ours, inference" in out
     assert out.count("times GMACs a clip") == 2

@@ -186,13 +186,16 @@ def fit_classifier(
     features_ND = features_ND.double()
     mean_D, std_D = features_ND.mean(0), features_ND.std(0, correction=0).clamp(min=1e-6)
     x_ND = (features_ND - mean_D) / std_D
+    # The best weights lie in the span of the clips: of many features only as many directions count as there are clips.
+    basis_RD = torch.linalg.svd(x_ND, full_matrices=False).Vh
+    x_NR = x_ND @ basis_RD.T
     penalty = PENALTIES[len(PENALTIES) // 2]
     if folds is not None:
         fold_N = torch.tensor(folds)
-        losses = {each: _loss_on_folds(x_ND, labels_N, fold_N, each, num_classes) for each in PENALTIES}
+        losses = {each: _loss_on_folds(x_NR, labels_N, fold_N, each, num_classes) for each in PENALTIES}
         penalty = min(losses, key=losses.__getitem__)
-    weight_KD, bias_K = _fit(x_ND, labels_N, penalty, num_classes)
-    weight_KD = weight_KD / std_D
+    weight_KR, bias_K = _fit(x_NR, labels_N, penalty, num_classes)
+    weight_KD = weight_KR @ basis_RD / std_D
     return weight_KD, bias_K - weight_KD @ mean_D, penalty
 
 
