@@ -65,3 +65,10 @@ def test_it_leaves_a_weights_folder(config, colours, tmp_path):
     with pytest.raises(ConfigError, match=r"model\.initial_weights starts a whole network"):
         linear_probe(replace(config, model=replace(config.model, initial_weights="x")), tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_it_is_tested_like_a_training(config, colours, tmp_path):
+    """In cross-validation with `keep: best` the clips of the fold are the test set."""
+    data = replace(config.data, val=None, val_fraction=0.4, test=config.data.val)
+    linear_probe(replace(config, data=data), tmp_path / "probe")
+    assert load_evaluation(tmp_path / "probe/test").metrics.num_videos == 5

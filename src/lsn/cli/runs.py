@@ -40,9 +40,7 @@ def train_and_report(
         Stopped: there was such a signal.
         TrainingStopped: another process that trains the same network had one.
     """
-    from lsn.report import write_report
     from lsn.training import train as run_training
-    from lsn.training.loop import TEST_NAME
 
     given = [path for path in (config.data.train, config.data.val, config.data.labels) if path and Path(path).is_file()]
     check_outputs([folder / "predictions.csv"], given)  # the rest of a run that is there is never overwritten
@@ -57,9 +55,7 @@ def train_and_report(
             raise_if_stopped()
             raise
         if is_main_process():
-            write_report(folder)
-            if config.data.test is not None:
-                write_report(folder / TEST_NAME, weights=folder)
+            _report(config, folder)
         raise_if_stopped()
     return result
 
@@ -83,13 +79,22 @@ class _StopRequest:
 
 def probe_and_report(config: RunConfig, folder: Path) -> LinearProbe:
     """Fits a linear probe with progress shown, then writes the report."""
-    from lsn.report import write_report
     from lsn.training.linear_probe import linear_probe
 
     with counting_progress("clips") as progress:
         found = linear_probe(config, folder, progress=progress)
-    write_report(folder)
+    _report(config, folder)
     return found
+
+
+def _report(config: RunConfig, folder: Path) -> None:
+    """Writes the report of a run last, since it says that the run is finished, and before it that of its test."""
+    from lsn.report import write_report
+    from lsn.training.loop import TEST_NAME
+
+    if config.data.test is not None:
+        write_report(folder / TEST_NAME, weights=folder)
+    write_report(folder)
 
 
 @dataclass(frozen=True)

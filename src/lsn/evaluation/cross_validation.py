@@ -63,8 +63,8 @@ class CrossValidation:
     def groups(self) -> list[GroupAccuracy]:
         """The groups, the worst first; without groups each clip is one."""
         right: dict[str, list[bool]] = defaultdict(list)
+        has_groups = any(row.clip.group for result in self.results.values() for row in result.rows)
         for result in self.results.values():
-            has_groups = any(row.clip.group for row in result.rows)
             for row in result.rows:
                 right[(row.clip.group or UNKNOWN) if has_groups else row.path].append(row.correct)
         num_seeds = len(self.seeds)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lsn.config import ModelConfig, RunConfig, to_yaml
-from lsn.data import ClipDataset, Manifest, assign_folds, group_names, load_splits, make_loader
+from lsn.data import ClipDataset, Manifest, assign_folds, group_names, load_splits, load_test_set, make_loader
 from lsn.distributed import join_world
 from lsn.errors import ConfigError, DataError
 from lsn.evaluation.evaluate import evaluate
@@ -26,6 +26,7 @@ from lsn.models.factory import split_name
 from lsn.models.forward import eval_mode, forward_views
 from lsn.models.weights import save_weights
 from lsn.training.folder import RECIPE_NAME, claimed_folder
+from lsn.training.loop import TEST_NAME
 from lsn.training.start import start_model
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -86,14 +87,18 @@ def linear_probe(
             classifier.weight.copy_(weight_KD)
             classifier.bias.copy_(bias_K)
         model.mark_trained(name for name, _ in model.named_parameters())
-        result = evaluate(
-            model,
-            val_set,
-            protocol,
-            device=world.device,
-            reader=config.data.reader,
-            on_unreadable=config.data.on_unreadable,
-            num_workers=config.data.num_workers,
+        result, *tested = (
+            evaluate(
+                model,
+                manifest,
+                protocol,
+                device=world.device,
+                reader=config.data.reader,
+                on_unreadable=config.data.on_unreadable,
+                num_workers=config.data.num_workers,
+            )
+            for manifest in (val_set, load_test_set(config.data, train_set, val_set))
+            if manifest is not None
         )
         write_text(out / RECIPE_NAME, to_yaml(config))
         save_weights(
@@ -104,6 +109,8 @@ def linear_probe(
             metrics=asdict(result.metrics) | {"views": protocol.describe(), "linear_probe_penalty": penalty},
         )
         result.save(out)
+        for each in tested:
+            each.save(out / TEST_NAME)
         return LinearProbe(result, penalty, features_ND.shape[1])
 
 
