@@ -183,3 +183,16 @@ def test_a_signal_whose_work_is_being_ended_does_not_come_again():
             time.sleep(1)
             ended = True
     assert ended
+
+
+def test_a_signal_while_a_module_is_imported_comes_after_that(tmp_path, monkeypatch):
+    (tmp_path / "long_import.py").write_text(
+        "import signal, time\nsignal.raise_signal(signal.SIGINT)\ntime.sleep(0.2)\nis_complete = True\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(Stopped), handling_stop_signals(raise_stopped):
+        import long_import
+
+        time.sleep(30)
+    assert long_import.is_complete
+    del sys.modules["long_import"]

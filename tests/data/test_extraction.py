@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -282,6 +283,15 @@ def _die(_job: int) -> None:
 def test_a_worker_that_dies_is_an_error_of_the_machine():
     with pytest.raises(DataError, match="a worker process died, most often for want of memory"):
         list(map_in_processes(_die, [1, 2], num_workers=1, jobs_a_turn=1))
+
+
+def test_interrupted_workers_leave_no_thread():
+    before = threading.active_count()
+    results = map_in_processes(time.sleep, [0.0, *[0.2] * 20], num_workers=2, jobs_a_turn=1)
+    next(results)
+    with pytest.raises(KeyboardInterrupt):
+        results.throw(KeyboardInterrupt())
+    assert threading.active_count() == before
 
 
 def test_other_settings_other_folders_and_frames_are_refused(videos, tmp_path):

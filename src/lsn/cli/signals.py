@@ -34,11 +34,30 @@ def raise_stopped(signum: int, frame: FrameType | None = None) -> None:
     """A signal handler that raises `Stopped`, and raises it again if it is lost.
 
     Libraries catch everything here and there, such as imports of what may be missing, and Python drops what is raised
-    in a destructor.
+    in a destructor. While a module is being imported it waits for the end of that: C++ code that imports, as
+    PyTorch's does, ends the process on an exception.
     """
+    if _is_importing(frame):
+        threading.Thread(target=_send_again_later, args=(signum,), daemon=True).start()
+        return
     stopped = Stopped(signum)
     threading.Thread(target=_send_again_if_lost, args=(stopped,), daemon=True).start()
     raise stopped
+
+
+def _send_again_later(signum: int) -> None:
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
+    if not _is_over.wait(0.05):
+        signal.pthread_kill(main_thread, signum)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _send_again_if_lost(stopped: Stopped) -> None:

@@ -74,14 +74,12 @@ def map_in_processes(
             "a worker process died, most often for want of memory; run the same command again, with fewer workers"
         ) from None
     except BaseException:
-        if pool is not None:
-            pool.shutdown(wait=False, cancel_futures=True)
         for worker in set(multiprocessing.active_children()) - others:
             _drop_jobs_of(worker)
         raise
     finally:
         if pool is not None:
-            pool.shutdown()
+            pool.shutdown(cancel_futures=True)  # waits for the pool's thread too
 
 
 @contextmanager
