@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from lsn.config import DataConfig
 from lsn.data import Clip, Manifest, load_splits, read_manifest, split_manifest
+from lsn.data.clips.splits import draw_clips
 from lsn.errors import DataError
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -79,6 +80,29 @@ def test_the_seed_decides_and_the_place_of_the_files_does_not():
 
     assert lines("", 0) == lines("/elsewhere/", 0)
     assert lines("", 0) != lines("", 1)
+
+
+@given(ROWS, st.integers(1, 5), st.integers(0, 5))
+def test_so_many_clips_of_each_class(rows, number, seed):
+    manifest = manifest_of(rows)
+    few, more = (draw_clips(manifest, number + extra, seed=seed) for extra in (0, 1))
+    assert counts(few) == {label: min(number, size) for label, size in counts(manifest).items()}
+    assert set(few.clips) <= set(more.clips) <= set(manifest.clips)
+    assert [clip.line for clip in few.clips] == sorted(clip.line for clip in few.clips)
+
+
+def test_drawn_clips_are_of_train_alone_and_others_for_another_seed(tmp_path):
+    path = tmp_path / "m.csv"
+    path.write_text("path,label\n" + "".join(f"{i}.mp4,{'ab'[i % 2]}\n" for i in range(40)))
+    for i in range(40):
+        (tmp_path / f"{i}.mp4").touch()
+    draws = []
+    for seed in (0, 0, 1):
+        train, val = load_splits(DataConfig(train=str(path), val_fraction=0.5, clips_per_class=3), seed)
+        assert (counts(train), counts(val)) == ({"a": 3, "b": 3}, {"a": 10, "b": 10})
+        assert not set(train.clips) & set(val.clips)
+        draws.append(train.clips)
+    assert draws[0] == draws[1] != draws[2]
 
 
 def test_windows_of_one_file_stay_together():

@@ -1,4 +1,5 @@
 import warnings
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -9,7 +10,13 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.metrics import confusion_matrix as sklearn_confusion_matrix
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
 
-from lsn.evaluation.metrics import calibration_error, compute_metrics, confusion_matrix, rank_classes
+from lsn.evaluation.metrics import (
+    calibration_error,
+    compute_metrics,
+    confusion_matrix,
+    rank_classes,
+    risk_coverage_area,
+)
 
 NAMES = [f"class {index}" for index in range(174)]
 
@@ -75,6 +82,28 @@ def test_calibration_error_by_hand():
     # 0.92 and 0.90 share the bin from 14/15 down to 13/15: accuracy 1/2 against 0.91. 0.6 is alone and right.
     error = calibration_error(torch.tensor([0.92, 0.90, 0.6]), torch.tensor([True, False, True]))
     assert error == pytest.approx((2 * abs(0.5 - 0.91) + abs(1 - 0.6)) / 3)
+
+
+@pytest.mark.parametrize(
+    ("confidences", "right", "expected"),
+    [
+        ([0.9, 0.8, 0.7], [True, True, False], (0 + 0 + 1 / 3) / 3),
+        ([0.7, 0.9, 0.8], [True, False, True], (1 + 1 / 2 + 1 / 3) / 3),
+    ],
+)
+def test_area_under_risk_coverage_by_hand(confidences, right, expected):
+    assert risk_coverage_area(torch.tensor(confidences), torch.tensor(right)) == pytest.approx(expected)
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.2, 0.5, 0.9]), st.booleans()), min_size=1, max_size=6))
+def test_area_under_risk_coverage_is_the_mean_over_the_orders_of_equals(videos):
+    areas = []
+    for order in permutations(videos):
+        if [confidence for confidence, _ in order] == sorted((confidence for confidence, _ in order), reverse=True):
+            risks = [np.mean([not right for _, right in order[:number]]) for number in range(1, len(order) + 1)]
+            areas.append(np.mean(risks))
+    confidences, right = (torch.tensor(column) for column in zip(*videos, strict=True))
+    assert risk_coverage_area(confidences, right) == pytest.approx(np.mean(areas))
 
 
 def test_ties_go_to_the_first_class_in_label_order():

@@ -86,6 +86,8 @@ class DataConfig:
     """Clips that the kept weights are tested on at the end; they choose nothing."""
     val_fraction: float = 0.2
     """Share of the clips that is set aside, class by class."""
+    clips_per_class: int = 0
+    """Clips of each class to train on, drawn by the seed; 0 is all."""
     root: str | None = None
     """Folder that the paths in manifests start from; null is each manifest's own folder."""
     labels: str | None = None
@@ -101,6 +103,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         _require(0 < self.val_fraction < 1, "data.val_fraction", self.val_fraction, "between 0 and 1")
+        _require(self.clips_per_class >= 0, "data.clips_per_class", self.clips_per_class, "0 or more")
         _require(self.num_workers >= 0, "data.num_workers", self.num_workers, "0 or more")
 
 
@@ -120,6 +123,8 @@ class InputConfig:
     """Frames per second under timed sampling, whatever the video's own rate."""
     fps_jitter: float = 1.0
     """Timed training clips have rates from fps / fps_jitter to fps * fps_jitter; 1 is off."""
+    min_span: float = 1.0
+    """Shortest share of a video whose segments make a training clip; 1 is the whole video."""
     scales: tuple[float, ...] = (1.0, 0.875, 0.75, 0.66)
     """Sides of the random crop over the short side."""
     color_jitter: float = 0.0
@@ -128,6 +133,12 @@ class InputConfig:
     """Operations of RandAugment per clip; 0 is off."""
     rand_augment_magnitude: int = 9
     """Strength of RandAugment, 0 to 30."""
+    corruption_prob: float = 0.0
+    """Share of training clips with another gamma, blur, noise or JPEG compression."""
+    erasing_prob: float = 0.0
+    """Share of training clips in which a rectangle is covered in all frames."""
+    background_prob: float = 0.0
+    """Share of training clips into which a still frame of another clip is blended."""
     horizontal_flip: bool = True
     """Mirror half of the clips; left and right classes swap, or stay if one has no partner."""
 
@@ -138,11 +149,14 @@ class InputConfig:
         _require(self.frame_stride >= 1, "input.frame_stride", self.frame_stride, "at least 1")
         _require(self.fps > 0, "input.fps", self.fps, "above 0")
         _require(self.fps_jitter >= 1, "input.fps_jitter", self.fps_jitter, "at least 1")
+        _require(0 < self.min_span <= 1, "input.min_span", self.min_span, "in (0, 1]")
         _require(bool(self.scales) and all(0 < s <= 1 for s in self.scales), "input.scales", self.scales, "in (0, 1]")
         _require(self.color_jitter >= 0, "input.color_jitter", self.color_jitter, "0 or more")
         _require(self.rand_augment_layers >= 0, "input.rand_augment_layers", self.rand_augment_layers, "0 or more")
         magnitude = self.rand_augment_magnitude
         _require(0 <= magnitude <= 30, "input.rand_augment_magnitude", magnitude, "between 0 and 30")
+        for key in ("corruption_prob", "erasing_prob", "background_prob"):
+            _require(0 <= getattr(self, key) <= 1, f"input.{key}", getattr(self, key), "between 0 and 1")
 
 
 @dataclass(frozen=True)

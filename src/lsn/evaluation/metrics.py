@@ -85,3 +85,17 @@ def calibration_error(confidences_N: Tensor, right_N: Tensor) -> float:
     gaps = torch.zeros(NUM_BINS + 1, dtype=torch.float64)
     gaps.scatter_add_(0, bins_N, right_N.double() - confidences_N.double())
     return gaps.abs().sum().item() / len(confidences_N)
+
+
+def risk_coverage_area(confidences_N: Tensor, right_N: Tensor) -> float:
+    """Area under the risk-coverage curve: mean error over all shares of the videos that may be answered, surest first.
+
+    Videos of equal confidence come in any order: each counts with their mean.
+
+    Source:
+        Geifman et al., Bias-Reduced Uncertainty Estimation for Deep Neural Classifiers, 2019, arXiv:1805.08206.
+    """
+    _, level_N, sizes_L = confidences_N.neg().unique(return_inverse=True, return_counts=True)
+    wrong_L = torch.zeros(len(sizes_L), dtype=torch.float64).scatter_add_(0, level_N, (~right_N).double())
+    wrong_N = (wrong_L / sizes_L).repeat_interleave(sizes_L)
+    return (wrong_N.cumsum(0) / torch.arange(1, len(wrong_N) + 1)).mean().item()

@@ -6,7 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any, TypeGuard
 
-from lsn.evaluation.metrics import NUM_BINS
+import torch
+
+from lsn.evaluation.metrics import NUM_BINS, risk_coverage_area
 from lsn.evaluation.result import EvaluationResult, PredictionRow
 from lsn.models.cost import ModelCost
 from lsn.report.charts import (
@@ -187,7 +189,9 @@ def calibration(evaluation: EvaluationResult) -> Markup:
     error = f"Expected calibration error {percent(evaluation.metrics.calibration_error)}."
     mean = sum(row.confidence for row in rows) / len(rows)
     right = sum(row.correct for row in rows) / len(rows)
-    surest = _accuracy_of_surest(rows)
+    area = risk_coverage_area(
+        torch.tensor([row.confidence for row in rows]), torch.tensor([row.correct for row in rows])
+    )
     return tag(
         "div",
         figure(
@@ -204,7 +208,7 @@ def calibration(evaluation: EvaluationResult) -> Markup:
         ),
         figure(
             line_chart(
-                [Series("accuracy", surest, "good")],
+                [Series("accuracy", _accuracy_of_surest(rows), "good")],
                 x_label="share of the videos answered, surest first",
                 y_range=(0.0, 1.0),
                 x_text=whole_percent,
@@ -213,7 +217,8 @@ def calibration(evaluation: EvaluationResult) -> Markup:
             ),
             title="What if it may pass?",
             legend=[("good", "accuracy")],
-            caption="Accuracy if only the surest videos are answered; falls if confidence means something.",
+            caption="Accuracy if only the surest videos are answered; falls if confidence means something. "
+            f"Area under the risk-coverage curve {area:.4f}; smaller is better.",
         ),
         class_="charts",
     )

@@ -21,7 +21,13 @@ Sampling = Literal["segments", "dense", "timed"]
 
 
 def clip_sampler(
-    sampling: Sampling, *, num_frames: int, frame_stride: int, fps: float, fps_jitter: float = 1.0
+    sampling: Sampling,
+    *,
+    num_frames: int,
+    frame_stride: int,
+    fps: float,
+    fps_jitter: float = 1.0,
+    min_span: float = 1.0,
 ) -> ClipSampler:
     """The sampler of a setting.
 
@@ -31,9 +37,10 @@ def clip_sampler(
         frame_stride: Distance of neighbours under dense sampling, in frames.
         fps: Frames per second under timed sampling.
         fps_jitter: Each timed clip of training has a rate of its own, from fps / fps_jitter to fps * fps_jitter.
+        min_span: Shortest share of a video whose segments make a clip of training.
     """
     if sampling == "segments":
-        return SegmentSampler(num_frames)
+        return SegmentSampler(num_frames, min_span)
     if sampling == "dense":
         return DenseSampler(num_frames, frame_stride)
     return TimedSampler(num_frames, fps, fps_jitter)
@@ -80,10 +87,16 @@ class SegmentSampler(ClipSampler):
     """One frame of each of `num_frames` segments that together cover the video."""
 
     num_frames: int
+    min_span: float = 1.0
+    """A clip of training covers from this share of the video to the whole of it."""
 
     def train_indices(self, video: VideoReader, rng: random.Random) -> list[int]:
         """A random frame of each segment."""
-        return segment_indices_train(video.num_frames, self.num_frames, rng)
+        if self.min_span == 1:
+            return segment_indices_train(video.num_frames, self.num_frames, rng)
+        span = max(1, round(rng.uniform(self.min_span, 1) * video.num_frames))
+        start = rng.randint(0, video.num_frames - span)
+        return [start + index for index in segment_indices_train(span, self.num_frames, rng)]
 
     def eval_indices(self, video: VideoReader, *, clip: int = 0, num_clips: int = 1) -> list[int]:
         """The same place in each segment, another one for each clip."""

@@ -21,7 +21,7 @@ def load_splits(data: DataConfig, seed: int) -> tuple[Manifest, Manifest]:
 
     Args:
         data: the recipe's section.
-        seed: decides what is set aside when `data.val` is not given.
+        seed: decides what is set aside when `data.val` is not given, and what is drawn for `data.clips_per_class`.
 
     Raises:
         DataError: lists up to ten of all problems found and the number of the rest.
@@ -53,7 +53,7 @@ def check_splits(data: DataConfig, seed: int, *, decode: bool = False) -> tuple[
 
     Args:
         data: the recipe's section.
-        seed: decides what is set aside when `data.val` is not given.
+        seed: as for `load_splits`.
         decode: also decode every clip to its last frame.
 
     Raises:
@@ -70,7 +70,23 @@ def check_splits(data: DataConfig, seed: int, *, decode: bool = False) -> tuple[
         problems += more
     else:
         train, val = split_manifest(train, val_fraction=data.val_fraction, seed=seed)
+    if data.clips_per_class:
+        train = draw_clips(train, data.clips_per_class, seed=seed)
     return train, val, problems + check_manifests(train, val, decode=decode)
+
+
+def draw_clips(manifest: Manifest, clips_per_class: int, *, seed: int = 0) -> Manifest:
+    """So many clips of each class, or all of a class that has fewer; a smaller draw is part of a larger one."""
+    order = list(range(len(manifest)))
+    random.Random(f"draw/{seed}").shuffle(order)
+    taken: Counter[str] = Counter()
+    drawn = []
+    for index in order:
+        label = manifest.clips[index].label
+        taken[label] += 1
+        if taken[label] <= clips_per_class:
+            drawn.append(index)
+    return replace(manifest, clips=tuple(manifest.clips[index] for index in sorted(drawn)))
 
 
 def split_manifest(manifest: Manifest, *, val_fraction: float, seed: int = 0) -> tuple[Manifest, Manifest]:
