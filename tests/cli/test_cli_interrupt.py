@@ -100,7 +100,7 @@ COMMANDS = {
 def test_ctrl_c_at_any_moment_is_one_line_and_leaves_nothing(name, many, weights, tmp_path):
     arguments = [part.replace("MANY", str(many)).replace("WEIGHTS", str(weights)) for part in COMMANDS[name]]
     rng = Random(name)
-    for moment in (0.05, *(rng.uniform(0.05, 6) for _ in range(4))):
+    for moment in (0.05, *(rng.uniform(0.05, 6) for _ in range(2))):
         with Command(*arguments, cwd=tmp_path) as command:
             time.sleep(moment)
             command.signal_all(signal.SIGINT)

@@ -12,7 +12,7 @@ from typing import Any
 
 from damage import ODDITIES, damaged, flipped, put_oddity
 
-NUM_CASES = 200
+NUM_CASES = 100
 CHECKPOINT, METRICS = "checkpoint.pt", "metrics.jsonl"
 
 _KINDS = (

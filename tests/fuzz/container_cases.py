@@ -9,7 +9,7 @@ from random import Random
 from damage import ODDITIES, damaged, put_oddity
 from originals import CONTAINERS, IMAGES, NUM_IMAGES, image_bytes
 
-NUM_CASES = 400
+NUM_CASES = 200
 FOLDER_EVERY = 10
 """Every so many cases, one is a folder of frames."""
 

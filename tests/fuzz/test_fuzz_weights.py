@@ -1,4 +1,4 @@
-"""200 weights folders that nobody should trust: a model that works, or an error of LSN; never the network."""
+"""100 weights folders that nobody should trust: a model that works, or an error of LSN; never the network."""
 
 from functools import partial
 from pathlib import Path
@@ -29,8 +29,7 @@ def test_the_network_is_seen(bounded):
     assert "192.0.2.1" in first and "example.com" in second
 
 
-def test_there_are_200_different_cases(original, tmp_path):
-    assert NUM_CASES == 200
+def test_all_cases_differ(original, tmp_path):
     check_total(NUM_CASES, folder=tmp_path, make=partial(make_case, original=original))
 
 

@@ -1,4 +1,4 @@
-"""SIGTERM, SIGHUP, SIGINT and kill -9 at ten moments of three commands each: what was promised is there."""
+"""SIGTERM, SIGHUP, SIGINT and kill -9 at five moments of three commands each: what was promised is there."""
 
 import json
 import os
@@ -25,12 +25,12 @@ pytestmark = pytest.mark.slow
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL)
 TO_THE_GROUP = (signal.SIGHUP, signal.SIGINT)  # a terminal sends these to all of its processes
-MOMENTS = range(10)
-COLD = 9  # the moment of which Python starts too
+MOMENTS = range(5)
+COLD = 4  # the moment of which Python starts too
 COLD_START_SECONDS = 3.0
 FIRST_SECONDS = 0.05  # until then, the signals are not yet handled
 LONGEST_SECONDS = 60.0
-at_ten_moments = pytest.mark.parametrize(  # each by two of the four signals
+at_five_moments = pytest.mark.parametrize(  # each by two of the four signals
     ("moment", "signum"),
     [
         pytest.param(moment, signum, id=f"{moment}-{signum.name}")
@@ -152,7 +152,7 @@ def whole_weights(commands) -> str:
     return kill_cases.weights_hash(commands.inputs.with_name("timed train") / "run")
 
 
-@at_ten_moments
+@at_five_moments
 def test_training(commands, folder, whole_weights, signum, moment):
     """Moments of even numbers have no checkpoint but the one that the signal asks for; every fifth one has workers."""
     is_killed = signum == signal.SIGKILL
@@ -181,7 +181,7 @@ def test_training(commands, folder, whole_weights, signum, moment):
     assert _partial_names(folder) == []
 
 
-@at_ten_moments
+@at_five_moments
 def test_streaming(commands, folder, signum, moment):
     record, state = folder / "seen.mp4", folder / "state.safetensors"
 
@@ -219,7 +219,7 @@ def test_streaming(commands, folder, signum, moment):
         assert [answer["num_frames"] for answer in outcome.value] == [len(answers) + 1, len(answers) + 2]
 
 
-@at_ten_moments
+@at_five_moments
 def test_extracting_frames(commands, folder, signum, moment):
     out = folder / "out"
 

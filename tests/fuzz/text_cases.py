@@ -13,7 +13,7 @@ from structure import ODD_VALUES, Raw, mutated
 from lsn.config import RunConfig, load_config, to_yaml
 from lsn.config.recipes import find_recipe, list_recipes, show_recipe
 
-NUM_CASES = 200
+NUM_CASES = 100
 
 _KINDS = (
     ["recipe"] * 60 + ["recipe bytes"] * 12 + ["recipe lines"] * 20 + ["overrides"] * 20

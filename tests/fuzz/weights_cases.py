@@ -13,7 +13,7 @@ from typing import Any
 from damage import ODDITIES, damaged, flipped, put_oddity
 from structure import mutated
 
-NUM_CASES = 200
+NUM_CASES = 100
 LABELS = ("left", "right", "up")
 CONFIG, TENSORS = "config.json", "model.safetensors"
 

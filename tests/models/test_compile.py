@@ -39,7 +39,7 @@ def assert_close(got: torch.Tensor, expected: torch.Tensor) -> None:
 
 @pytest.mark.slow
 def test_a_compiled_model_gives_the_same_scores_as_clip_and_as_stream() -> None:
-    model = fuse(awake("lsn_ss_resnet10t", shift="causal"))
+    model = fuse(awake("lsn_ss_resnet10t", shift="causal", memory_stages=(2,)))
     compiled = compiled_copy(model, frozen=True)
     with torch.inference_mode():
         for number in (2, 3):  # a second size of batches
@@ -58,11 +58,10 @@ def test_a_compiled_model_gives_the_same_scores_as_clip_and_as_stream() -> None:
 def test_a_compiled_model_learns_by_the_same_gradients() -> None:
     model = awake("lsn_resnet10t", memory_stages=(3,), dropout=0.0).train()
     compiled = compiled_copy(model)
-    for number in (2, 3):
-        expected_BK, got_BK = model(clips(number)), compiled(clips(number))
-        assert_close(got_BK, expected_BK)
-        expected_BK.square().sum().backward()
-        got_BK.square().sum().backward()
+    expected_BK, got_BK = model(clips(2)), compiled(clips(2))
+    assert_close(got_BK, expected_BK)
+    expected_BK.square().sum().backward()
+    got_BK.square().sum().backward()
     norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters()])
     for (name, left), (_, right) in zip(compiled.named_parameters(), model.named_parameters(), strict=True):
         assert (left.grad - right.grad).norm() < 1e-3 * norm, name

@@ -1,4 +1,4 @@
-"""A compiled run is the run, to rounding; the compiler is real."""
+"""A compiled run is the run, to rounding; the compiler is real. Memories are compiled in the tests of the models."""
 
 import shutil
 from dataclasses import replace
@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from lsn.config import ModelConfig
 from lsn.training import train
 
 
@@ -16,7 +17,7 @@ from lsn.training import train
 )
 def test_a_compiled_run_ends_with_the_same_weights(tmp_path, config):
     """With a moving average, whose copy is validated, and a last batch of another size."""
-    config = replace(config, model=replace(config.model, memory_stages=(3,)))
+    config = replace(config, model=ModelConfig("tsn_test_resnet", num_frames=2, pretrained=False, dropout=0.5))
     training = replace(config.training, ema_decay=0.5, epochs=1)
     train(replace(config, training=training), tmp_path / "plain")
     train(replace(config, training=replace(training, compile=True)), tmp_path / "compiled")
