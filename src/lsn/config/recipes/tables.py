@@ -110,7 +110,7 @@ TABLES: dict[str, Table] = {
         "Real finger gestures (EgoGestAR)",
         tuple(_gestures(family) for family in ("tsn", "tsm", "convlstm", "lsn", "lsn_ss")),
         "Give yours with data.train=egogestar/train.csv data.val=egogestar/val.csv; then: lsn data synthesize "
-        "runs/data/gestures --kind gestures --num-train 6000 --num-val 300 --size 96",
+        "runs/data/gestures --kind gestures --num-train 8000 --num-val 300 --size 96",
         num_folds=5,
     ),
     "fight": Table(
