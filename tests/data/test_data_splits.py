@@ -105,6 +105,15 @@ def test_drawn_clips_are_of_train_alone_and_others_for_another_seed(tmp_path):
     assert draws[0] == draws[1] != draws[2]
 
 
+def test_one_class_is_none_to_learn(tmp_path):
+    path = tmp_path / "m.csv"
+    path.write_text("path,label\n" + "".join(f"{i}.mp4,all\n" for i in range(4)))
+    for i in range(4):
+        (tmp_path / f"{i}.mp4").touch()
+    with pytest.raises(DataError, match=r"m\.csv.*'all' is the only class; training needs clips of two at least"):
+        load_splits(DataConfig(train=str(path)), seed=0)
+
+
 def test_windows_of_one_file_stay_together():
     clips = tuple(
         Clip(f"{video}.mp4", "ab"[part % 2], start_seconds=float(part), end_seconds=part + 1.0)

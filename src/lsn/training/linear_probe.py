@@ -77,7 +77,7 @@ def linear_probe(
         model = start_model(config.model, train_set.labels, seed=config.training.seed).to(world.device)
         protocol = EvaluationProtocol.of(model, config.input, config.evaluation)
         dataset = ClipDataset(train_set, protocol, reader=config.data.reader, on_unreadable=config.data.on_unreadable)
-        features_ND, indices = _features(model, dataset, protocol, world.device, config.data.num_workers, progress)
+        features_ND, indices = clip_features(model, dataset, protocol, world.device, config.data.num_workers, progress)
         read = replace(train_set, clips=tuple(train_set.clips[index] for index in indices))
         labels_N = torch.tensor([read.label_index(clip.label) for clip in read.clips])
         weight_KD, bias_K, penalty = fit_classifier(features_ND, labels_N, _folds(read), num_classes=len(read.labels))
@@ -130,15 +130,19 @@ def frame_model(model: ModelConfig) -> ModelConfig:
     )
 
 
-def _features(
+def clip_features(
     model: Recognizer,
     dataset: ClipDataset,
     protocol: EvaluationProtocol,
     device: torch.device,
     num_workers: int,
-    progress: Callable[[int, int], None] | None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Tensor, list[int]]:
-    """Features ND of the clips that can be read, and which those are."""
+    """What the classifier sees of the clips that can be read, ND, mean over frames and views; and which those are.
+
+    Raises:
+        DataError: none can be read.
+    """
 
     def forward(views_NTCHW: Tensor) -> Tensor:
         return model.forward_head(model.forward_features(views_NTCHW), pre_logits=True).mean(dim=1)

@@ -11,7 +11,7 @@ from lsn.config import DataConfig
 from lsn.data.clips.checks import check_manifest, check_manifests, leak_problems
 from lsn.data.clips.manifest import parse_manifest
 from lsn.data.clips.table import Clip, Manifest, Problem, raise_on_errors
-from lsn.errors import DataError
+from lsn.errors import DataError, shown
 
 
 def load_splits(data: DataConfig, seed: int) -> tuple[Manifest, Manifest]:
@@ -72,6 +72,9 @@ def check_splits(data: DataConfig, seed: int, *, decode: bool = False) -> tuple[
         train, val = split_manifest(train, val_fraction=data.val_fraction, seed=seed)
     if data.clips_per_class:
         train = draw_clips(train, data.clips_per_class, seed=seed)
+    if len(train.labels) == 1:
+        message = f"{shown(train.labels[0])} is the only class; training needs clips of two at least"
+        problems.append(Problem("error", message, train.source))
     return train, val, problems + check_manifests(train, val, decode=decode)
 
 
