@@ -46,6 +46,7 @@ def test_folds(lsn, grouped, tiny_run, tmp_path):
     rows = [line.split() for line in answer.out.splitlines() if line.strip()[:2] in ("0 ", "1 ")]
     assert [len(row) for row in rows] == [5, 5]
     assert "95% interval" in answer.out and "by bootstrap over 5 groups" in answer.out
+    assert "Calibration error" in answer.out and "risk-coverage" in answer.out
     report = (tmp_path / "cv/report.html").read_text(encoding="utf-8")
     for expected in ("3 folds by scene", 'href="seed1/fold2/report.html"', "s4", "at the last epoch"):
         assert expected in report

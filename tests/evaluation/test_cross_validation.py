@@ -55,6 +55,9 @@ def test_folds_together_are_the_evaluation_of_all_clips(answers):
     assert joined.metrics == compute_metrics(answers[0].log_softmax(1), answers[1], class_names=LABELS)
     assert torch.equal(joined.confusion, whole.confusion)
     assert [row.predicted for row in joined.rows] == [row.predicted for row in whole.rows]
+    found = CrossValidation({(seed, fold): part for seed in (0, 1) for fold, part in enumerate(parts)})
+    assert found.together().metrics == replace(joined.metrics, num_videos=80)
+    assert found.together(calibrated=True).metrics.top1 == joined.metrics.top1
 
 
 def test_other_labels_are_refused(answers):

@@ -60,6 +60,10 @@ class CrossValidation:
             scaled.append(result.at_temperature(others.helpful_temperature()))
         return join_results(scaled)
 
+    def together(self, *, calibrated: bool = False) -> EvaluationResult:
+        """The clips of all folds and seeds as one, each clip once for each seed; as they are, or as `calibrated`."""
+        return join_results([self.calibrated(seed) if calibrated else self.of_seed(seed) for seed in self.seeds])
+
     def groups(self) -> list[GroupAccuracy]:
         """The groups, the worst first; without groups each clip is one."""
         right: dict[str, list[bool]] = defaultdict(list)

@@ -15,7 +15,7 @@ from lsn.config import from_mapping, to_mapping
 from lsn.data import Clip
 from lsn.errors import ConfigError, DataError, WeightsError, shown
 from lsn.evaluation.anytime import Anytime
-from lsn.evaluation.metrics import Metrics, compute_metrics, confusion_matrix, rank_classes
+from lsn.evaluation.metrics import Metrics, compute_metrics, confusion_matrix, rank_classes, risk_coverage_area
 from lsn.evaluation.protocol import EvaluationProtocol
 from lsn.evaluation.temperature import helpful_temperature
 from lsn.files import csv_rows, read_text, write_csv, write_text
@@ -95,6 +95,12 @@ class EvaluationResult:
     an older version wrote the evaluation."""
     anytime: Anytime | None = None
     """How soon the model knew, where that was asked for."""
+
+    @property
+    def risk_coverage_area(self) -> float:
+        """Area under the risk-coverage curve, see `lsn.evaluation.metrics`; smaller is better."""
+        confidences_N = torch.tensor([row.confidence for row in self.rows])
+        return risk_coverage_area(confidences_N, torch.tensor([row.correct for row in self.rows]))
 
     def helpful_temperature(self) -> float:
         """The temperature that makes these probabilities right, see `lsn.evaluation.temperature`; 1 without scores."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lsn.config import RunConfig
-from lsn.evaluation.cross_validation import MIN_GROUP_CLIPS, CrossValidation, GroupAccuracy, join_results
+from lsn.evaluation.cross_validation import MIN_GROUP_CLIPS, CrossValidation, GroupAccuracy
 from lsn.files import write_text
 from lsn.report import overview, results
 from lsn.report.html import Content, Markup, count, figure, note, percent, table, tag, whole_percent
@@ -27,7 +27,7 @@ def write_cross_validation_report(folder: str | Path, found: CrossValidation, co
         The path of the report.
     """
     folder = Path(folder)
-    together = join_results([found.of_seed(seed) for seed in found.seeds])
+    together = found.together()
     name = f"{config.model.name}, {found.num_folds} folds"
     confusion, labels = together.confusion.tolist(), together.labels
     low, high = found.interval()
@@ -54,12 +54,11 @@ def write_cross_validation_report(folder: str | Path, found: CrossValidation, co
 
 def _calibrated(found: CrossValidation) -> Content:
     """The same at the temperatures that fit the other folds."""
-    calibrated = join_results([found.calibrated(seed) for seed in found.seeds])
     text = (
         "The same with temperature scaling: the logits of each fold are divided by the temperature that makes the "
         "probabilities of the other folds right, where that helps. No answer changes."
     )
-    return tag("p", text, class_="lead"), results.calibration(calibrated)
+    return tag("p", text, class_="lead"), results.calibration(found.together(calibrated=True))
 
 
 def _folds(found: CrossValidation) -> Markup:

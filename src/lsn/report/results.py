@@ -6,9 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, TypeGuard
 
-import torch
-
-from lsn.evaluation.metrics import NUM_BINS, risk_coverage_area
+from lsn.evaluation.metrics import NUM_BINS
 from lsn.evaluation.result import EvaluationResult, PredictionRow
 from lsn.models.cost import ModelCost
 from lsn.report.charts import (
@@ -189,9 +187,6 @@ def calibration(evaluation: EvaluationResult) -> Markup:
     error = f"Expected calibration error {percent(evaluation.metrics.calibration_error)}."
     mean = sum(row.confidence for row in rows) / len(rows)
     right = sum(row.correct for row in rows) / len(rows)
-    area = risk_coverage_area(
-        torch.tensor([row.confidence for row in rows]), torch.tensor([row.correct for row in rows])
-    )
     return tag(
         "div",
         figure(
@@ -218,7 +213,7 @@ def calibration(evaluation: EvaluationResult) -> Markup:
             title="What if it may pass?",
             legend=[("good", "accuracy")],
             caption="Accuracy if only the surest videos are answered; falls if confidence means something. "
-            f"Area under the risk-coverage curve {area:.4f}; smaller is better.",
+            f"Area under the risk-coverage curve {evaluation.risk_coverage_area:.4f}; smaller is better.",
         ),
         class_="charts",
     )

@@ -74,6 +74,12 @@ def print_cross_validation(found: CrossValidation) -> None:
         f"\nTop-1 {percent(found.top1)}; 95% interval {percent(low)} to {percent(high)}, by bootstrap over "
         f"{len(groups)} groups"
     )
+    plain, calibrated = found.together(), found.together(calibrated=True)
+    console.print(
+        f"Calibration error {percent(plain.metrics.calibration_error)}, at temperatures of the other folds "
+        f"{percent(calibrated.metrics.calibration_error)}; area under the risk-coverage curve "
+        f"{plain.risk_coverage_area:.4f} and {calibrated.risk_coverage_area:.4f}"
+    )
     large = [group for group in groups if group.num_clips >= MIN_GROUP_CLIPS]
     if large:
         worst = columns("Worst groups", "Clips", "Top-1", "", right=("Clips", "Top-1"))
