@@ -58,6 +58,15 @@ def test_folds(lsn, grouped, tiny_run, tmp_path):
     assert "holds other clips" in lsn(*command[:-5], "4", *command[-4:]).one_error_line()
 
 
+def test_what_makes_no_sense_with_or_without_folds(lsn, grouped, tmp_path):
+    assert "--seeds is for --folds" in lsn("train", f"data.train={grouped}", "--seeds", "3").one_error_line()
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "recipe.yaml").touch()
+    line = lsn("train", f"data.train={grouped}", "--folds", "3", "--out", run).one_error_line()
+    assert f"{run}: holds a single run" in line
+
+
 @pytest.mark.slow
 def test_folds_side_by_side(grouped, tiny_run, tmp_path):
     """Two processes with one command share the folds, and both report the whole."""

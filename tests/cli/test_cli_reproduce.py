@@ -77,7 +77,8 @@ def test_a_row_starts_from_what_is_trained_before_it(tmp_path, data, monkeypatch
     table = TABLES["long"]
     monkeypatch.setitem(TABLES, "long", type(table)("Mine", (Row("mine", "long", start=start),), ""))
 
-    assert main(["reproduce", "long", *data, *SMALL, "--seeds", "2", "--out", "runs"]) == 0
+    few = "data.clips_per_class=1"  # of the row, not of what it starts from
+    assert main(["reproduce", "long", *data, few, *SMALL, "--seeds", "2", "--out", "runs"]) == 0
 
     for seed in (0, 1):
         initial = saved_recipe(tmp_path / f"runs/long/mine/seed{seed}")["model"]["initial_weights"]
@@ -86,6 +87,7 @@ def test_a_row_starts_from_what_is_trained_before_it(tmp_path, data, monkeypatch
         assert started["training"]["seed"] == seed
         data_of_start = started["data"]
         assert (data_of_start["train"], data_of_start["val"], data_of_start["num_workers"]) == (val, train, 0)
+        assert data_of_start["clips_per_class"] == 0
 
 
 def test_finished_rows_with_the_same_settings_stay_in_the_table(tmp_path, data):
@@ -98,6 +100,38 @@ def test_finished_rows_with_the_same_settings_stay_in_the_table(tmp_path, data):
     assert rows_of_table() == ["shift_alone", "no_memory"]
     assert main(["reproduce", "long", "last_stage", *common, "optim.learning_rate=0.1"]) == 0
     assert rows_of_table() == ["last_stage"]
+
+
+def test_a_probe_that_was_stopped_is_done_again_and_other_rows_are_let_alone(tmp_path, data, monkeypatch, capsys):
+    rows = tuple(Row(name, "long", is_probe=True) for name in ("mine", "other"))
+    monkeypatch.setitem(TABLES, "long", type(TABLES["long"])("Mine", rows, "", num_folds=2))
+    arguments = ["reproduce", "long", "mine", *data, *SMALL, "--out", "runs"]
+    assert main(arguments) == 0
+    mine = tmp_path / "runs/long/mine/seed0/fold1"
+    (mine / "report.html").unlink()
+    capsys.readouterr()
+    assert main(arguments) == 0
+    assert (mine / "report.html").is_file()
+    assert capsys.readouterr().out.count("done already") == 1
+    assert not (tmp_path / "runs/long/other").exists()
+
+    (mine / "report.html").unlink()
+    assert main([*arguments, "model.num_frames=3"]) == 2
+    assert "holds a run with other settings; delete it" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_probe_on_two_processes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    written = write_synthetic("long", kind="long", num_train=8, num_val=2, size=32)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    given = [f"data.train={written.train}", f"data.val={written.val}", "data.group_column=null"]
+    given += ["model.backbone_weights=null", *SMALL, "--out", "runs"]
+    command = [*torchrun, "-m", "lsn", "reproduce", "fight", "linear_probe", *given]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (row,) = json.loads((tmp_path / "runs/fight/table.json").read_text())
+    assert (row["name"], row["num_videos"]) == ("linear_probe", 10)
 
 
 @pytest.mark.slow

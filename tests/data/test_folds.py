@@ -27,9 +27,10 @@ def test_every_clip_is_tested_once_and_no_group_is_on_both_sides(rows, num_folds
     manifest = manifest_of(rows)
     try:
         folds = assign_folds(manifest, num_folds, seed=seed)
-    except DataError:
+    except DataError as error:
         groups_of_class = Counter(label for label, _ in set(rows))
-        assert len({group for _, group in rows}) < num_folds or min(groups_of_class.values()) == 1
+        too_few = len({group for _, group in rows}) < num_folds or min(groups_of_class.values()) == 1
+        assert too_few or "could not be brought into two" in str(error)
         return
     assert set(folds) == set(range(num_folds))
     tested = []
@@ -37,9 +38,29 @@ def test_every_clip_is_tested_once_and_no_group_is_on_both_sides(rows, num_folds
         train, test = fold_splits(manifest, folds, fold)
         assert not {clip.group for clip in train.clips} & {clip.group for clip in test.clips}
         assert len(train) + len(test) == len(manifest)
+        assert {clip.label for clip in train.clips} == set(manifest.labels)
         tested += test.clips
     assert sorted(clip.path for clip in tested) == sorted(clip.path for clip in manifest.clips)
     assert folds == assign_folds(manifest, num_folds, seed=seed)
+
+
+def test_a_class_is_not_left_in_one_fold_where_that_can_be_helped():
+    rows = [("a", "1")] * 20 + [("b", "1")] * 2 + [("c", "1"), ("a", "2"), ("b", "2"), ("b", "3")] + [("c", "3")] * 2
+    folds = assign_folds(manifest_of(rows), 2)
+    assert all(len({fold for fold, row in zip(folds, rows, strict=True) if row[0] == label}) == 2 for label in "abc")
+    with pytest.raises(DataError, match="could not be brought into two of 2 folds"):
+        assign_folds(manifest_of([("a", "1"), ("b", "1"), ("b", "2"), ("c", "2"), ("c", "3"), ("a", "3")]), 2)
+
+
+def test_a_file_is_one_however_its_path_is_written():
+    clips = tuple(
+        Clip(path, label, start_seconds=start, end_seconds=start + 1)
+        for number in range(6)
+        for start, path in ((0.0, f"v/{number}.mp4"), (1.0, f"v/val/../{number}.mp4"))
+        for label in ["ab"[number % 2]]
+    )
+    folds = assign_folds(Manifest("all.csv", ("a", "b"), clips), 3)
+    assert folds[::2] == folds[1::2]
 
 
 def spread(labels, folds):

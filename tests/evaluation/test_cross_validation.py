@@ -66,6 +66,23 @@ def test_other_labels_are_refused(answers):
         join_results([one, replace(one, labels=tuple("hijklmn"))])
 
 
+def test_clips_that_could_not_be_read_are_counted_once(answers):
+    scores, labels, groups = answers
+    whole = result_of(scores, labels, groups)
+    lacking = replace(result_of(scores[:-1], labels[:-1], groups[:-1]), unreadable=((whole.rows[-1].path, "broken"),))
+    found = CrossValidation({(0, 0): whole, (1, 0): lacking})
+    assert found.num_clips == sum(group.num_clips for group in found.groups()) == 40
+    assert found.unreadable == {whole.rows[-1].path: "broken"}
+
+
+def test_no_temperature_for_means_of_probabilities(answers):
+    scores, labels, groups = answers
+    sure = result_of(5 * scores, labels, groups)
+    assert sure.helpful_temperature() > 1.5
+    several = replace(sure.protocol, num_clips=2, average="probabilities")
+    assert replace(sure, protocol=several).helpful_temperature() == 1
+
+
 def test_groups_and_seeds(answers):
     scores, labels, groups = answers
     flipped = scores.flip(1)

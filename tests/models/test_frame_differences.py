@@ -1,11 +1,13 @@
 """A CNN that also sees what changed: the same numbers as clip, in steps, in chunks and beside other streams."""
 
 import pytest
+import timm
 import torch
 
 from lsn.config import InputConfig
 from lsn.errors import ModelError
 from lsn.models import create_model
+from lsn.models.backbone import widen_input
 from lsn.models.cost import model_cost
 from lsn.models.fuse import fuse
 from lsn.models.weights import load_weights, save_weights
@@ -120,3 +122,8 @@ def test_a_state_of_another_model_is_refused():
     for one, other in ((model, plain), (plain, model)):
         with pytest.raises(ModelError, match="the state is of another model"):
             one.step(frame_BCHW, other.init_state(1, 32, 32))
+
+
+def test_a_cnn_whose_weights_are_standardised_would_not_stay_what_it_was():
+    with pytest.raises(ModelError, match="has no convolution to see frame differences; leave frame_differences out"):
+        widen_input(timm.create_model("nf_resnet26"), 6, zero_init=True)

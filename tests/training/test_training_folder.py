@@ -14,6 +14,7 @@ import torch
 from lsn.config import to_yaml
 from lsn.distributed import World
 from lsn.errors import ConfigError, LSNError, VideoError
+from lsn.files import held_lock
 from lsn.training import train
 from lsn.training.folder import claimed_folder, is_unstarted, refuse_to_overwrite
 from lsn.training.position import Position
@@ -187,3 +188,15 @@ def test_whatever_a_run_has_made_is_never_replaced(tmp_path, config, colours, wh
     with pytest.raises(ConfigError, match="already holds a run"):
         train(config, tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_what_is_done_at_the_end_is_done_before_another_run_may_have_the_folder(config, tmp_path):
+    config = replace(config, training=replace(config.training, epochs=1))
+    seen = []
+
+    def look() -> None:
+        with held_lock(tmp_path / "run") as is_held:
+            seen.append((is_held, (tmp_path / "run/evaluation.json").is_file()))
+
+    train(config, tmp_path / "run", when_done=look)
+    assert seen == [(False, True)]

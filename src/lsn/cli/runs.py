@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from lsn.cli.signals import first_signal_asks
 from lsn.cli.ui.console import error_line, is_main_process, output
@@ -48,14 +48,19 @@ def train_and_report(
     with first_signal_asks(request.ask) as raise_if_stopped:
         try:
             with nullcontext(progress) if progress is not None else training_progress() as shown:
-                result = run_training(config, folder, resume=resume, progress=shown, should_stop=request)
+                result = run_training(
+                    config,
+                    folder,
+                    resume=resume,
+                    progress=shown,
+                    should_stop=request,
+                    when_done=lambda: _report(config, folder),
+                )
         except (KeyboardInterrupt, TrainingStopped):
             if is_main_process() and (folder / "checkpoint.pt").is_file():
                 error_line(f"{folder}: {way_on}", style="yellow")
             raise_if_stopped()
             raise
-        if is_main_process():
-            _report(config, folder)
         raise_if_stopped()
     return result
 
@@ -77,14 +82,12 @@ class _StopRequest:
         return self.is_made
 
 
-def probe_and_report(config: RunConfig, folder: Path) -> LinearProbe:
+def probe_and_report(config: RunConfig, folder: Path, *, resume: bool = False) -> LinearProbe:
     """Fits a linear probe with progress shown, then writes the report."""
     from lsn.training.linear_probe import linear_probe
 
     with counting_progress("clips") as progress:
-        found = linear_probe(config, folder, progress=progress)
-    _report(config, folder)
-    return found
+        return linear_probe(config, folder, resume=resume, progress=progress, when_done=lambda: _report(config, folder))
 
 
 def _report(config: RunConfig, folder: Path) -> None:
@@ -111,33 +114,44 @@ class PlannedRun:
 
     def is_done(self) -> bool:
         """Whether it is finished, with these settings."""
-        recipe = self.folder / "recipe.yaml"
-        finished = (self.folder / "report.html").is_file()  # what a run writes last
-        return finished and load_config(recipe) == self.config
+        return self._state() == "done"
 
     def run(self) -> None:
-        """Trains what it starts from and then the run itself, unless they are finished.
+        """Trains what it starts from and then the run itself, unless it is finished.
 
         Raises:
             FolderInUseError: another process trains one of them.
             ConfigError: the folder has a run with other settings.
         """
-        if self.start:
-            self.start.run()
+        from lsn.distributed import join_world
+
         what = f"{self.name}, seed {self.config.training.seed}"
-        if self.is_done():
+        with join_world("cpu") as world:  # all processes do what the first one sees
+            state = world.gather([self._state()])[0]
+        if state == "done":
             output().print(f"{what}: done already, in {self.folder}")
             return
-        if (self.folder / "report.html").is_file():
+        if state == "other":
             raise ConfigError(f"{self.folder}: holds a run with other settings; delete it, or choose another --out")
+        if self.start:
+            self.start.run()
         output().print(f"{what}: {self.config.model.name}, in {self.folder}")
         if self.is_probe:
-            probe_and_report(self.config, self.folder)
-            return
+            probe_and_report(self.config, self.folder, resume=state == "begun")
+        else:
+            way_on = "the same command continues it"
+            train_and_report(self.config, self.folder, resume=state == "begun", way_on=way_on)
+
+    def _state(self) -> Literal["new", "begun", "done", "other"]:
+        """What the folder holds: nothing to keep, this run as far as it came, all of it, or another run."""
         from lsn.training.folder import is_unstarted
 
-        resume = (self.folder / "checkpoint.pt").is_file() and not is_unstarted(self.folder)
-        train_and_report(self.config, self.folder, resume=resume, way_on="the same command continues it")
+        recipe = self.folder / "recipe.yaml"
+        if (self.folder / "report.html").is_file():  # what a run writes last
+            return "done" if load_config(recipe) == self.config else "other"
+        if self.is_probe and recipe.is_file():
+            return "begun" if load_config(recipe) == self.config else "other"
+        return "begun" if (self.folder / "checkpoint.pt").is_file() and not is_unstarted(self.folder) else "new"
 
 
 def run_all(runs: Sequence[PlannedRun]) -> None:

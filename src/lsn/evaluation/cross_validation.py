@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import random
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import torch
 
+from lsn.data import Clip
 from lsn.errors import DataError
 from lsn.evaluation.result import EvaluationResult, result_of_scores
 
@@ -67,13 +69,29 @@ class CrossValidation:
     def groups(self) -> list[GroupAccuracy]:
         """The groups, the worst first; without groups each clip is one."""
         right: dict[str, list[bool]] = defaultdict(list)
-        has_groups = any(row.clip.group for result in self.results.values() for row in result.rows)
+        clips: dict[str, set[Clip]] = defaultdict(set)
         for result in self.results.values():
             for row in result.rows:
-                right[(row.clip.group or UNKNOWN) if has_groups else row.path].append(row.correct)
-        num_seeds = len(self.seeds)
-        found = [GroupAccuracy(name, len(each) // num_seeds, statistics.mean(each)) for name, each in right.items()]
+                name = (row.clip.group or UNKNOWN) if self.has_groups else row.path
+                right[name].append(row.correct)
+                clips[name].add(row.clip)
+        found = [GroupAccuracy(name, len(clips[name]), statistics.mean(each)) for name, each in right.items()]
         return sorted(found, key=lambda group: (group.accuracy, group.name))
+
+    @cached_property
+    def has_groups(self) -> bool:
+        """Whether any clip's group is known."""
+        return any(row.clip.group for result in self.results.values() for row in result.rows)
+
+    @property
+    def num_clips(self) -> int:
+        """Clips that were tested, each counted once."""
+        return len({row.clip for result in self.results.values() for row in result.rows})
+
+    @property
+    def unreadable(self) -> dict[str, str]:
+        """Errors of the clips that could not be read, by path."""
+        return {path: error for result in self.results.values() for path, error in result.unreadable}
 
     def worst_group(self) -> GroupAccuracy | None:
         """The worst group of at least `MIN_GROUP_CLIPS` clips; None if there is none."""
@@ -84,6 +102,7 @@ class CrossValidation:
         """Share of the clips that are right, mean over the seeds."""
         return statistics.mean(self.of_seed(seed).metrics.top1 for seed in self.seeds)
 
+    @cached_property
     def interval(self) -> tuple[float, float]:
         """The 95% interval of `top1`, see `group_interval`."""
         return group_interval(self.groups())
@@ -97,13 +116,15 @@ def group_interval(groups: Sequence[GroupAccuracy]) -> tuple[float, float]:
     Source:
         Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8.
     """
-    rng = random.Random(0)
+    rng = np.random.default_rng(0)
+    sizes_G = np.array([group.num_clips for group in groups])
+    right_G = sizes_G * np.array([group.accuracy for group in groups])
     shares = []
     for _ in range(NUM_RESAMPLES):
-        drawn = rng.choices(groups, k=len(groups))
-        shares.append(sum(g.accuracy * g.num_clips for g in drawn) / sum(g.num_clips for g in drawn))
-    shares.sort()
-    return shares[round(0.025 * NUM_RESAMPLES)], shares[round(0.975 * NUM_RESAMPLES) - 1]
+        drawn_G = rng.integers(len(groups), size=len(groups))
+        shares.append(right_G[drawn_G].sum() / sizes_G[drawn_G].sum())
+    low, high = np.quantile(shares, (0.025, 0.975))
+    return float(low), float(high)
 
 
 def join_results(results: Sequence[EvaluationResult]) -> EvaluationResult:

@@ -103,8 +103,12 @@ class EvaluationResult:
         return risk_coverage_area(confidences_N, torch.tensor([row.correct for row in self.rows]))
 
     def helpful_temperature(self) -> float:
-        """The temperature that makes these probabilities right, see `lsn.evaluation.temperature`; 1 without scores."""
-        if self.scores_NK is None:
+        """The temperature that makes these probabilities right, see `lsn.evaluation.temperature`.
+
+        It is 1 without scores, and where they are means of the probabilities of several views: no temperature of a
+        network amounts to one of those.
+        """
+        if self.scores_NK is None or (self.protocol.average == "probabilities" and self.protocol.num_views > 1):
             return 1.0
         labels_N = torch.tensor([self.labels.index(row.label) for row in self.rows])
         return helpful_temperature(self.scores_NK, labels_N, [row.clip.group or row.path for row in self.rows])

@@ -23,9 +23,10 @@ _NUM_FOLDS = 5
 
 
 def fit_temperature(scores_NK: Tensor, labels_N: Tensor) -> float:
-    """The temperature T whose softmax(scores / T) has the smallest cross-entropy.
+    """The temperature T whose softmax(scores / T) has the smallest cross-entropy, were one answer in N + 1 a guess.
 
-    It changes no ranking. The cross-entropy is convex in 1 / T, so its slope has one root, which is bisected.
+    Without that, a network that is right on all N videos would be made to seem certain. No ranking changes. The
+    cross-entropy is convex in 1 / T, so its slope has one root, which is bisected.
 
     Args:
         scores_NK: Logits, or log-probabilities.
@@ -35,15 +36,18 @@ def fit_temperature(scores_NK: Tensor, labels_N: Tensor) -> float:
         T within `RANGE`: above 1 for a network that is surer than it is right.
 
     Source:
-        Guo et al., On Calibration of Modern Neural Networks, 2017, arXiv:1706.04599, section 4.2.
+        Guo et al., On Calibration of Modern Neural Networks, 2017, arXiv:1706.04599, section 4.2; the guess after
+        Platt, Probabilistic outputs for support vector machines, 1999, section 2.1.
     """
     scores_NK = scores_NK.double()
+    guessed = 1 / (len(scores_NK) + 1)
     true_N = scores_NK.gather(1, labels_N[:, None])[:, 0]
+    wanted_N = (1 - guessed) * true_N + guessed * scores_NK.mean(dim=1)
     low, high = (1 / temperature for temperature in reversed(RANGE))
     for _ in range(_ITERATIONS):
         middle = math.sqrt(low * high)
         expected_N = (scores_NK * (scores_NK * middle).softmax(dim=1)).sum(dim=1)
-        if (expected_N - true_N).mean() > 0:  # the slope in 1 / T
+        if (expected_N - wanted_N).mean() > 0:  # the slope in 1 / T
             high = middle
         else:
             low = middle
@@ -69,8 +73,8 @@ def helpful_temperature(scores_NK: Tensor, labels_N: Tensor, groups: Sequence[Ha
     """
     if len(scores_NK) < MIN_VIDEOS:
         return 1.0
-    names = list(dict.fromkeys(groups))
-    fold_N = torch.tensor([names.index(group) % _NUM_FOLDS for group in groups])
+    numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
+    fold_N = torch.tensor([numbers[group] % _NUM_FOLDS for group in groups])
     gain = 0.0
     for fold in fold_N.unique():
         held_out_N = fold_N == fold

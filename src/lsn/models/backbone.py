@@ -14,12 +14,14 @@ from typing import Any
 
 import timm
 import torch
+from timm.layers import ScaledStdConv2d, ScaledStdConv2dSame, StdConv2d, StdConv2dSame
 from torch import Tensor, nn
 
 from lsn.errors import ModelError, WeightsError, did_you_mean, shown
 from lsn.models.tensor_file import TensorKind, misfits, open_tensors
 
 MAX_STAGES = 4
+STANDARDISED = (StdConv2d, StdConv2dSame, ScaledStdConv2d, ScaledStdConv2dSame)
 _NAME = re.compile(r"\w+(\.\w+)?", re.ASCII)
 """An architecture and the tag of its weights; timm takes other names for addresses and folders."""
 _HEAD_STARTS = ("global_pool", "head", "head_drop", "fc", "classifier")
@@ -83,11 +85,11 @@ def widen_input(cnn: Any, num_channels: int, *, zero_init: bool) -> None:
     """Gives the first convolution of a CNN more channels, weighted by zero so that it sees what it saw, or at random.
 
     Raises:
-        ModelError: the CNN does not declare its first convolution.
+        ModelError: the CNN does not declare its first convolution, or standardises its weights.
     """
     name = cnn.pretrained_cfg.get("first_conv")
     conv = cnn.get_submodule(name) if isinstance(name, str) else None
-    if not isinstance(conv, nn.Conv2d) or conv.groups != 1:
+    if not isinstance(conv, nn.Conv2d) or conv.groups != 1 or isinstance(conv, STANDARDISED):
         raise ModelError(
             f"{type(cnn).__name__} has no convolution to see frame differences; leave frame_differences out"
         )

@@ -30,26 +30,34 @@ def write_cross_validation_report(folder: str | Path, found: CrossValidation, co
     together = found.together()
     name = f"{config.model.name}, {found.num_folds} folds"
     confusion, labels = together.confusion.tolist(), together.labels
-    low, high = found.interval()
-    num_seeds = len(found.seeds)
-    videos = f"{count(together.metrics.num_videos // num_seeds, 'clip')}, once for each of {count(num_seeds, 'seed')}"
-    remark = f"95% interval {whole_percent(low)} to {whole_percent(high)}, over groups"
+    low, high = found.interval
+    videos = f"each tested once for each of {count(len(found.seeds), 'seed')}"
+    over = "groups" if found.has_groups else "clips"
+    remark = f"95% interval {whole_percent(low)} to {whole_percent(high)}, over {over}"
+    headline = overview.headline(together, num_videos=found.num_clips, top1_remark=remark, videos_remark=videos)
     what = tag("p", describe_protocol(config, num_folds=found.num_folds), class_="lead")
     sections: list[Section] = [
-        (
-            "result",
-            "Result",
-            titled("Result", overview.headline(together, top1_remark=remark, videos_remark=videos), what),
-        ),
+        ("result", "Result", titled("Result", headline, what)),
         ("folds", "Folds", titled("Folds and seeds", _folds(found))),
-        ("groups", "Groups", titled("Accuracy of each group", _groups(found.groups()))),
+        ("groups", "Groups", titled("Accuracy of each group", _groups(found.groups(), has_groups=found.has_groups))),
         ("confusion", "Confusion", titled("Confusion", results.confusion_figures(confusion, labels))),
         ("classes", "Classes", titled("Accuracy of each class", results.class_accuracy(confusion, labels))),
+        ("unreadable", "Unreadable", titled("Unreadable clips", _unreadable(found))),
         ("calibration", "Calibration", titled("Calibration", results.calibration(together), _calibrated(found))),
     ]
     path = folder / REPORT_NAME
-    write_text(path, page(f"{name} · LSN report", overview.summary(name, together), sections, folder))
+    summary = overview.summary(name, together, num_videos=found.num_clips)
+    write_text(path, page(f"{name} · LSN report", summary, sections, folder))
     return path
+
+
+def _unreadable(found: CrossValidation) -> Content:
+    if not found.unreadable:
+        return tag("p", "None: every clip could be read.", class_="lead")
+    return figure(
+        table(("Clip", "Why"), list(found.unreadable.items()), class_="wide"),
+        caption=f"{count(len(found.unreadable), 'clip')} left out of the figures above.",
+    )
 
 
 def _calibrated(found: CrossValidation) -> Content:
@@ -73,9 +81,9 @@ def _folds(found: CrossValidation) -> Markup:
     return figure(table(header, rows, numeric=range(1, len(header))), caption=caption)
 
 
-def _groups(groups: list[GroupAccuracy]) -> Markup:
+def _groups(groups: list[GroupAccuracy], *, has_groups: bool) -> Markup:
     """A bar a group, the worst first."""
-    if all(group.num_clips == 1 for group in groups):
+    if not has_groups:
         return note("No groups are known (data.group_column), so every clip is one of its own.")
     entries = [(group.accuracy, group.name, group.num_clips) for group in groups]
     caption = (

@@ -15,8 +15,8 @@ from lsn.report.html import Content, Markup, count, join, percent, tag, whole_pe
 from lsn.report.run import Run
 
 
-def summary(model_name: str, evaluation: EvaluationResult | None) -> Markup:
-    """The line that stays in sight: name of the network and its figures."""
+def summary(model_name: str, evaluation: EvaluationResult | None, *, num_videos: int | None = None) -> Markup:
+    """The line that stays in sight: name of the network, its figures and how many videos, by default those of it."""
     if evaluation is None:
         figures: Content = "not evaluated yet"
     else:
@@ -24,18 +24,23 @@ def summary(model_name: str, evaluation: EvaluationResult | None) -> Markup:
         figures = [
             tag("span", "top-1 ", tag("b", percent(metrics.top1))),
             tag("span", "top-5 ", tag("b", percent(metrics.top5)), class_="minor"),
-            tag("span", "videos ", tag("b", f"{metrics.num_videos:,}")),
+            tag("span", "videos ", tag("b", f"{metrics.num_videos if num_videos is None else num_videos:,}")),
         ]
     return join([tag("h1", model_name), tag("div", figures, class_="figures")])
 
 
 def headline(
-    evaluation: EvaluationResult, *, top1_remark: str | None = None, videos_remark: str | None = None
+    evaluation: EvaluationResult,
+    *,
+    num_videos: int | None = None,
+    top1_remark: str | None = None,
+    videos_remark: str | None = None,
 ) -> Markup:
     """A tile for each figure of an evaluation.
 
     Args:
         evaluation: The figures.
+        num_videos: How many videos there are, if some were evaluated more than once.
         top1_remark: What stands below the accuracy; by default its interval.
         videos_remark: What stands below the number of videos; by default how many were unreadable.
     """
@@ -61,7 +66,7 @@ def headline(
         ("Calibration error", percent(metrics.calibration_error), "between confidence and accuracy"),
         (
             "Videos",
-            f"{metrics.num_videos:,}",
+            f"{metrics.num_videos if num_videos is None else num_videos:,}",
             videos_remark or (f"{num_unreadable:,} unreadable and left out" if num_unreadable else "all were readable"),
         ),
     ]

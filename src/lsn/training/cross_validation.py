@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lsn.config import DataConfig, RunConfig
 from lsn.data import Manifest, assign_folds, check_manifest, fold_splits, parse_manifest, raise_on_errors, read_manifest
+from lsn.data.clips.labels import read_labels
 from lsn.data.clips.writing import GROUP_COLUMN, write_labels, write_manifest
 from lsn.errors import ConfigError
 from lsn.training.loop import TEST_NAME
@@ -93,19 +93,29 @@ def _all_clips(data: DataConfig) -> Manifest:
 
 
 def _write_folds(folder: Path, clips: Manifest, folds: Sequence[int], num_folds: int) -> None:
-    """Writes the clips of each fold; the same may be there."""
-    write_labels(folder / LABELS_NAME, clips)
+    """Writes the labels and the clips of each fold; the same may be there."""
+    labels = folder / LABELS_NAME
+    if labels.exists():
+        _require_same(labels, read_labels(labels) == clips.labels, folder)
+    else:
+        write_labels(labels, clips)
     for fold in range(num_folds):
         for name, split in zip(("train", "test"), fold_splits(clips, folds, fold), strict=True):
             path = folder / f"{fold}_{name}.csv"
-            if not path.exists():
+            if path.exists():
+                there = read_manifest(path, labels=clips.labels, group_column=GROUP_COLUMN)
+                _require_same(path, _rows(there) == _rows(split), folder)
+            else:
                 write_manifest(path, split)
-            elif _rows(read_manifest(path, labels=clips.labels, group_column=GROUP_COLUMN)) != _rows(split):
-                raise ConfigError(
-                    f"{path}: holds other clips than this cross-validation has; choose another --out, or delete "
-                    f"{folder}"
-                )
+
+
+def _require_same(path: Path, is_same: bool, folder: Path) -> None:
+    if not is_same:
+        what = "labels" if path.name == LABELS_NAME else "clips"
+        raise ConfigError(
+            f"{path}: holds other {what} than this cross-validation has; choose another --out, or delete {folder}"
+        )
 
 
 def _rows(manifest: Manifest) -> list[tuple[object, ...]]:
-    return [(os.path.abspath(clip.path), clip.label, clip.group, clip.window) for clip in manifest.clips]  # noqa: PTH100
+    return [(clip.file, clip.label, clip.group, clip.window) for clip in manifest.clips]

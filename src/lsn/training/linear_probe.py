@@ -42,27 +42,36 @@ class LinearProbe:
     result: EvaluationResult
     """On the validation set."""
     penalty: float
-    """That was chosen on folds of the training set."""
+    """Of the squared weights."""
+    is_penalty_chosen: bool
+    """On folds of the training set; there were too few groups otherwise."""
     num_features: int
     """D."""
 
 
 def linear_probe(
-    config: RunConfig, out: str | Path, *, progress: Callable[[int, int], None] | None = None
+    config: RunConfig,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    when_done: Callable[[], object] | None = None,
 ) -> LinearProbe:
     """Fits a linear classifier to the features that the CNN of a run starts with, averaged over frames and views.
 
     The CNN learns nothing and there is no memory, so this is what can be known of single frames without training. What
     it leaves is a weights folder of the `tsn_` model like any other, with its evaluation on the validation set, which
-    has chosen nothing: how much the weights are penalised is chosen on folds of the training set.
+    has chosen nothing: how much the weights are penalised is chosen on folds of the training set, by group.
 
     Args:
         config: Its `model.name` gives the CNN; how that starts, data, input and views are as in training.
-        out: Folder to write; it must not hold a run.
+        out: Folder to write; it must not hold a run, unless `resume`.
+        resume: The folder holds this probe, unfinished; it is done again.
         progress: Called with the clips whose features are known, and all training clips.
+        when_done: As for `lsn.training.train`.
 
     Raises:
-        ConfigError: the folder holds a run, or several processes were started.
+        ConfigError: the folder holds a run.
         LSNError: as of `lsn.training.train`.
 
     Source:
@@ -70,9 +79,7 @@ def linear_probe(
     """
     out = Path(out)
     train_set, val_set = load_splits(config.data, config.training.seed)
-    with join_world(config.training.device) as world, claimed_folder(out, world, resume=False):
-        if world.size > 1:
-            raise ConfigError("a linear probe is for one process; run it without torchrun")
+    with join_world(config.training.device) as world, claimed_folder(out, world, resume=resume):
         config = replace(config, model=frame_model(config.model))
         model = start_model(config.model, train_set.labels, seed=config.training.seed).to(world.device)
         protocol = EvaluationProtocol.of(model, config.input, config.evaluation)
@@ -80,7 +87,8 @@ def linear_probe(
         features_ND, indices = clip_features(model, dataset, protocol, world.device, config.data.num_workers, progress)
         read = replace(train_set, clips=tuple(train_set.clips[index] for index in indices))
         labels_N = torch.tensor([read.label_index(clip.label) for clip in read.clips])
-        weight_KD, bias_K, penalty = fit_classifier(features_ND, labels_N, _folds(read), num_classes=len(read.labels))
+        folds = _folds(read)
+        weight_KD, bias_K, penalty = fit_classifier(features_ND, labels_N, folds, num_classes=len(read.labels))
         classifier = model.get_classifier()
         assert isinstance(classifier, nn.Linear)
         with torch.no_grad():
@@ -100,18 +108,22 @@ def linear_probe(
             for manifest in (val_set, load_test_set(config.data, train_set, val_set))
             if manifest is not None
         )
-        write_text(out / RECIPE_NAME, to_yaml(config))
-        save_weights(
-            out,
-            model,
-            labels=train_set.labels,
-            input=config.input,
-            metrics=asdict(result.metrics) | {"views": protocol.describe(), "linear_probe_penalty": penalty},
-        )
-        result.save(out)
-        for each in tested:
-            each.save(out / TEST_NAME)
-        return LinearProbe(result, penalty, features_ND.shape[1])
+        with world.errors_on_all_ranks():
+            if world.is_main:
+                write_text(out / RECIPE_NAME, to_yaml(config))
+                save_weights(
+                    out,
+                    model,
+                    labels=train_set.labels,
+                    input=config.input,
+                    metrics=asdict(result.metrics) | {"views": protocol.describe(), "linear_probe_penalty": penalty},
+                )
+                result.save(out)
+                for each in tested:
+                    each.save(out / TEST_NAME)
+                if when_done is not None:
+                    when_done()
+        return LinearProbe(result, penalty, folds is not None, features_ND.shape[1])
 
 
 def frame_model(model: ModelConfig) -> ModelConfig:

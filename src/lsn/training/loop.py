@@ -40,7 +40,7 @@ class TrainingResult:
     """How a run ended."""
 
     out: Path
-    """The run's folder, which is a weights folder of the best weights."""
+    """The run's folder, which is a weights folder of the kept weights."""
     top1: float
     """Top-1 accuracy of the kept weights on the validation set, 0 to 1."""
     epoch: int
@@ -58,6 +58,7 @@ def train(
     resume: bool = False,
     progress: Progress | None = None,
     should_stop: Callable[[], bool] | None = None,
+    when_done: Callable[[], object] | None = None,
 ) -> TrainingResult:
     """Trains a network and leaves the run's folder behind.
 
@@ -74,6 +75,7 @@ def train(
         progress: Called at every step and validation.
         should_stop: Asked when the run is set up, before each step and during validations. Once it returns True in
             any process, all of them stop.
+        when_done: Called by the first process at the end, before any other run may have the folder.
 
     Raises:
         ConfigError: the settings contradict each other, the folder, or the run that is resumed; or another process
@@ -99,6 +101,9 @@ def train(
             run.save()
         test_top1 = None if run.test_set is None else _test(run, run.test_set, should_stop)
         run.close()
+        with world.errors_on_all_ranks():
+            if world.is_main and when_done is not None:
+                when_done()
         assert position.best is not None  # the last epoch is always validated
         return TrainingResult(run.out, position.best.top1, position.best.epoch, test_top1, position.seconds)
 

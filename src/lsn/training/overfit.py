@@ -91,6 +91,7 @@ def overfit(config: RunConfig, num_clips: int, *, progress: Callable[[int, int],
     config = replace(
         config,
         model=replace(config.model, dropout=0.0),
+        input=replace(config.input, background_prob=0.0),
         training=replace(config.training, label_smoothing=0.0, state_carry_prob=0.0),
     )
     train_set, _ = load_splits(config.data, config.training.seed)
@@ -101,8 +102,8 @@ def overfit(config: RunConfig, num_clips: int, *, progress: Callable[[int, int],
         model = start_model(config.model, clips.labels, seed=config.training.seed)
         frozen_norms = ready_to_train(model, config, world)
         context = step_context(model, config, world)
-        rate = peak_learning_rate(config, config.training.batch_size * config.training.grad_accum_steps)
         steps = _fixed_steps(clips, model, config)
+        rate = peak_learning_rate(config, sum(len(labels_B) for _, labels_B in steps[0]))
         max_passes = math.ceil(MAX_STEPS / len(steps))
         losses: list[float] = []
         num_right = 0

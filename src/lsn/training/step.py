@@ -25,7 +25,7 @@ from lsn.training.position import Tally
 Precision = Literal["float32", "bf16", "fp16"]
 _REMEDY = (
     "lower optim.learning_rate, lengthen optim.warmup_epochs, set optim.clip_grad_norm, or use precision float32; "
-    "the last checkpoint is from before and sound"
+    "a checkpoint that was written before is sound"
 )
 _AUTOCAST_DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -133,21 +133,22 @@ def _add_gradient(
 
 
 def mix_backgrounds(clip_BTCHW: Tensor, prob: float) -> Tensor:
-    """Blends a still frame of the next clip into some clips, at up to half its strength: what moves stays the same.
+    """Blends a still frame of the clip before into some clips, at up to half its strength: what moves stays the same.
 
     Args:
-        clip_BTCHW: uint8 RGB.
+        clip_BTCHW: uint8 RGB; a single clip has no other, and stays as it is.
         prob: Share of clips; drawn, as dropout is, from torch's generator.
 
     Source:
         Wang et al., Removing the Background by Adding the Background, CVPR 2021, arXiv:2009.05769.
     """
     num_clips, num_frames = clip_BTCHW.shape[:2]
+    if num_clips == 1:
+        return clip_BTCHW
     still_BCHW = clip_BTCHW.roll(1, 0)[torch.arange(num_clips), torch.randint(num_frames, (num_clips,))]
     strength_B = 0.5 * torch.rand(num_clips) * (torch.rand(num_clips) < prob)
-    return torch.lerp(clip_BTCHW.float(), still_BCHW.unsqueeze(1).float(), strength_B.view(-1, 1, 1, 1, 1)).to(
-        clip_BTCHW.dtype
-    )
+    mixed_BTCHW = torch.lerp(clip_BTCHW.float(), still_BCHW.unsqueeze(1).float(), strength_B.view(-1, 1, 1, 1, 1))
+    return mixed_BTCHW.round_().to(clip_BTCHW.dtype)
 
 
 def _forward(context: StepContext, chunk_BTCHW: Tensor, state: StreamState | None) -> tuple[Tensor, StreamState | None]:

@@ -26,6 +26,8 @@ def cross_validate(config: RunConfig, out: Path, *, num_folds: int, num_seeds: i
         LSNError: as of `lsn.training.cross_validation.plan_folds`, and of training.
     """
     check_seeds(num_seeds)
+    if (out / "recipe.yaml").exists():
+        raise ConfigError(f"{out}: holds a single run; choose another --out for the cross-validation")
     from lsn.training.cross_validation import plan_folds
 
     planned = plan_folds(config, out, num_folds=num_folds, seeds=range(num_seeds))
@@ -69,11 +71,13 @@ def print_cross_validation(found: CrossValidation) -> None:
         table.add_row(str(seed), *cells, percent(found.of_seed(seed).metrics.top1))
     console.print(table)
     groups = found.groups()
-    low, high = found.interval()
+    low, high = found.interval
     console.print(
         f"\nTop-1 {percent(found.top1)}; 95% interval {percent(low)} to {percent(high)}, by bootstrap over "
-        f"{len(groups)} groups"
+        f"{len(groups)} {'groups' if found.has_groups else 'clips'}"
     )
+    if found.unreadable:
+        console.print(f"{len(found.unreadable)} of the clips could not be read; the report says why")
     plain, calibrated = found.together(), found.together(calibrated=True)
     console.print(
         f"Calibration error {percent(plain.metrics.calibration_error)}, at temperatures of the other folds "

@@ -35,6 +35,7 @@ def probe(data: str, /, *overrides: str, recipe: str = "default", out: Path = Pa
     print_metrics(asdict(found.result.metrics))
     output().print(
         f"\nA linear classifier on {found.num_features} features of the frozen CNN, averaged over "
-        f"{config.model.num_frames} frames; penalty {found.penalty:g}, chosen on folds of the training clips."
+        f"{config.model.num_frames} frames; penalty {found.penalty:g}, "
+        f"{'chosen on folds of the training clips' if found.is_penalty_chosen else 'fixed, for want of groups'}."
         f"\nWeights  {out}\nReport   {out / 'report.html'}"
     )

@@ -66,11 +66,11 @@ def reproduce(
         from lsn.report.table import check_place
 
         check_place(into, table)
-    plans = [_expanded(row, runs[row.name], chosen.num_folds) for row in chosen.rows]
-    run_all([run for plan in plans if plan.row in wanted for run in plan.runs])
-    shown = [plan for plan in plans if plan.row in wanted or all(run.is_done() for run in plan.runs)]
+    plans = {row.name: _expanded(row, runs[row.name], chosen.num_folds) for row in wanted}
+    run_all([run for plan in plans.values() for run in plan.runs])
     if is_main_process():
-        _finish(table, chosen, shown, out / table, into)
+        shown = [plans.get(row.name) or _finished_before(row, runs[row.name], chosen.num_folds) for row in chosen.rows]
+        _finish(table, chosen, [plan for plan in shown if plan], out / table, into)
 
 
 def _list_tables() -> None:
@@ -81,7 +81,10 @@ def _list_tables() -> None:
 
 
 _OF_THE_ROWS = {"model.name": "train another model with `lsn train`", "training.seed": "--seeds says how many"}
-_WHICH_CLIPS = {f"data.{key}" for key in ("train", "val", "val_fraction", "root", "labels", "group_column")}
+_WHICH_CLIPS = {
+    f"data.{key}"
+    for key in ("train", "val", "test", "val_fraction", "clips_per_class", "root", "labels", "group_column")
+}
 _WHOLE_START = "model.initial_weights"
 _CNN_STARTS = {"model.pretrained", "model.backbone_weights"}
 
@@ -126,7 +129,7 @@ class _RowPlan:
 
         if self.folds:
             found = read_folds(self.folds)
-            results, interval = [found.of_seed(seed) for seed in found.seeds], found.interval()
+            results, interval = [found.of_seed(seed) for seed in found.seeds], found.interval
             worst = found.worst_group()
         else:
             results, interval, worst = [load_evaluation(run.folder) for run in self.runs], None, None
@@ -158,6 +161,17 @@ def _expanded(row: Row, runs: Sequence[PlannedRun], num_folds: int) -> _RowPlan:
         for fold, run in folds
     ]
     return _RowPlan(row, runs[0].config, tuple(planned), tuple(fold for fold, _ in folds))
+
+
+def _finished_before(row: Row, runs: Sequence[PlannedRun], num_folds: int) -> _RowPlan | None:
+    """The trainings of a row that nobody asked for, if all are finished with the same settings and clips."""
+    if not runs[0].folder.parent.is_dir():
+        return None
+    try:
+        plan = _expanded(row, runs, num_folds)
+    except ConfigError:  # it has other folds
+        return None
+    return plan if all(run.is_done() for run in plan.runs) else None
 
 
 def _key(override: str) -> str:

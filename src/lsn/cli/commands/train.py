@@ -59,6 +59,8 @@ def train(
             )
         _overfit(config, overfit)
         return
+    if folds is None and seeds != 1:
+        raise ConfigError("--seeds is for --folds; for a single training give training.seed=N")
     if folds is not None:
         cross_validate(config, out or Path("runs", f"{path.stem}_folds"), num_folds=folds, num_seeds=seeds)
         return

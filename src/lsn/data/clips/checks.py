@@ -109,7 +109,7 @@ def _duplicates(manifest: Manifest) -> list[Problem]:
     same: list[Clip] = []
     problems = []
     for clip in manifest.clips:
-        earlier = first.setdefault((_identity(clip), clip.window), clip)
+        earlier = first.setdefault((clip.file, clip.window), clip)
         if earlier is clip:
             continue
         if earlier.label == clip.label:
@@ -148,8 +148,8 @@ def leak_problems(first: Manifest, second: Manifest, *, names: tuple[str, str] =
     """Pictures or sources that both splits hold, which would flatter the figures on the second."""
     by_file: dict[str, list[Clip]] = {}
     for clip in first.clips:
-        by_file.setdefault(_identity(clip), []).append(clip)
-    shared = [(clip, file) for clip in second.clips if (file := _identity(clip)) in by_file]
+        by_file.setdefault(clip.file, []).append(clip)
+    shared = [(clip, file) for clip in second.clips if (file := clip.file) in by_file]
     in_first = {file: Windows(by_file[file]) for file in {file for _, file in shared}}
     leaks = [clip for clip, file in shared if in_first[file].overlap(clip)]
     problems = []
@@ -167,10 +167,6 @@ def leak_problems(first: Manifest, second: Manifest, *, names: tuple[str, str] =
         remedy = "leave out one side, or data.group_column to allow it"
         problems.append(Problem("error", f"{message}; {remedy}", second.source))
     return problems
-
-
-def _identity(clip: Clip) -> str:
-    return os.path.abspath(clip.path)  # noqa: PTH100 - links are not followed: that costs a call a folder
 
 
 def _count(number: int, noun: str, plural: str | None = None) -> str:

@@ -10,12 +10,16 @@ from dataclasses import replace
 from lsn.data.clips.table import Manifest
 from lsn.errors import DataError
 
+MAX_ORDERS = 100
+"""Of the groups, that are tried."""
+
 
 def assign_folds(manifest: Manifest, num_folds: int, *, seed: int = 0) -> tuple[int, ...]:
     """The fold of each clip, from 0: a group is in one fold, and each fold has about its share of every class.
 
     Without groups every file is one of its own; with groups, all clips of unknown group count as one more. Groups go to
-    the folds from the largest to the smallest, each to where its classes are rarest.
+    the folds from the largest to the smallest, each to where its classes are rarest; in an order by chance, where that
+    would leave a class in one fold.
 
     Args:
         manifest: What is split.
@@ -23,8 +27,8 @@ def assign_folds(manifest: Manifest, num_folds: int, *, seed: int = 0) -> tuple[
         seed: Decides between groups of one size.
 
     Raises:
-        DataError: there are fewer groups than folds, or a class whose clips are all of one group, so that a model that
-            has not seen the group does not know the class.
+        DataError: there are fewer groups than folds, or a class whose clips are all of one group or could not be
+            brought into two folds, so that a model that has not seen them does not know the class.
     """
     groups = group_names(manifest)
     members: dict[str, Counter[str]] = {}
@@ -32,15 +36,24 @@ def assign_folds(manifest: Manifest, num_folds: int, *, seed: int = 0) -> tuple[
         members.setdefault(group, Counter())[clip.label] += 1
     _check(manifest, members, num_folds)
     clips_of_class = Counter(clip.label for clip in manifest.clips)
-    order = random.Random(f"folds/{seed}").sample(list(members), len(members))
-    contents = [Counter[str]() for _ in range(num_folds)]
-    fold_of_group: dict[str, int] = {}
-    for group in sorted(order, key=lambda group: -members[group].total()):
-        crowding = [_crowding(content, members[group], clips_of_class) for content in contents]
-        fold = min(range(num_folds), key=lambda fold: (crowding[fold], contents[fold].total()))
-        contents[fold] += members[group]
-        fold_of_group[group] = fold
-    return tuple(fold_of_group[group] for group in groups)
+    rng = random.Random(f"folds/{seed}")
+    order = sorted(rng.sample(list(members), len(members)), key=lambda group: -members[group].total())
+    for _ in range(MAX_ORDERS):
+        contents = [Counter[str]() for _ in range(num_folds)]
+        fold_of_group: dict[str, int] = {}
+        for group in order:
+            crowding = [_crowding(content, members[group], clips_of_class) for content in contents]
+            fold = min(range(num_folds), key=lambda fold: (crowding[fold], contents[fold].total()))
+            contents[fold] += members[group]
+            fold_of_group[group] = fold
+        together = [label for label in clips_of_class if sum(label in content for content in contents) == 1]
+        if not together:
+            return tuple(fold_of_group[group] for group in groups)
+        rng.shuffle(order)
+    raise DataError(
+        f"{manifest.source}: the groups of class {together[0]!r} could not be brought into two of {num_folds} folds "
+        "with those of the other classes; choose another number of folds"
+    )
 
 
 def fold_splits(manifest: Manifest, folds: Sequence[int], fold: int) -> tuple[Manifest, Manifest]:
@@ -55,7 +68,7 @@ def fold_splits(manifest: Manifest, folds: Sequence[int], fold: int) -> tuple[Ma
 def group_names(manifest: Manifest) -> tuple[str, ...]:
     """The group of each clip; where no clip has one, its file."""
     has_groups = any(clip.group for clip in manifest.clips)
-    return tuple(clip.group if has_groups else clip.path for clip in manifest.clips)
+    return tuple(clip.group if has_groups else clip.file for clip in manifest.clips)
 
 
 def _check(manifest: Manifest, members: dict[str, Counter[str]], num_folds: int) -> None:

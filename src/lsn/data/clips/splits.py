@@ -112,7 +112,7 @@ def split_manifest(manifest: Manifest, *, val_fraction: float, seed: int = 0) ->
     sources: dict[str, Counter[str]] = {}
     for clip in manifest.clips:
         if clip.group or not has_groups:
-            sources.setdefault(clip.group or clip.path, Counter())[clip.label] += 1
+            sources.setdefault(clip.group or clip.file, Counter())[clip.label] += 1
     order = list(sources)
     random.Random(f"split/{seed}").shuffle(order)
     chosen = _choose([sources[name] for name in order], Counter(clip.label for clip in manifest.clips), val_fraction)
@@ -122,7 +122,7 @@ def split_manifest(manifest: Manifest, *, val_fraction: float, seed: int = 0) ->
         raise DataError(f"{manifest.source}: cannot set clips aside for validation from {what}; set data.val")
 
     def in_val(clip: Clip) -> bool:
-        return (clip.group if has_groups else clip.path) in names
+        return (clip.group if has_groups else clip.file) in names
 
     return (
         replace(manifest, clips=tuple(clip for clip in manifest.clips if not in_val(clip))),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -41,6 +42,11 @@ class Clip:
     def window(self) -> tuple[float | None, ...]:
         """What is read of the file; two clips with the same path and window are the same pictures."""
         return (self.start_seconds, self.end_seconds, self.first_frame, self.last_frame)
+
+    @property
+    def file(self) -> str:
+        """The path as absolute, however it is written; links are not followed, which costs a call a folder."""
+        return os.path.abspath(self.path)  # noqa: PTH100 - quick, for manifests of 200 000 clips
 
 
 @dataclass(frozen=True)

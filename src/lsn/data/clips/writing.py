@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from lsn.data.clips.formats import OPTIONAL_COLUMNS
@@ -16,10 +15,7 @@ GROUP_COLUMN = "group"
 def write_manifest(path: str | Path, manifest: Manifest) -> None:
     """Writes clips as CSV, with absolute paths and their groups in the column `group`; labels are not among them."""
     used = [name for name in OPTIONAL_COLUMNS if any(getattr(clip, name) is not None for clip in manifest.clips)]
-    rows = (
-        [os.path.abspath(clip.path), clip.label, *(getattr(clip, name) for name in used), clip.group]  # noqa: PTH100
-        for clip in manifest.clips
-    )
+    rows = ([clip.file, clip.label, *(getattr(clip, name) for name in used), clip.group] for clip in manifest.clips)
     write_csv(path, [("path", "label", *used, GROUP_COLUMN), *rows])
 
 

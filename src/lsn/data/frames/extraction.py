@@ -172,16 +172,12 @@ def _clips_by_video(manifests: Sequence[Manifest]) -> dict[str, dict[_Key, tuple
         for clip in manifest.clips:
             if is_folder(clip.path):
                 raise DataError(f"{manifest.where(clip)}: {clip.path} is a folder of frames already; give video files")
-            clips_of.setdefault(_absolute(clip), {}).setdefault(_key(clip), (manifest.where(clip), clip))
+            clips_of.setdefault(clip.file, {}).setdefault(_key(clip), (manifest.where(clip), clip))
     return clips_of
 
 
 def _key(clip: Clip) -> _Key:
     return (*clip.window, clip.num_frames)
-
-
-def _absolute(clip: Clip) -> str:
-    return os.path.abspath(clip.path)  # noqa: PTH100 - without .., and links as they are
 
 
 def _new_record(
@@ -236,7 +232,7 @@ def _manifest(
     """The rows of the manifest of frames that stands for one of videos, its header first."""
     yield "path", "label", "first_frame", "last_frame", "num_frames", "frame_pattern", "group"
     for clip in manifest.clips:
-        path = _absolute(clip)
+        path = clip.file
         span: tuple[int | None, int | None] | None = spans.get((path, _key(clip)))
         if span is None:
             continue
