@@ -5,6 +5,7 @@ import torch
 
 from lsn.config import InputConfig, ModelConfig
 from lsn.errors import ConfigError, WeightsError
+from lsn.evaluation.temperature import state_at_temperature
 from lsn.models import create_model
 from lsn.models.weights import save_weights
 from lsn.training.start import start_model
@@ -75,6 +76,23 @@ def test_known_labels_keep_their_answers_in_any_order(weights, labels):
     for label, logits in logits_by_label(model, labels).items():
         torch.testing.assert_close(logits, expected[label], msg=label)
     assert model.new_parameter_names() == set()
+
+
+def test_a_network_starts_without_the_temperature_of_the_weights(weights, tmp_path):
+    _, old = weights
+    state = state_at_temperature(old, 0.25)
+    labels = ["cat", "dog", "owl"]
+    for temperature in (0.25, "cold"):
+        save_weights(
+            tmp_path, old, labels=labels, input=InputConfig(), metrics={"temperature": temperature}, state=state
+        )
+        if temperature == "cold":
+            with pytest.raises(WeightsError, match="its temperature is 'cold', not a number"):
+                start(tmp_path, labels)
+        else:
+            expected = logits_by_label(old, labels)
+            for label, logits in logits_by_label(start(tmp_path, labels), labels).items():
+                torch.testing.assert_close(logits, expected[label], msg=label)
 
 
 def test_unknown_labels_start_fresh_and_the_classifier_counts_as_new(weights):

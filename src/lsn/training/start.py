@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from lsn.config import ModelConfig
-from lsn.errors import ConfigError, WeightsError
+from lsn.errors import ConfigError, WeightsError, shown
 from lsn.models import Recognizer, create_model
 from lsn.models.factory import unused_options
 from lsn.models.weights import load_weights
@@ -51,8 +51,9 @@ def start_model(config: ModelConfig, labels: Sequence[str], *, seed: int) -> Rec
 def load_initial_weights(model: Recognizer, folder: str, labels: Sequence[str]) -> None:
     """Starts a whole network from a weights folder.
 
-    The rows of the classifier go by label name: labels that both sides know keep their row, the others start fresh.
-    Unless every label is known, the classifier counts as new, as does all that was never trained in the folder.
+    The rows of the classifier go by label name: labels that both sides know keep their row, without the temperature
+    that the folder's probabilities were made right with; the others start fresh. Unless every label is known, the
+    classifier counts as new, as does all that was never trained in the folder.
 
     Args:
         model: Of the same architecture; the number of frames and of classes may differ.
@@ -77,9 +78,12 @@ def load_initial_weights(model: Recognizer, folder: str, labels: Sequence[str]) 
         )
     rows = {label: row for row, label in enumerate(loaded.labels)}
     known = [(row, rows[label]) for row, label in enumerate(labels) if label in rows]
+    temperature = loaded.metrics.get("temperature", 1.0)
+    if not isinstance(temperature, int | float):
+        raise WeightsError(f"{folder}: its temperature is {shown(temperature)}, not a number; save the weights again")
     for name in head:
         for row, old_row in known:
-            new[name][row] = old[name][old_row]
+            new[name][row] = old[name][old_row] * temperature
     model.load_state_dict({name: new[name] if name in head else old[name] for name in new})
     untrained = loaded.model.new_parameter_names() | (head if len(known) < len(labels) else set())
     model.mark_trained(name for name, _ in model.named_parameters() if name not in untrained)
