@@ -42,8 +42,8 @@ def write_cross_validation_report(folder: str | Path, found: CrossValidation, co
         ("groups", "Groups", titled("Accuracy of each group", _groups(found.groups(), has_groups=found.has_groups))),
         ("confusion", "Confusion", titled("Confusion", results.confusion_figures(confusion, labels))),
         ("classes", "Classes", titled("Accuracy of each class", results.class_accuracy(confusion, labels))),
-        ("unreadable", "Unreadable", titled("Unreadable clips", _unreadable(found))),
         ("calibration", "Calibration", titled("Calibration", results.calibration(together), _calibrated(found))),
+        ("unreadable", "Unreadable", titled("Unreadable clips", _unreadable(found))),
     ]
     path = folder / REPORT_NAME
     summary = overview.summary(name, together, num_videos=found.num_clips)

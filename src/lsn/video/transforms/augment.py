@@ -11,6 +11,8 @@ import math
 import random
 from collections.abc import Callable, Sequence
 
+import numpy as np
+import simplejpeg
 import torch
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
@@ -77,7 +79,10 @@ def _noise(frames_TCHW: torch.Tensor, rng: random.Random) -> torch.Tensor:
 
 
 def _jpeg(frames_TCHW: torch.Tensor, rng: random.Random) -> torch.Tensor:
-    return F.jpeg(frames_TCHW, rng.randint(15, 60))
+    quality = rng.randint(15, 60)
+    encoded = (simplejpeg.encode_jpeg(frame.numpy(), quality) for frame in frames_TCHW.permute(0, 2, 3, 1).contiguous())
+    decoded_THWC = np.stack([simplejpeg.decode_jpeg(data) for data in encoded])
+    return torch.from_numpy(decoded_THWC).permute(0, 3, 1, 2).contiguous()
 
 
 def rand_augment(
