@@ -89,12 +89,7 @@ def linear_probe(
         labels_N = torch.tensor([read.label_index(clip.label) for clip in read.clips])
         folds = _folds(read)
         weight_KD, bias_K, penalty = fit_classifier(features_ND, labels_N, folds, num_classes=len(read.labels))
-        classifier = model.get_classifier()
-        assert isinstance(classifier, nn.Linear)
-        with torch.no_grad():
-            classifier.weight.copy_(weight_KD)
-            classifier.bias.copy_(bias_K)
-        model.mark_trained(name for name, _ in model.named_parameters())
+        _set_classifier(model, weight_KD, bias_K)
         result, *tested = (
             evaluate(
                 model,
@@ -110,20 +105,36 @@ def linear_probe(
         )
         with world.errors_on_all_ranks():
             if world.is_main:
-                write_text(out / RECIPE_NAME, to_yaml(config))
-                save_weights(
-                    out,
-                    model,
-                    labels=train_set.labels,
-                    input=config.input,
-                    metrics=asdict(result.metrics) | {"views": protocol.describe(), "linear_probe_penalty": penalty},
-                )
-                result.save(out)
-                for each in tested:
-                    each.save(out / TEST_NAME)
+                figures = {"views": protocol.describe(), "linear_probe_penalty": penalty}
+                _save(out, config, model, figures, result, tested)
                 if when_done is not None:
                     when_done()
         return LinearProbe(result, penalty, folds is not None, features_ND.shape[1])
+
+
+def _set_classifier(model: Recognizer, weight_KD: Tensor, bias_K: Tensor) -> None:
+    classifier = model.get_classifier()
+    assert isinstance(classifier, nn.Linear)
+    with torch.no_grad():
+        classifier.weight.copy_(weight_KD)
+        classifier.bias.copy_(bias_K)
+    model.mark_trained(name for name, _ in model.named_parameters())
+
+
+def _save(
+    out: Path,
+    config: RunConfig,
+    model: Recognizer,
+    figures: dict[str, object],
+    result: EvaluationResult,
+    tested: Sequence[EvaluationResult],
+) -> None:
+    """Writes what a training writes, but for its course."""
+    write_text(out / RECIPE_NAME, to_yaml(config))
+    save_weights(out, model, labels=result.labels, input=config.input, metrics=asdict(result.metrics) | figures)
+    result.save(out)
+    for each in tested:
+        each.save(out / TEST_NAME)
 
 
 def frame_model(model: ModelConfig) -> ModelConfig:

@@ -149,7 +149,7 @@ def leak_problems(first: Manifest, second: Manifest, *, names: tuple[str, str] =
     by_file: dict[str, list[Clip]] = {}
     for clip in first.clips:
         by_file.setdefault(clip.file, []).append(clip)
-    shared = [(clip, file) for clip in second.clips if (file := clip.file) in by_file]
+    shared = [(clip, clip.file) for clip in second.clips if clip.file in by_file]
     in_first = {file: Windows(by_file[file]) for file in {file for _, file in shared}}
     leaks = [clip for clip, file in shared if in_first[file].overlap(clip)]
     problems = []
