@@ -59,9 +59,8 @@ def linear_probe(
 ) -> LinearProbe:
     """Fits a linear classifier to the features that the CNN of a run starts with, averaged over frames and views.
 
-    The CNN learns nothing and there is no memory, so this is what can be known of single frames without training. What
-    it leaves is a weights folder of the `tsn_` model like any other, with its evaluation on the validation set, which
-    has chosen nothing: how much the weights are penalised is chosen on folds of the training set, by group.
+    So this is what can be known of single frames without training. It leaves a weights folder of the `tsn_` model, with
+    its evaluation on the validation set, which chose nothing: the penalty is chosen on folds of the training set.
 
     Args:
         config: Its `model.name` gives the CNN; how that starts, data, input and views are as in training.
@@ -71,8 +70,7 @@ def linear_probe(
         when_done: As for `lsn.training.train`.
 
     Raises:
-        ConfigError: the folder holds a run.
-        LSNError: as of `lsn.training.train`.
+        LSNError: the folder holds a run, or as of `lsn.training.train`.
 
     Source:
         Alain and Bengio, Understanding intermediate layers using linear classifier probes, 2016.
