@@ -251,6 +251,26 @@ def test_every_row_of_every_table_is_a_valid_recipe(name):
             assert (config.model.num_frames, config.evaluation.num_clips, config.evaluation.num_crops) == (16, clips, 1)
 
 
+def test_given_weights_are_for_the_rows_that_would_fetch_or_train_theirs():
+    from lsn.cli.commands.reproduce import _plan_seeds
+
+    table = find_table("few-gestures")
+    given = ("model.backbone_weights=cnn.safetensors", "model.initial_weights=runs/mine")
+    models = {
+        row.name: [(run.config.model, run.start) for run in _plan_seeds(row, table, given, Path(), 1)]
+        for row in table.rows
+    }
+    starts = {
+        name: (model.pretrained, model.backbone_weights, model.initial_weights, start)
+        for name, [(model, start)] in models.items()
+    }
+    assert starts["linear_probe_5"][1:] == starts["imagenet_5"][1:] == ("cnn.safetensors", None, None)
+    assert starts["random_5"] == (False, None, None, None)
+    assert starts["synthetic_5"] == (False, None, "runs/mine", None)
+    [run] = _plan_seeds(table.choose(["synthetic_5"])[0], table, given[:1], Path(), 1)
+    assert run.start is not None and run.start.config.model.backbone_weights is None
+
+
 @pytest.mark.parametrize("name", ["something-something-v1", "something-something-v2", "diving48", "gestures", "fight"])
 def test_baselines_have_the_budget_of_the_lsn_beside_them(name):
     from dataclasses import replace

@@ -40,6 +40,7 @@ def test_the_promised_recipes_are_there():
     assert {
         "demo",
         "default",
+        "few_clips",
         "fight",
         "gestures",
         "gestures_pretrain",

@@ -59,7 +59,7 @@ def reproduce(
         if (key := token.partition("=")[0]) in _OF_THE_ROWS:
             raise ConfigError(f"{key} is what the rows of a table differ in; {_OF_THE_ROWS[key]}")
     wanted = chosen.choose([token for token in rows if "=" not in token])
-    runs = {row.name: [_plan(row, overrides, out / table, seed) for seed in range(seeds)] for row in chosen.rows}
+    runs = {row.name: _plan_seeds(row, chosen, overrides, out / table, seeds) for row in chosen.rows}
     for row in wanted:
         _check_data(chosen, row, runs[row.name][0])
     if into is not None and is_main_process():
@@ -89,19 +89,30 @@ _WHOLE_START = "model.initial_weights"
 _CNN_STARTS = {"model.pretrained", "model.backbone_weights"}
 
 
+def _plan_seeds(row: Row, table: Table, overrides: Sequence[str], out: Path, seeds: int) -> list[PlannedRun]:
+    """What each seed of a row trains.
+
+    Where rows differ in what they start from, `model.initial_weights` is for those that would train their start.
+    """
+    if not row.start and any(other.start for other in table.rows):
+        overrides = [override for override in overrides if _key(override) != _WHOLE_START]
+    return [_plan(row, overrides, out, seed) for seed in range(seeds)]
+
+
 def _plan(row: Row, overrides: Sequence[str], out: Path, seed: int) -> PlannedRun:
     """What one seed of a row trains, and before it what it starts from, which has clips of its own.
 
-    A start has the seed of the row, or is what `model.initial_weights` names.
+    A start has the seed of the row, or is what `model.initial_weights` names. A row that begins with random weights, or
+    with those of a start, is not given weights of a CNN.
     """
     start, mine = None, list(overrides)
-    given = [override for override in overrides if _key(override) == _WHOLE_START]
-    if row.start:
+    own = load_config(find_recipe(row.recipe), row.overrides).model
+    if row.start or not (own.pretrained or own.backbone_weights):
         mine = [override for override in overrides if _key(override) not in _CNN_STARTS]
-        if not given:
-            theirs = [override for override in overrides if _key(override) not in _WHICH_CLIPS]
-            start = _plan(row.start, theirs, out, seed)
-            mine.append(f"{_WHOLE_START}={start.folder}")
+    if row.start and _WHOLE_START not in map(_key, overrides):
+        theirs = [override for override in overrides if _key(override) not in _WHICH_CLIPS]
+        start = _plan(row.start, theirs, out, seed)
+        mine.append(f"{_WHOLE_START}={start.folder}")
     config = load_config(find_recipe(row.recipe), (*row.overrides, *mine, f"training.seed={seed}"))
     if row.is_probe:
         from lsn.training.linear_probe import frame_model

@@ -84,6 +84,22 @@ def _gestures(family: str) -> Row:
     return Row(family, "gestures", (name,), start=synthetic)
 
 
+def _few_gestures(num_clips: int) -> tuple[Row, ...]:
+    """Models that learn so many real gestures of each class, from three starts and as a linear probe."""
+    data = ("data.train=egogestar/train.csv", "data.val=egogestar/val.csv", "data.group_column=scene")
+    view = ("input.size=72", "input.short_side=72", "input.scales=[1.0,0.875]", "input.horizontal_flip=false")
+    common = (*data, *view, f"data.clips_per_class={num_clips}", "model.num_frames=16")
+    small = ("model.name=lsn_test_resnet", "model.pretrained=false", "model.reduction=4", "training.batch_norm=train")
+    small += ("model.frame_differences=true",)
+    synthetic = Row("lsn on synthetic gestures", "gestures_pretrain")
+    return (
+        Row(f"linear_probe_{num_clips}", "few_clips", common, is_probe=True),
+        Row(f"random_{num_clips}", "few_clips", (*common, *small, "model.zero_init_memory=false")),
+        Row(f"imagenet_{num_clips}", "few_clips", common),
+        Row(f"synthetic_{num_clips}", "few_clips", (*common, *small), start=synthetic),
+    )
+
+
 TABLES: dict[str, Table] = {
     "something-something-v1": _something(1, lsn=45.7, lsn_ss=50.4),
     "something-something-v2": _something(2, lsn=56.1, lsn_ss=62.3),
@@ -112,6 +128,13 @@ TABLES: dict[str, Table] = {
         "Give yours with data.train=egogestar/train.csv data.val=egogestar/val.csv; then: lsn data synthesize "
         "runs/data/gestures --kind gestures --num-train 8000 --num-val 300 --size 96",
         num_folds=5,
+    ),
+    "few-gestures": Table(
+        "Two, five and ten real finger gestures a class (EgoGestAR)",
+        tuple(row for num_clips in (2, 5, 10) for row in _few_gestures(num_clips)),
+        "Give yours with data.train=egogestar/train.csv data.val=egogestar/val.csv; then: lsn data synthesize "
+        "runs/data/gestures --kind gestures --num-train 8000 --num-val 300 --size 96",
+        num_folds=3,
     ),
     "fight": Table(
         "Fights in surveillance video (surv_fight)",
