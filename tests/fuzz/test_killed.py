@@ -25,8 +25,8 @@ pytestmark = pytest.mark.slow
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL)
 TO_THE_GROUP = (signal.SIGHUP, signal.SIGINT)  # a terminal sends these to all of its processes
-MOMENTS = range(5)
-COLD = 4  # the moment of which Python starts too
+WARM = ((0.0, 0.25), (0.0, 0.25), (0.25, 0.75), (0.75, 1.0))  # moments, as shares of what the whole command takes
+COLD = len(WARM)  # the moment of which Python starts too
 COLD_START_SECONDS = 3.0
 FIRST_SECONDS = 0.05  # until then, the signals are not yet handled
 LONGEST_SECONDS = 60.0
@@ -34,9 +34,9 @@ at_five_moments = pytest.mark.parametrize(  # each by two of the four signals
     ("moment", "signum"),
     [
         pytest.param(moment, signum, id=f"{moment}-{signum.name}")
-        for moment in MOMENTS
+        for moment in range(COLD + 1)
         for number, signum in enumerate(SIGNALS)
-        if number % 2 == (moment + moment // 5) % 2
+        if number % 2 == moment % 2
     ],
 )
 
@@ -71,7 +71,6 @@ class Commands:
     def stop(self, arguments: tuple[str, ...], folder: Path, signum: signal.Signals, moment: int) -> Ended:
         """Runs a command and sends it a signal."""
         random, seconds = Random(f"{arguments[0]}/{signum.name}/{moment}"), self.seconds(arguments)
-        low, high = (0.0, 0.25) if moment < 4 else (0.25, 0.75) if moment < 7 else (0.75, 1.0)
         if moment == COLD:
             process = self._start_cold(arguments, folder)
             time.sleep(random.uniform(0.5, COLD_START_SECONDS + seconds))
@@ -79,7 +78,7 @@ class Commands:
             code = process.wait(LONGEST_SECONDS)
             return self._after(process.pid, code, folder)
         pid = self._start(arguments, folder)
-        time.sleep(max(FIRST_SECONDS, seconds * random.uniform(low, high)))
+        time.sleep(max(FIRST_SECONDS, seconds * random.uniform(*WARM[moment])))
         _send(pid, signum)
         return self._ended(pid, folder)
 

@@ -89,14 +89,14 @@ def _few_gestures(num_clips: int) -> tuple[Row, ...]:
     data = ("data.train=egogestar/train.csv", "data.val=egogestar/val.csv", "data.group_column=scene")
     view = ("input.size=72", "input.short_side=72", "input.scales=[1.0,0.875]", "input.horizontal_flip=false")
     common = (*data, *view, f"data.clips_per_class={num_clips}", "model.num_frames=16")
-    small = ("model.name=lsn_test_resnet", "model.pretrained=false", "model.reduction=4", "training.batch_norm=train")
-    small += ("model.frame_differences=true",)
+    network = ("model.name=lsn_test_resnet", "model.pretrained=false", "model.reduction=4")
+    small = (*common, *network, "model.frame_differences=true", "training.batch_norm=train")
     synthetic = Row("lsn on synthetic gestures", "gestures_pretrain")
     return (
         Row(f"linear_probe_{num_clips}", "few_clips", common, is_probe=True),
-        Row(f"random_{num_clips}", "few_clips", (*common, *small, "model.zero_init_memory=false")),
+        Row(f"random_{num_clips}", "few_clips", (*small, "model.zero_init_memory=false")),
         Row(f"imagenet_{num_clips}", "few_clips", common),
-        Row(f"synthetic_{num_clips}", "few_clips", (*common, *small), start=synthetic),
+        Row(f"synthetic_{num_clips}", "few_clips", small, start=synthetic),
     )
 
 
