@@ -119,15 +119,6 @@ def test_the_demo_does_not_remove_a_run_that_is_under_way(lsn, short_demo, tmp_p
 
 
 @pytest.mark.slow
-def test_the_demo_does_not_remove_what_is_not_a_run(lsn, short_demo, tmp_path):
-    mine = tmp_path / "demo/lsn/thesis.txt"
-    mine.parent.mkdir(parents=True)
-    mine.write_text("years of work", encoding="utf-8")
-    lsn("demo", "--out", tmp_path / "demo")
-    assert mine.read_text(encoding="utf-8") == "years of work"
-
-
-@pytest.mark.slow
 def test_the_demo_says_why_its_control_could_not_be_trained(lsn, short_demo, tmp_path):
     mine = tmp_path / "demo/tsn/checkpoint.pt"
     mine.parent.mkdir(parents=True)
@@ -143,8 +134,11 @@ def test_the_demo_says_why_its_control_could_not_be_trained(lsn, short_demo, tmp
 def test_a_demo_tells_its_progress_leaves_what_it_promises_and_can_be_repeated(lsn, short_demo, tmp_path, monkeypatch):
     monkeypatch.setattr("lsn.cli.ui.progress.SECONDS_BETWEEN_LINES", 0.0)
     out = tmp_path / "demo"
-    own = out / "own.txt"
+    own, thesis = out / "own.txt", out / "lsn/thesis.txt"
+    thesis.parent.mkdir(parents=True)
+    thesis.write_text("years of work", encoding="utf-8")
     first = lsn("demo", "--out", out)
+    assert thesis.read_text(encoding="utf-8") == "years of work"
     parts = [line.split(":")[0] for line in first.err.splitlines() if re.match(r"[a-z ]+: \d+%", line)]
     assert list(dict.fromkeys(parts)) == ["writing videos", "training", "predicting"]
     percents = [int(text) for text in re.findall(r"^[a-z ]+: (\d+)%", first.err, flags=re.MULTILINE)]

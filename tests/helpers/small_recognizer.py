@@ -17,10 +17,11 @@ FPS = 10
 RATES = FrameRates(5, FPS, 20)
 
 
-def lively_model(**options) -> Recognizer:
+def lively_model(name: str = "lsn_resnet10t", **options) -> Recognizer:
     """A small network whose memory says something and whose answers differ from video to video."""
     torch.manual_seed(0)
-    model = create_model("lsn_resnet10t", num_classes=len(LABELS), num_frames=4, memory_stages=(2, 3), **options)
+    options = {"memory_stages": (2, 3)} | options
+    model = create_model(name, num_classes=len(LABELS), num_frames=4, **options)
     with torch.no_grad():
         for name, parameter in model.memory.named_parameters():
             if parameter.ndim == 1 and name.endswith("weight"):

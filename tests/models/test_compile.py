@@ -39,7 +39,7 @@ def assert_close(got: torch.Tensor, expected: torch.Tensor) -> None:
 
 @pytest.mark.slow
 def test_a_compiled_model_gives_the_same_scores_as_clip_and_as_stream() -> None:
-    model = fuse(awake("lsn_ss_resnet10t", shift="causal", memory_stages=(2,)))
+    model = fuse(awake("lsn_ss_test_resnet", shift="causal", memory_stages=(3,)))
     compiled = compiled_copy(model, frozen=True)
     with torch.inference_mode():
         for number in (2, 3):  # a second size of batches
@@ -56,7 +56,7 @@ def test_a_compiled_model_gives_the_same_scores_as_clip_and_as_stream() -> None:
 
 @pytest.mark.slow
 def test_a_compiled_model_learns_by_the_same_gradients() -> None:
-    model = awake("lsn_resnet10t", memory_stages=(3,), dropout=0.0).train()
+    model = awake("lsn_test_resnet", memory_stages=(3,), dropout=0.0).train()
     compiled = compiled_copy(model)
     expected_BK, got_BK = model(clips(2)), compiled(clips(2))
     assert_close(got_BK, expected_BK)
@@ -70,13 +70,13 @@ def test_a_compiled_model_learns_by_the_same_gradients() -> None:
 
 @pytest.mark.slow
 def test_a_copy_runs_compiled_with_its_own_weights() -> None:
-    compiled = compiled_copy(awake("tsn_resnet10t"))
+    compiled = compiled_copy(awake("tsn_test_resnet"))
     moved = copy.deepcopy(compiled)
     with torch.inference_mode():
         before_BK = compiled(clips(2))
         moved.get_classifier().bias.add_(1)
         next(moved.cnn.parameters()).mul_(0.5)
-        plain = awake("tsn_resnet10t")
+        plain = awake("tsn_test_resnet")
         plain.load_state_dict(moved.state_dict())
         assert_close(moved(clips(2)), plain(clips(2)))
         assert_close(compiled(clips(2)), before_BK)
@@ -93,7 +93,7 @@ def test_what_is_wrong_with_a_clip_is_said_as_without_a_compiler() -> None:
 
 @pytest.mark.slow
 def test_a_machine_without_a_compiler_is_told_what_to_install() -> None:
-    compiled = compiled_copy(awake("tsn_resnet10t"), frozen=True)
+    compiled = compiled_copy(awake("tsn_test_resnet"), frozen=True)
     settings = {"cpp.cxx": ("/nowhere/g++",), "force_disable_caches": True}
     with (
         torch.inference_mode(),

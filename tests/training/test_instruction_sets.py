@@ -1,4 +1,4 @@
-"""The same step in float32 on two instruction sets: equal to rounding, so a table does not depend on the processor.
+"""The same step in float32 on two instruction sets: equal to rounding, which grows about tenfold with every step.
 
 oneDNN and PyTorch choose their kernels by processor; both can be capped by an environment variable, once per process.
 """
@@ -54,6 +54,8 @@ def test_steps_agree_without_the_newer_instructions():
     here = run_steps()
     capped = run_steps(ONEDNN_MAX_CPU_ISA="SSE41", ATEN_CPU_CAPABILITY="default")
     assert here != capped, "the variables have no effect, so nothing is compared"
-    for name, tolerance in (("losses", 1e-5), ("norms", 1e-4), ("logits", 1e-4)):
+    for name in ("losses", "norms"):
+        assert capped[name][0] == pytest.approx(here[name][0], rel=1e-6), name
+    for name in ("losses", "norms", "logits"):  # of three steps
         largest = max(abs(value) for value in here[name])
-        assert capped[name] == pytest.approx(here[name], rel=0, abs=tolerance * largest), name
+        assert capped[name] == pytest.approx(here[name], rel=0, abs=1e-3 * largest), name

@@ -130,7 +130,7 @@ TABLES: dict[str, Table] = {
         num_folds=5,
     ),
     "few-gestures": Table(
-        "Two, five and ten real finger gestures a class (EgoGestAR)",
+        "Two, five and ten real finger gestures per class (EgoGestAR)",
         tuple(row for num_clips in (2, 5, 10) for row in _few_gestures(num_clips)),
         "Give yours with data.train=egogestar/train.csv data.val=egogestar/val.csv; then: lsn data synthesize "
         "runs/data/gestures --kind gestures --num-train 8000 --num-val 300 --size 96",
