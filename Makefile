@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: env demo test test-slow gpu lint docs dist clean
+.PHONY: env demo test test-all gpu lint docs dist clean
 
 env: $(STAMP)
 
@@ -28,8 +28,8 @@ lint: $(STAMP)
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
-test-slow: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --dist worksteal -m slow
+test-all: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --dist worksteal -m 'not gpu'
 
 gpu: $(STAMP)
 	$(BIN)/python benchmarks/on_gpu.py

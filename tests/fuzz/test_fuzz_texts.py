@@ -1,14 +1,10 @@
 """100 recipes, manifests and lists of labels that are wrong: a sound object, or an error of LSN."""
 
 import pytest
-from suite import check, check_total, part_name, parts
+from suite import check, part_name, parts
 from text_cases import NUM_CASES, make_case, read
 
 pytestmark = pytest.mark.slow
-
-
-def test_all_cases_differ(tmp_path):
-    check_total(NUM_CASES, folder=tmp_path, make=make_case)
 
 
 @pytest.mark.parametrize("numbers", parts(NUM_CASES), ids=part_name)

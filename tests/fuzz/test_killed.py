@@ -1,4 +1,4 @@
-"""SIGTERM, SIGHUP, SIGINT and kill -9 at five moments of three commands each: what was promised is there."""
+"""SIGTERM, SIGHUP, SIGINT and kill -9 at four moments of three commands each: what was promised is there."""
 
 import json
 import os
@@ -25,12 +25,12 @@ pytestmark = pytest.mark.slow
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL)
 TO_THE_GROUP = (signal.SIGHUP, signal.SIGINT)  # a terminal sends these to all of its processes
-WARM = ((0.0, 0.25), (0.0, 0.25), (0.25, 0.75), (0.75, 1.0))  # moments, as shares of what the whole command takes
+WARM = ((0.0, 0.25), (0.25, 0.75), (0.75, 1.0))  # moments, as shares of what the whole command takes
 COLD = len(WARM)  # the moment of which Python starts too
 COLD_START_SECONDS = 3.0
 FIRST_SECONDS = 0.05  # until then, the signals are not yet handled
 LONGEST_SECONDS = 60.0
-at_five_moments = pytest.mark.parametrize(  # each by two of the four signals
+at_four_moments = pytest.mark.parametrize(  # each by two of the four signals
     ("moment", "signum"),
     [
         pytest.param(moment, signum, id=f"{moment}-{signum.name}")
@@ -151,12 +151,12 @@ def whole_weights(commands) -> str:
     return kill_cases.weights_hash(commands.inputs.with_name("timed train") / "run")
 
 
-@at_five_moments
+@at_four_moments
 def test_training(commands, folder, whole_weights, signum, moment):
-    """Moments of even numbers have no checkpoint but the one that the signal asks for; every fifth one has workers."""
+    """At even moments there is no checkpoint but the one that the signal asks for; the last warm one has workers."""
     is_killed = signum == signal.SIGKILL
     every = 0 if moment % 2 == 0 and not is_killed else 1
-    arguments = (*TRAIN, f"training.checkpoint_every={every}", f"data.num_workers={2 if moment % 5 == 3 else 0}")
+    arguments = (*TRAIN, f"training.checkpoint_every={every}", f"data.num_workers={2 if moment == COLD - 1 else 0}")
     run = folder / "run"
 
     ended = commands.stop(arguments, folder, signum, moment)
@@ -180,7 +180,7 @@ def test_training(commands, folder, whole_weights, signum, moment):
     assert _partial_names(folder) == []
 
 
-@at_five_moments
+@at_four_moments
 def test_streaming(commands, folder, signum, moment):
     record, state = folder / "seen.mp4", folder / "state.safetensors"
 
@@ -218,7 +218,7 @@ def test_streaming(commands, folder, signum, moment):
         assert [answer["num_frames"] for answer in outcome.value] == [len(answers) + 1, len(answers) + 2]
 
 
-@at_five_moments
+@at_four_moments
 def test_extracting_frames(commands, folder, signum, moment):
     out = folder / "out"
 

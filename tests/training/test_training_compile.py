@@ -1,5 +1,6 @@
 """A compiled run is the run, to rounding; the compiler is real. Memories are compiled in the tests of the models."""
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -16,7 +17,7 @@ from lsn.training import train
     shutil.which("g++") is None and shutil.which("clang++") is None, reason="PyTorch's compiler needs a C++ compiler"
 )
 def test_a_compiled_run_ends_with_the_same_weights(tmp_path, config):
-    """With a moving average, whose copy is validated, and a last batch of another size."""
+    """With a moving average, whose copy is validated with its own weights, and a last batch of another size."""
     config = replace(config, model=ModelConfig("tsn_test_resnet", num_frames=2, pretrained=False, dropout=0.5))
     larger = replace(config.input, size=64, short_side=64)  # norms over few values magnify rounding
     config = replace(config, input=larger)
@@ -26,3 +27,8 @@ def test_a_compiled_run_ends_with_the_same_weights(tmp_path, config):
     torch.compiler.reset()
     plain, compiled = (load_file(tmp_path / name / "model.safetensors") for name in ("plain", "compiled"))
     torch.testing.assert_close(compiled, plain, rtol=1e-3, atol=1e-3)
+    plain, compiled = (
+        [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("plain", "compiled")
+    )
+    assert (compiled[-1]["kind"], compiled[-1]["loss"]) == ("val", pytest.approx(plain[-1]["loss"], rel=1e-3))
