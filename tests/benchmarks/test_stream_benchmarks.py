@@ -58,9 +58,11 @@ def test_steps_windows_and_pools_are_compared_after_they_agree(import_script, ca
 
 
 @pytest.mark.slow
-def test_every_family_is_verified(import_script, capsys):
-    assert import_script("streams_equal").main(["--cnns", "test_resnet", "--size", "32", "--num-frames", "4"]) == 0
-    assert capsys.readouterr().out.count("pass") == 3
+def test_families_are_verified(import_script, capsys, monkeypatch):
+    script = import_script("streams_equal")
+    monkeypatch.setattr(script, "FAMILIES", script.FAMILIES[-1:])  # the tests of verify have the others
+    assert script.main(["--cnns", "test_resnet", "--size", "32", "--num-frames", "4"]) == 0
+    assert capsys.readouterr().out.count("pass") == 1
 
 
 @pytest.mark.slow

@@ -1,8 +1,11 @@
 """The small network and its videos, as fixtures."""
 
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 from small_recognizer import INPUT, LABELS, RATES, lively_model, noisy_frames
 
 from lsn.data import Manifest, read_manifest
@@ -50,3 +53,18 @@ def manifest(videos) -> Manifest:
 @pytest.fixture(scope="session")
 def broken_manifest(videos) -> Manifest:
     return read_manifest(videos / "broken.csv", labels=LABELS)
+
+
+@pytest.fixture
+def graphs_without_code(monkeypatch) -> Iterator[None]:
+    """PyTorch's compiler makes its graphs, at least one in the test, but no code of them: seconds, not minutes."""
+    graphs = []
+
+    def aot_eager(graph, inputs):
+        graphs.append(graph)
+        return torch._dynamo.lookup_backend("aot_eager")(graph, inputs)
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=aot_eager))
+    yield
+    torch.compiler.reset()
+    assert graphs

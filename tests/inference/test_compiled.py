@@ -1,4 +1,4 @@
-"""Predictors that run compiled say what they say without a compiler, which is real here."""
+"""Predictors that run compiled say what they say without a compiler."""
 
 import shutil
 
@@ -17,16 +17,7 @@ from lsn.streaming.session import advance
 from lsn.streaming.verify import verify
 from lsn.video.frame_sampler import Tick
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("g++") is None and shutil.which("clang++") is None, reason="PyTorch's compiler needs a C++ compiler"
-)
 FPS = 10
-
-
-@pytest.fixture(autouse=True)
-def _forget_compiled():
-    yield
-    torch.compiler.reset()
 
 
 @pytest.fixture
@@ -36,7 +27,7 @@ def loaded() -> LoadedModel:
 
 
 @pytest.mark.slow
-def test_streams_that_come_and_go(loaded):
+def test_streams_that_come_and_go(loaded, graphs_without_code):
     """One stream, then two, then three in a batch; the warm-up has run one and four."""
     results = []
     for compile in (False, True):
@@ -53,7 +44,7 @@ def test_streams_that_come_and_go(loaded):
 
 
 @pytest.mark.slow
-def test_the_proof_covers_the_compiled_network(tmp_path):
+def test_the_proof_covers_the_compiled_network(tmp_path, graphs_without_code):
     with torch.no_grad():
         (model := lively_model("lsn_test_resnet", memory_stages=(3,))).get_classifier().weight.mul_(0.1)
     save_weights(tmp_path, model, labels=LABELS, input=INPUT, metrics={})
@@ -63,6 +54,9 @@ def test_the_proof_covers_the_compiled_network(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    shutil.which("g++") is None and shutil.which("clang++") is None, reason="PyTorch's compiler needs a C++ compiler"
+)
 def test_a_compiler_that_makes_something_else_is_found_out(loaded, monkeypatch, videos):
     """PyTorch 2.14 did so once with a shifted network; here the compiled network is given brighter frames."""
     plain, predictor = (Predictor(loaded, device="cpu", compile=compile) for compile in (False, True))
@@ -80,7 +74,7 @@ def test_a_compiler_that_makes_something_else_is_found_out(loaded, monkeypatch, 
 
 
 @pytest.mark.slow
-def test_an_evaluation_counts_the_same(loaded, manifest, tmp_path, capsys):
+def test_an_evaluation_counts_the_same(loaded, manifest, tmp_path, capsys, graphs_without_code):
     save_weights(tmp_path, loaded.model, labels=LABELS, input=INPUT, metrics={})
     results = []
     for options in ([], ["--compile"]):

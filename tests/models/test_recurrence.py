@@ -70,7 +70,7 @@ def test_a_training_step_counts_three_times_the_flops(high_order: bool) -> None:
 
 @pytest.mark.slow
 def test_the_compiler_takes_clips_in_one_graph_forward_and_backward() -> None:
-    model = lsn.create_model("lsn_mobilenetv3_small_050", num_classes=5, dropout=0.0, memory_stages=(2, 3))
+    model = lsn.create_model("lsn_test_resnet", num_classes=5, dropout=0.0, memory_stages=(2, 3))
     for parameter in model.memory.parameters():
         torch.nn.init.uniform_(parameter, -0.3, 0.3)
     compiled_model = copy.deepcopy(model)

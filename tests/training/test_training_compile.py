@@ -1,7 +1,6 @@
-"""A compiled run is the run, to rounding; the compiler is real. Memories are compiled in the tests of the models."""
+"""A compiled run is the run, to rounding. What the compiler makes of a model is in the tests of the models."""
 
 import json
-import shutil
 from dataclasses import replace
 
 import pytest
@@ -13,10 +12,7 @@ from lsn.training import train
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    shutil.which("g++") is None and shutil.which("clang++") is None, reason="PyTorch's compiler needs a C++ compiler"
-)
-def test_a_compiled_run_ends_with_the_same_weights(tmp_path, config):
+def test_a_compiled_run_ends_with_the_same_weights(tmp_path, config, graphs_without_code):
     """With a moving average, whose copy is validated with its own weights, and a last batch of another size."""
     config = replace(config, model=ModelConfig("tsn_test_resnet", num_frames=2, pretrained=False, dropout=0.5))
     larger = replace(config.input, size=64, short_side=64)  # norms over few values magnify rounding
