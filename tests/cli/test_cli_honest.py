@@ -112,6 +112,22 @@ def test_probe(lsn, videos, tiny_run, tmp_path):
     assert lsn("predict", tmp_path / "probe", videos.val.parent / clip).code == 0
 
 
+def test_probe_in_folds(lsn, grouped, tiny_run, tmp_path):
+    overrides = small(tiny_run, "data.train", "data.val")
+    command = ["probe", grouped, *overrides, "model.pretrained=false", "data.group_column=scene", "--folds", "2"]
+    answer = lsn(*command, "--out", tmp_path / "probes")
+    assert answer.code == 0
+    assert "by bootstrap over 5 groups" in answer.out
+    tested = [
+        row["path"]
+        for fold in range(2)
+        for row in csv.DictReader((tmp_path / f"probes/seed0/fold{fold}/predictions.csv").open())
+    ]
+    assert sorted(tested) == sorted(row["path"] for row in csv.DictReader(grouped.open()))
+    again = lsn(*command, "--out", tmp_path / "probes")
+    assert again.code == 0 and again.out.count("done already") == 2
+
+
 def test_overfit(lsn, tiny_run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings = [*small(tiny_run, "model.name"), "model.name=tsn_resnet10t", "optim.learning_rate=0.002"]

@@ -31,7 +31,7 @@ def test_a_folder_with_a_run_is_refused(tmp_path):
     (tmp_path / "notes.txt").touch()
     refuse_to_overwrite(tmp_path)
     (tmp_path / "recipe.yaml").touch()
-    with pytest.raises(ConfigError, match=r"already holds a run \(recipe.yaml\); pass --resume .* --out"):
+    with pytest.raises(ConfigError, match=r"already holds a run \(recipe.yaml\); .* --out, or .* --resume"):
         refuse_to_overwrite(tmp_path)
     with pytest.raises(ConfigError, match="is a file"), claimed_folder(tmp_path / "notes.txt", ALONE, resume=False):
         pass

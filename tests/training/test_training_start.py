@@ -43,6 +43,14 @@ def test_the_seed_decides_the_random_weights():
     assert first.new_parameter_names() == {name for name, _ in first.named_parameters()}
 
 
+@pytest.mark.parametrize(("shift", "is_said"), [("none", False), ("causal", True)])
+def test_weights_of_a_network_with_another_shift_are_said(weights, shift, is_said, caplog):
+    folder, _ = weights
+    start(folder, ["cat", "dog", "owl"], shift=shift)
+    said = f"{folder}: holds lsn_resnet10t with shift none, but lsn_resnet10t has shift {shift}"
+    assert (said in caplog.text) is is_said
+
+
 def test_memory_starts_as_the_identity_or_does_not():
     plain = start_model(replace(CONFIG, name="tsn_resnet10t", memory_stages=None), ["a", "b"], seed=0).eval()
     for zero_init, changes in ((True, False), (False, True)):

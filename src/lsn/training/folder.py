@@ -73,7 +73,8 @@ def refuse_to_overwrite(out: Path) -> None:
         return
     if not is_unstarted(out):
         raise ConfigError(
-            f"{out}: already holds a run ({found[0]}); pass --resume to continue it, or another folder with --out"
+            f"{out}: already holds a run ({found[0]}); choose another folder with --out, or continue it with "
+            "`lsn train ... --resume`"
         )
     logger.warning("%s: holds a run that ended before its first step; it is replaced", out)
 

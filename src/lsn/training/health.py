@@ -175,7 +175,7 @@ def remedy(kind: str, *, learning_rate: float, batch_norm: str) -> str:
         ways = ["wait for another epoch", f"try another optim.learning_rate (here {learning_rate:.3g})"]
     if batch_norm in ("partial", "frozen"):
         ways.append("set training.batch_norm=train")
-    return f"{' or '.join(ways)}; --overfit 8 shows in a minute whether these settings can fit 8 clips"
+    return f"{' or '.join(ways)}; --overfit 8 shows whether these settings can fit 8 clips"
 
 
 def loss_of_guessing(train_set: Manifest, label_smoothing: float) -> float:

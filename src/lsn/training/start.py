@@ -76,6 +76,16 @@ def load_initial_weights(model: Recognizer, folder: str, labels: Sequence[str]) 
             f"{folder}: holds {loaded.model.name}, which does not fit {model.name}: {len(misfits)} tensors are "
             f"missing, left over or of another shape ({', '.join(misfits[:3])}); train the architecture that was saved"
         )
+    if (loaded.model.shift is None) != (model.shift is None):  # which has no tensors that could differ
+        logger.warning(
+            "%s: holds %s with shift %s, but %s has shift %s: the tensors fit, but each frame sees other neighbours; "
+            "model.name or model.shift makes them alike",
+            folder,
+            loaded.model.name,
+            loaded.model.shift or "none",
+            model.name,
+            model.shift or "none",
+        )
     rows = {label: row for row, label in enumerate(loaded.labels)}
     known = [(row, rows[label]) for row, label in enumerate(labels) if label in rows]
     temperature = loaded.metrics.get("temperature", 1.0)

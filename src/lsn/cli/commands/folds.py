@@ -19,8 +19,8 @@ MAX_SEEDS = 1000
 NUM_SHOWN_GROUPS = 10
 
 
-def cross_validate(config: RunConfig, out: Path, *, num_folds: int, num_seeds: int) -> None:
-    """Trains a model for each fold and seed, and prints and reports what all of them found.
+def cross_validate(config: RunConfig, out: Path, *, num_folds: int, num_seeds: int = 1, is_probe: bool = False) -> None:
+    """Trains a model, or fits a linear probe, for each fold and seed, and prints and reports what all of them found.
 
     Raises:
         LSNError: as of `lsn.training.cross_validation.plan_folds`, and of training.
@@ -31,7 +31,10 @@ def cross_validate(config: RunConfig, out: Path, *, num_folds: int, num_seeds: i
     from lsn.training.cross_validation import plan_folds
 
     planned = plan_folds(config, out, num_folds=num_folds, seeds=range(num_seeds))
-    run_all([PlannedRun(f"fold {run.fold + 1} of {num_folds}", run.config, run.folder) for run in planned])
+    names = [f"fold {run.fold + 1} of {num_folds}" for run in planned]
+    run_all(
+        [PlannedRun(name, run.config, run.folder, is_probe=is_probe) for name, run in zip(names, planned, strict=True)]
+    )
     if is_main_process():
         from lsn.report.cross_validation import write_cross_validation_report
 
