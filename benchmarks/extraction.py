@@ -1,4 +1,4 @@
-"""Frames a second of `lsn data extract-frames` beside those of ffmpeg, one core each, in one run.
+"""Frames per second of `lsn data extract-frames` beside those of ffmpeg, one core each, in one run.
 
 Both decode every clip, shrink it to a short side and write JPEGs, clip by clip in turns. ffmpeg is started for each
 clip, as scripts that call it do. Both must write the same number of frames of the same size.
@@ -46,8 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
     print(f"{len(clips)} clips, {num_frames} frames, short side {options.short_side}, one core each")
-    print(f"lsn     {num_frames / sum(ours):8.0f} frames a second")
-    print(f"ffmpeg  {num_frames / sum(theirs):8.0f} frames a second")
+    print(f"lsn     {num_frames / sum(ours):8.0f} frames per second")
+    print(f"ffmpeg  {num_frames / sum(theirs):8.0f} frames per second")
     low, _, high = statistics.quantiles(ratios, n=4)
     print(
         f"ratio   {sum(theirs) / sum(ours):8.2f} in all; by clip median {statistics.median(ratios):.2f}, "

@@ -7,7 +7,7 @@
 
 `data` joins clips to videos with pauses between them, in which the first or last frame is held while the view drifts a
 little, and cuts labelled windows of six seconds out of them.
-`rates` encodes every validation clip again at 30, 15 and 7.5 frames a second and at 30 with a tenth
+`rates` encodes every validation clip again at 30, 15 and 7.5 frames per second and at 30 with a tenth
 of the frames dropped at random, and streams them all. `events` joins validation clips and pauses to a video of about a
 minute.
 """

@@ -33,7 +33,7 @@ SEED = 1
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+", help="weights folders, trained on `long`")
-    parser.add_argument("--frames", type=int, nargs="+", default=[48, 96, 192, 384], help="frames a video")
+    parser.add_argument("--frames", type=int, nargs="+", default=[48, 96, 192, 384], help="frames per video")
     parser.add_argument("--videos", type=int, default=100, help="videos of each length, even")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)

@@ -7,7 +7,7 @@
 
 All networks have random weights: what is computed does not depend on them. `control` also says how near the network
 comes to the rate of a plain convolution over as many frames, and on a GPU the memory of a training step. `peers` prints
-clips a second, and clips a second times the multiply-adds of a clip, which is the speed at which the network's
+clips per second, and clips per second times the multiply-adds of a clip, which is the speed at which the network's
 arithmetic runs.
 """
 
@@ -91,7 +91,7 @@ def compare_rates(
 
 
 def compare_peers(options: argparse.Namespace) -> None:
-    """Clips a second of the model and of each of torchvision's networks, in the layout that is fastest for each."""
+    """Clips per second of the model and of each of torchvision's networks, in the layout that is fastest for each."""
     ours = make(options.model)
     clip_BTCHW = frames_channels_last(torch.randn(1, 16, 3, options.size, options.size))
     our_macs = giga_macs(ours, clip_BTCHW)
@@ -110,7 +110,8 @@ def compare_peers(options: argparse.Namespace) -> None:
                 f"  time of {name} / ours, {what}", run(peer, clip_BCTHW), run(ours, clip_BTCHW), options.turns
             )
             print(
-                f"  clips a second, ours / {name}: {ratio:.2f}; times GMACs a clip: {ratio * our_macs / peer_macs:.2f}"
+                f"  clips per second, ours / {name}: {ratio:.2f}; times GMACs a clip: "
+                f"{ratio * our_macs / peer_macs:.2f}"
             )
 
 

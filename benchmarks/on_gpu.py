@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(step: Step, folder: Path) -> Outcome:
-    """Runs a step in a folder; one that runs out of time is killed with the processes that it started."""
+    """Runs per step in a folder; one that runs out of time is killed with the processes that it started."""
     results, log = folder / f"{step.name}.jsonl", folder / f"{step.name}.log"
     start = time.monotonic()
     with log.open("wb") as file:

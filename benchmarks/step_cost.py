@@ -142,7 +142,8 @@ def compare_batch(model: lsn.models.Recognizer, options: argparse.Namespace) -> 
     alone = [single.step({slot: frame}).logits[slot] for single, slot, frame in each]
     difference = max(np.abs(logits[slot] - scores).max() for slot, scores in enumerate(alone))
     print(
-        f"batch against streams alone: largest difference {difference:.1e}; {engine.bytes_per_stream:,} bytes a stream"
+        f"batch against streams alone: largest difference {difference:.1e}; "
+        f"{engine.bytes_per_stream:,} bytes per stream"
     )
 
     def run_alone() -> None:

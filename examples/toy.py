@@ -25,7 +25,7 @@ def toy_frames(label: str = LABELS[0], num_frames: int = 16, seed: int = 0) -> n
 
 
 def toy_video(path: str | Path, label: str = LABELS[0], num_frames: int = 16, seed: int = 0) -> Path:
-    """The same as a file of 16 frames a second."""
+    """The same as a file of 16 frames per second."""
     write_video(path, toy_frames(label, num_frames, seed), fps=16)
     return Path(path)
 

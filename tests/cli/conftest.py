@@ -74,7 +74,7 @@ def weights(videos, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def streaming(videos, tmp_path_factory):
-    """Weights that know their rate: 8 frames a second, half of that of the videos."""
+    """Weights that know their rate: 8 frames per second, half of that of the videos."""
     folder = tmp_path_factory.mktemp("cli") / "streaming"
     from lsn import create_model
     from lsn.config import InputConfig

@@ -191,7 +191,7 @@ def test_a_wanted_accuracy_is_for_stopping_early(lsn, weights, videos):
     [
         (("--wanted-top1", 95), "a wanted top-1 of 95; it must be between 0 and 1, such as 0.95"),
         (("--wanted-top1", -1), "between 0 and 1"),
-        (("--clips", 2), "2 clips a video; use one (--clips 1)"),
+        (("--clips", 2), "2 clips per video; use one (--clips 1)"),
     ],
 )
 def test_evaluate_does_not_measure_how_soon_in_ways_that_mean_nothing(lsn, weights, videos, flags, way_out):

@@ -35,7 +35,7 @@ def test_lines_events_recording_and_a_state_to_go_on_from(lsn, streaming, clip, 
     easy = ("--on-threshold", 0.01, "--off-threshold", 0.005, "--min-seconds", 0)
     answer = lsn("stream", streaming, clip, "--events", events, "--record", record, "--save-state", state, *easy)
     assert answer.code == 0, answer.err
-    assert "8 frames a second" in answer.out
+    assert "8 frames per second" in answer.out
     assert f"{clip}  ended at" in answer.out
     with open_video(record) as reader:
         assert reader.num_frames > 1

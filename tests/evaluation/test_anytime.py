@@ -157,7 +157,7 @@ def test_the_times_of_frames_count_from_the_start_of_the_clip(manifest, protocol
     changed = replace(protocol, sampling=sampling, frame_stride=2, num_clips=num_clips)
     with open_clip(replace(manifest.clips[6], first_frame=3, last_frame=14)) as reader:
         seconds = changed.seconds(reader)
-        assert reader.pts_seconds[0].item() == pytest.approx(0.3)  # of a file with ten frames a second
+        assert reader.pts_seconds[0].item() == pytest.approx(0.3)  # of a file with ten frames per second
         assert seconds.tolist() == pytest.approx((changed.read(reader).pts_seconds - 0.3).tolist())
         assert seconds.shape == (4 * num_clips,)
 
@@ -242,7 +242,7 @@ def test_a_model_that_looks_ahead_is_refused(manifest, protocol):
 
 
 def test_several_clips_are_refused(model, manifest, protocol):
-    with pytest.raises(ConfigError, match=r"2 clips a video; use one \(--clips 1\)"):
+    with pytest.raises(ConfigError, match=r"2 clips per video; use one \(--clips 1\)"):
         evaluate(model, manifest, replace(protocol, num_clips=2), device="cpu", anytime=True)
 
 

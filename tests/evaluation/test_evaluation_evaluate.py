@@ -77,10 +77,10 @@ def test_no_pass_has_more_views_than_the_batch_size(model, manifest, protocol, m
     forward = type(model).forward
     monkeypatch.setattr(type(model), "forward", lambda self, clip: (sizes.append(len(clip)), forward(self, clip))[1])
     evaluate(model, manifest, replace(protocol, batch_size=4), device="cpu")
-    assert sizes == [4, 2] * 7  # six views a video
+    assert sizes == [4, 2] * 7  # six views per video
     sizes.clear()
     evaluate(model, manifest, replace(protocol, num_clips=1, batch_size=7), device="cpu")
-    assert sizes == [6, 6, 6, 3]  # three views a video, two videos a pass
+    assert sizes == [6, 6, 6, 3]  # three views per video, two videos a pass
 
 
 def test_unreadable_videos_stop_it_or_are_listed(model, broken_manifest, protocol, result, videos):

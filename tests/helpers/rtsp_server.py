@@ -43,7 +43,7 @@ class RTSPServer:
 
     Args:
         frames: uint8 RGB.
-        rate: frames a second, by the timestamps; they are sent as fast as the client takes them.
+        rate: frames per second, by the timestamps; they are sent as fast as the client takes them.
         stays: whether the connection stays open after the last frame.
         password: asked for if given; the user is "me".
         part: which of the frames it plays; their encoding does not depend on it.

@@ -76,7 +76,7 @@ def figures_of(**changes) -> DataFigures:
 
 
 def test_workers_are_counted_from_the_time_of_a_clip(monkeypatch):
-    """40 ms a clip and 100 clips a second: four would do without a tenth of room, so five."""
+    """40 ms a clip and 100 clips per second: four would do without a tenth of room, so five."""
     monkeypatch.setattr("lsn.profiling.data.usable_cores", lambda: 16)
     figures = figures_of()
     assert figures.workers_needed == 5

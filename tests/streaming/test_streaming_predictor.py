@@ -156,7 +156,7 @@ class TestWatch:
             np.testing.assert_allclose(mine[-1].probabilities, alone[-1].probabilities, atol=1e-4)
             assert mine[-1].timings_ms.keys() == {"wait", "decode", "transform", "model"}
             with open_video(source) as reader:
-                assert len(mine) == reader.num_frames  # written at 10 frames a second, the rate of the model
+                assert len(mine) == reader.num_frames  # written at 10 frames per second, the rate of the model
         ends = {each.stream: each for each in results if isinstance(each, StreamEnd)}
         assert ends.keys() == sources.keys()
         assert all(end.error is None and end.counts.num_dropped == 0 for end in ends.values())

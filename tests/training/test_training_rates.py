@@ -14,7 +14,7 @@ SEGMENTS = SegmentSampler(2)
 
 @pytest.fixture
 def windows(colours):
-    """Parts of 1 to 6 frames of a video of 10 frames a second."""
+    """Parts of 1 to 6 frames of a video of 10 frames per second."""
     path = str(colours / "train" / "0.mp4")
     return Manifest("windows", ("a",), tuple(Clip(path, "a", first_frame=0, last_frame=last) for last in range(1, 7)))
 

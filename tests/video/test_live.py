@@ -142,7 +142,7 @@ def test_times_and_rates_go_one_without_the_other():
     assert "frame 1 comes with a time; leave fps out" in message_of([frame(), (0.1, frame())], fps=25)
     assert "frame 0 comes at nan; its time must be a number" in message_of([(float("nan"), frame())])
     assert "frame 0 comes at 'now'; its time must be a number" in message_of([("now", frame())])
-    with pytest.raises(VideoError, match="iterator of frames: a rate of 0 frames a second"):
+    with pytest.raises(VideoError, match="iterator of frames: a rate of 0 frames per second"):
         IteratorSource([frame()], fps=0)
 
 

@@ -101,7 +101,7 @@ def test_nothing_appears_before_the_end_or_after_an_error(tmp_path):
 
 @pytest.mark.parametrize("fps", [0, -25, float("nan"), float("inf"), 1e-9])
 def test_bad_rates_are_refused(tmp_path, fps):
-    with pytest.raises(VideoError, match=r"clip.mp4: a rate of .* frames a second"):
+    with pytest.raises(VideoError, match=r"clip.mp4: a rate of .* frames per second"):
         write_video(tmp_path / "clip.mp4", smooth(2), fps=fps)
     assert list(tmp_path.iterdir()) == []
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from lsn.errors import ConfigError, shown
 
 MAX_FRAMES = 4096
-"""Frames a clip may have; those of a longer one would fill the memory."""
+"""Frames per clip may have; those of a longer one would fill the memory."""
 MAX_SIDE = 8192
 """Side of the frames that a network may see, in pixels."""
 MAX_INTEGER = 2**63

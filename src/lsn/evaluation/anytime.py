@@ -114,7 +114,7 @@ def check_anytime(model: Recognizer, protocol: EvaluationProtocol, wanted_top1: 
         )
     if protocol.num_clips > 1:
         raise ConfigError(
-            f"answers on the way are those of one clip, but the protocol has {protocol.num_clips} clips a video; "
+            f"answers on the way are those of one clip, but the protocol has {protocol.num_clips} clips per video; "
             "use one (--clips 1)"
         )
     check_wanted_top1(wanted_top1)

@@ -1,6 +1,6 @@
 """What a model sees of a video when it is evaluated or used, and how the answers are put together.
 
-Shapes: V views (clips x crops, the crops of a clip side by side), T frames a clip, C = 3 channels, K classes.
+Shapes: V views (clips x crops, the crops of a clip side by side), T frames per clip, C = 3 channels, K classes.
 """
 
 from __future__ import annotations
@@ -49,19 +49,19 @@ class EvaluationProtocol:
     short_side: int
     """The frames' short side is brought to this before cropping."""
     sampling: Sampling
-    """One frame a segment over the whole video, neighbours `frame_stride` apart, or `fps` frames a second."""
+    """One frame a segment over the whole video, neighbours `frame_stride` apart, or `fps` frames per second."""
     frame_stride: int
     """Distance of neighbours under dense sampling, in frames."""
     num_clips: int
-    """Clips a video, which differ in their frames."""
+    """Clips per video, which differ in their frames."""
     num_crops: Literal[1, 3]
     """Crops a clip."""
     average: Literal["logits", "probabilities"]
     """What is averaged over the views."""
     batch_size: int
-    """Views a forward pass, at most; it does not change the result."""
+    """Views per forward pass, at most; it does not change the result."""
     fps: float = 8.0
-    """Frames a second under timed sampling; evaluations of older versions do not record it."""
+    """Frames per second under timed sampling; evaluations of older versions do not record it."""
 
     def __post_init__(self) -> None:
         num_bytes = self.num_views * self.num_frames * 3 * self.size**2

@@ -82,7 +82,7 @@ def write_track_video(
 
 
 def _frame_rate(frames: VideoReader) -> float:
-    """Frames a second of a video that looks the same: its own rate, or its usual one if it varies."""
+    """Frames per second of a video that looks the same: its own rate, or its usual one if it varies."""
     average = frames.info.average_fps
     times = frames.pts_seconds - float(frames.pts_seconds[0])
     if np.abs(times * average - np.arange(len(times))).max() < 1:

@@ -128,7 +128,7 @@ class Predictor:
 
         Args:
             video: a video file, a folder of frames, the content of a video file, or uint8 RGB frames THWC.
-            fps: frames a second, for what has no timestamps: needed for an array; folders have 30 by default.
+            fps: frames per second, for what has no timestamps: needed for an array; folders have 30 by default.
 
         Raises:
             VideoError: the video cannot be read, or is not what it should be.

@@ -24,7 +24,7 @@ def open_source(
 
     Args:
         video: what to open.
-        fps: frames a second, for what has no timestamps: needed for an array; folders have 30 by default.
+        fps: frames per second, for what has no timestamps: needed for an array; folders have 30 by default.
         reader: decoder of video files.
 
     Raises:

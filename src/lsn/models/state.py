@@ -22,7 +22,7 @@ FRAME = "frame"
 class StreamState:
     """Where B streams stand. Its size does not depend on how long they have run.
 
-    Every tensor has one row a stream, so streams are picked, joined and moved row by row.
+    Every tensor has one row per stream, so streams are picked, joined and moved row by row.
     """
 
     memory: Mapping[str, MemoryState]

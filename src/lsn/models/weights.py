@@ -37,7 +37,7 @@ MAX_DIGITS = 18
 
 @dataclass(frozen=True)
 class FrameRates:
-    """How fast a model's frames followed each other in its training clips, in frames a second."""
+    """How fast a model's frames followed each other in its training clips, in frames per second."""
 
     low: float
     """5th percentile over the clips."""

@@ -51,9 +51,9 @@ class DataFigures:
     num_workers: int
     """Processes that read, 0 for the one that trains."""
     read_per_second: float
-    """Clips a second that all of them read, with no model beside."""
+    """Clips per second that all of them read, with no model beside."""
     trained_per_second: float
-    """Clips a second that the model trains on, if it never waits."""
+    """Clips per second that the model trains on, if it never waits."""
     device: str
     """Where it trains."""
 
@@ -191,7 +191,7 @@ def _read_bytes(path: Path) -> None:
 
 
 def _rate_of_loader(dataset: ClipDataset, batch_size: int, num_workers: int, device: torch.device) -> float:
-    """Clips a second of the loader, once each worker has brought a batch; clips come again if they are few."""
+    """Clips per second of the loader, once each worker has brought a batch; clips come again if they are few."""
     first = max(1, num_workers)
     indices = list(islice(cycle(range(len(dataset))), max(len(dataset), (MIN_BATCHES + first) * batch_size)))
     num_clips, start = 0, 0.0

@@ -50,7 +50,7 @@ class Bench:
     batch_size: int = 4
     """Clips a pass in training and test."""
     num_frames: int | None = None
-    """Frames a clip; by default those of the model."""
+    """Frames per clip; by default those of the model."""
     size: int | None = None
     """Side of the frames that the network sees, in pixels; by default that of the weights, or 224."""
     precision: Precision = "float32"

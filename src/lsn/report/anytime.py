@@ -10,7 +10,7 @@ from lsn.report.charts import Series, line_chart
 from lsn.report.html import Content, Markup, count, figure, join, note, percent, table, tag, whole_percent
 
 TOP1_HEADER = ("Frames seen", "Share", "Top-1")
-STOP_HEADER = ("Early stop", "Threshold", "Videos", "Top-1", "Frames saved", "Frames a video")
+STOP_HEADER = ("Early stop", "Threshold", "Videos", "Top-1", "Frames saved", "Frames per video")
 
 
 def top1_cells(anytime: Anytime) -> list[tuple[str, ...]]:

@@ -82,7 +82,7 @@ def _folds(found: CrossValidation) -> Markup:
 
 
 def _groups(groups: list[GroupAccuracy], *, has_groups: bool) -> Markup:
-    """A bar a group, the worst first."""
+    """A bar per group, the worst first."""
     if not has_groups:
         return note("No groups are known (data.group_column), so every clip is one of its own.")
     entries = [(group.accuracy, group.name, group.num_clips) for group in groups]

@@ -143,7 +143,7 @@ def _matrix_table(confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> 
 
 
 def class_accuracy(confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> Markup:
-    """A bar a class, the weakest first."""
+    """A bar per class, the weakest first."""
     totals = [sum(row) for row in confusion]
     classes = [
         (confusion[i][i] / totals[i], labels[i], confusion[i][i], totals[i]) for i in range(len(labels)) if totals[i]

@@ -25,7 +25,7 @@ class TableRow:
     published: float | None
     """Top-1 in percent."""
     top1: tuple[float, ...]
-    """Top-1 in percent, one value a seed."""
+    """Top-1 in percent, one value per seed."""
     num_videos: int
     """Videos that it was tested on."""
     interval: tuple[float, float] | None = None

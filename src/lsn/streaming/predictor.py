@@ -38,7 +38,7 @@ class StreamingPredictor:
         weights: a weights folder (a run folder is one), or a loaded model, which is not changed.
         capacity: streams at the same time, at most.
         device: "cpu", "cuda", "cuda:1", "mps" or "auto", which takes a GPU if there is one.
-        fps: frames a second that the model is given; by default the middle rate of its training clips.
+        fps: frames per second that the model is given; by default the middle rate of its training clips.
         consensus: `cumulative` (what the clip that ends now would be called), `exponential:HALF_LIFE` or
             `sliding:WINDOW` in seconds; by default a window as long as what a training clip's answer is the mean of.
         resets: when the memory of a stream is reset.
@@ -117,7 +117,7 @@ class StreamingPredictor:
             span = f", {rates.low:.3g} to {rates.high:.3g}" if wide else ""
             known = f"its clips of {self.model.num_frames} frames had {rates.median:.3g} in training{span}"
         return (
-            f"{self.model.name} at {self.fps:.4g} frames a second ({known}); consensus {self.consensus}; "
+            f"{self.model.name} at {self.fps:.4g} frames per second ({known}); consensus {self.consensus}; "
             f"{self.engine.bytes_per_stream:,} bytes of memory a stream"
         )
 
@@ -138,6 +138,6 @@ class StreamingPredictor:
         if self.frame_rates is None:
             raise ConfigError(
                 f"the weights of {self.model.name} do not record the rate of the frames that they were trained on; "
-                "give it: fps=8 (--fps 8) is 8 frames a second"
+                "give it: fps=8 (--fps 8) is 8 frames per second"
             )
         return self.frame_rates.median

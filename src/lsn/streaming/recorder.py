@@ -25,7 +25,7 @@ class StreamRecorder:
 
     Args:
         path: the file, ending in .mp4.
-        fps: answers a second.
+        fps: answers per second.
     """
 
     def __init__(self, path: str | Path, *, fps: float) -> None:

@@ -43,7 +43,7 @@ def make_timeline(
     Args:
         predictor: with a free slot.
         video: the file or folder.
-        source_fps: frames a second of a folder.
+        source_fps: frames per second of a folder.
         progress: called at each tick with the whole seconds seen, and those of the video.
 
     Raises:

@@ -55,7 +55,7 @@ class StreamTracker:
         self, labels: Sequence[str], *, fps: float, consensus: str, resets: ResetRules, events: EventRules
     ) -> None:
         self.labels = tuple(labels)
-        self.settings = f"{fps:.6g} frames a second and consensus {consensus}"
+        self.settings = f"{fps:.6g} frames a second and consensus {consensus}"  # in these words in snapshots, too
         """What a snapshot of it must have been made with."""
         self._tick_seconds = 1 / fps
         self._resets = ResetDetector(resets)

@@ -1,7 +1,7 @@
 """A steady rate out of frames with timestamps: at each tick, the frame that is on screen.
 
-A source of 60 frames a second, one of 12.5 and one that drops frames mean the same to a model that is given frames this
-way. No frame is seen before its time; the frame at a tick is known when the next one comes.
+A source of 60 frames per second, one of 12.5 and one that drops frames mean the same to a model that is given frames
+this way. No frame is seen before its time; the frame at a tick is known when the next one comes.
 """
 
 from __future__ import annotations

@@ -155,19 +155,19 @@ def _spare_seconds(pts_seconds: Sequence[float], end_seconds: float, num_frames:
     """How much later than the video a timed clip can start; below 0 if the video is too short for one."""
     _check(len(pts_seconds), num_frames)
     if not 0 < fps < math.inf:
-        raise ConfigError(f"a rate of {fps} frames a second; it must be a finite number above 0")
+        raise ConfigError(f"a rate of {fps} frames per second; it must be a finite number above 0")
     return end_seconds - pts_seconds[0] - (num_frames - 1) / fps
 
 
 def _check(num_total: int, num_frames: int) -> None:
     if num_frames < 1:
-        raise ConfigError(f"{num_frames} frames a clip; it must be at least 1")
+        raise ConfigError(f"{num_frames} frames per clip; it must be at least 1")
     if num_total < 1:
         raise VideoError(f"a video of {num_total} frames cannot be sampled; it needs at least one")
 
 
 def _check_clip(clip: int, num_clips: int) -> None:
     if num_clips < 1:
-        raise ConfigError(f"{num_clips} clips a video; it must be at least 1")
+        raise ConfigError(f"{num_clips} clips per video; it must be at least 1")
     if not 0 <= clip < num_clips:
         raise ConfigError(f"clip {clip} of {num_clips}; it must be between 0 and {num_clips - 1}")

@@ -48,7 +48,7 @@ def bench(
     batch_size
         Clips a pass in training and test.
     num_frames
-        Frames a clip; by default those of the model.
+        Frames per clip; by default those of the model.
     size
         Side of the frames, in pixels; by default that of the weights, or 224.
     precision

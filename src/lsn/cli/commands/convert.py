@@ -37,7 +37,7 @@ def convert(
     out
         New weights folder.
     num_frames
-        Frames a clip.
+        Frames per clip.
     """
     from lsn.config import InputConfig
     from lsn.data import read_labels

@@ -50,7 +50,7 @@ def check(
     root
         Folder that paths start from; by default each manifest's own.
     labels
-        File with one label a line, in order; a TSN list needs it.
+        File with one label per line, in order; a TSN list needs it.
     group_column
         Column that names the source of a clip, which must not be in both splits.
     """
@@ -99,7 +99,7 @@ def show(
     root
         Folder that paths start from; by default the manifest's own.
     labels
-        File with one label a line, in order; a TSN list needs it.
+        File with one label per line, in order; a TSN list needs it.
     group_column
         Column that names the source of a clip.
     """
@@ -152,9 +152,9 @@ def synthesize(
     size
         Height of the frames, in pixels; by default 96, long 64, gestures 120.
     num_frames
-        Frames a video; by default 16, long 48, gestures 32.
+        Frames per video; by default 16, long 48, gestures 32.
     fps
-        Frames a second.
+        Frames per second.
     seed
         Fixes every pixel.
     workers
@@ -201,6 +201,6 @@ def _print_description(description: Description, num_opened: int) -> None:
         console.print(f"Size{every}: {sizes}; {', '.join(found.clips_of_codec)}")
         console.print(f"Duration: {seconds.minimum:.1f} to {seconds.maximum:.1f} s, median {seconds.median:.1f} s")
         console.print(f"Frames: {frames.minimum:.0f} to {frames.maximum:.0f}, median {frames.median:.0f}")
-        console.print(f"Frames a second: {fps.minimum:.4g} to {fps.maximum:.4g}")
+        console.print(f"Frames per second: {fps.minimum:.4g} to {fps.maximum:.4g}")
     for where, error in description.unreadable:
         console.print(Text("unreadable", style="bold red").append(f" {where}: {error}", style="default"))

@@ -95,7 +95,7 @@ def extract_frames(
     root
         Folder that paths start from; by default each manifest's own.
     labels
-        File with one label a line, in order; a TSN list needs it.
+        File with one label per line, in order; a TSN list needs it.
     group_column
         Column that names the source of a clip; it is kept as "group".
     """

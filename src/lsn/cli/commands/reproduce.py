@@ -43,7 +43,7 @@ def reproduce(
         Rows to train, by default all; and changes to every recipe, such as data.train=videos/train.csv. Those that
         say which clips are for the rows, not for what they start from.
     seeds
-        Runs a row, with seeds 0, 1, ...; the table then has their mean and range.
+        Runs per row, with seeds 0, 1, ...; the table then has their mean and range.
     out
         Where the runs go, one folder a table, row and seed.
     into

@@ -24,7 +24,7 @@ class StreamOptions:
     """How a stream is seen and what counts as an event."""
 
     fps: float | None = None
-    """Frames a second that the model is given; by default the middle rate of its training clips."""
+    """Frames per second that the model is given; by default the middle rate of its training clips."""
     consensus: str | None = None
     """cumulative, exponential:HALF_LIFE or sliding:WINDOW (seconds); by default a window as long as a training clip."""
     max_gap: float = 1.0
@@ -42,7 +42,7 @@ class StreamOptions:
     background: str | None = None
     """Class that stands for nothing; it is never an event."""
     source_fps: float | None = None
-    """Frames a second of folders of frames, which have no times (30 by default)."""
+    """Frames per second of folders of frames, which have no times (30 by default)."""
     device: str = "auto"
     """cpu, cuda, cuda:1 or mps; auto takes a GPU if there is one."""
     compile: bool = False

@@ -46,7 +46,7 @@ def train(
         Cross-validate instead: split all clips, by data.group_column if it is given, into so many folds, and test each
         with a model that was trained on the others. The same command again continues it, or works beside it.
     seeds
-        With folds: trainings a fold, with seeds 0, 1, ...
+        With folds: trainings per fold, with seeds 0, 1, ...
     overfit
         Instead, see whether these settings can fit so many of the training clips, as one should before a long
         training; takes a minute or two and writes nothing.

@@ -25,7 +25,7 @@ class ViewOptions:
     """How a video is looked at."""
 
     clips: int | None = None
-    """Clips a video; by default as the run validated."""
+    """Clips per video; by default as the run validated."""
     crops: Literal[1, 3] | None = None
     """Crops a clip, 1 or 3; by default as the run validated."""
     average: Literal["logits", "probabilities"] | None = None

@@ -11,7 +11,7 @@ from lsn.video import VideoReader, open_video, window
 
 # Lists round the durations of files, so a window may end a little behind the last frame.
 END_TOLERANCE_SECONDS = 0.5
-# Lists round times: 0.3334 s at 30 frames a second means frame 10, at 0.33333.
+# Lists round times: 0.3334 s at 30 frames per second means frame 10, at 0.33333.
 TIME_TOLERANCE_SECONDS = 0.001
 
 

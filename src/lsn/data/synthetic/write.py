@@ -140,8 +140,8 @@ def write_synthetic(
         num_val: videos to validate on, likewise.
         size: height of the frames in pixels, even; by default 96, long 64, gestures 120. Gestures are wider by a
             third, the others square.
-        num_frames: frames a video; by default 16, long 48, gestures 32.
-        fps: frames a second.
+        num_frames: frames per video; by default 16, long 48, gestures 32.
+        fps: frames per second.
         seed: fixes every pixel; training and validation videos never share a rendering.
         num_workers: processes that render and encode; 0 does it in this one.
         progress: called with the number of videos written and the number of all videos.

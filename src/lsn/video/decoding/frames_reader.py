@@ -33,7 +33,7 @@ class FramesReader(VideoReader):
         folder: Where the images are.
         frame_pattern: Their names with the place of the number, such as `img_{:05d}.jpg`. By default all
             images of the folder, which then must share one pattern.
-        fps: Frames a second, which images do not record.
+        fps: Frames per second, which images do not record.
 
     Raises:
         VideoError: no folder, no images, several kinds of them, missing numbers, or an image that is broken.

@@ -31,7 +31,7 @@ def open_video(
         num_threads: Threads that decode a file.
         frame_pattern: Names of the images of a folder, such as `img_{:05d}.jpg`; found by itself if the
             folder holds one kind of images.
-        frames_fps: Frames a second of a folder, which images do not record.
+        frames_fps: Frames per second of a folder, which images do not record.
 
     Raises:
         VideoError: the source is missing, is no video, is truncated or damaged; names it and says what to do.

@@ -207,7 +207,7 @@ def array_reader(frames_THWC: Any, fps: float, *, name: str = "array of frames")
 
     Args:
         frames_THWC: uint8 RGB, at least one frame: an array, or a tensor of PyTorch.
-        fps: Frames a second; frame i is shown at i / fps seconds.
+        fps: Frames per second; frame i is shown at i / fps seconds.
         name: What messages call it.
 
     Raises:
@@ -230,7 +230,7 @@ def check_fps(fps: float, name: str) -> None:
         VideoError: names the video and the rate.
     """
     if not 0 < fps < float("inf"):
-        raise VideoError(f"{name}: a rate of {fps} frames a second; it must be a finite number above 0")
+        raise VideoError(f"{name}: a rate of {fps} frames per second; it must be a finite number above 0")
 
 
 class _WindowReader(VideoReader):

@@ -25,7 +25,7 @@ class SourceOptions:
     """
 
     fps: float | None = None
-    """Frames a second of a folder of images (30 by default) or of an iterator of frames alone; asked of a camera."""
+    """Frames per second of a folder of images (30 by default) or of an iterator of frames alone; asked of a camera."""
     policy: Policy | None = None
     """What happens to frames that the model is too slow for; by default live sources drop the oldest, others wait."""
     timeout_seconds: float = 10.0

@@ -31,7 +31,7 @@ class VideoWriter:
 
     Args:
         path: Ends in .mp4. Its folder is made.
-        fps: Frames a second.
+        fps: Frames per second.
         width: Of the frames to come, in pixels.
         height: Of the frames to come, in pixels.
         crf: Quality of x264, from 0 (lossless) to 51 (worst); 18 looks like the original.
