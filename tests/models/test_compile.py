@@ -68,6 +68,21 @@ def test_a_compiled_model_learns_by_the_same_gradients() -> None:
     torch.testing.assert_close(dict(compiled.named_buffers()), dict(model.named_buffers()), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
+def test_a_copy_runs_compiled_with_its_own_weights(graphs_without_code) -> None:
+    compiled = compiled_copy(awake("tsn_test_resnet"))
+    moved = copy.deepcopy(compiled)
+    with torch.inference_mode():
+        before_BK = compiled(clips(2))
+        moved.get_classifier().bias.add_(1)
+        next(moved.cnn.parameters()).mul_(0.5)
+        plain = awake("tsn_test_resnet")
+        plain.load_state_dict(moved.state_dict())
+        assert_close(moved(clips(2)), plain(clips(2)))
+        assert_close(compiled(clips(2)), before_BK)
+    assert (moved(clips(2)) - 1 - before_BK).abs().max() > 1e-3
+
+
 def test_what_is_wrong_with_a_clip_is_said_as_without_a_compiler() -> None:
     compiled = compiled_copy(awake("lsn_resnet10t"))
     with pytest.raises(ModelError, match="expected clips of shape B x T x 3 x H x W"):

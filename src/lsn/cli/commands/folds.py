@@ -31,9 +31,11 @@ def cross_validate(config: RunConfig, out: Path, *, num_folds: int, num_seeds: i
     from lsn.training.cross_validation import plan_folds
 
     planned = plan_folds(config, out, num_folds=num_folds, seeds=range(num_seeds))
-    names = [f"fold {run.fold + 1} of {num_folds}" for run in planned]
     run_all(
-        [PlannedRun(name, run.config, run.folder, is_probe=is_probe) for name, run in zip(names, planned, strict=True)]
+        [
+            PlannedRun(f"fold {run.fold + 1} of {num_folds}", run.config, run.folder, is_probe=is_probe)
+            for run in planned
+        ]
     )
     if is_main_process():
         from lsn.report.cross_validation import write_cross_validation_report

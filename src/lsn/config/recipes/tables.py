@@ -75,6 +75,10 @@ def _something(version: int, *, lsn: float, lsn_ss: float) -> Table:
 
 
 _DIVING = "diving48_lsn_ss"
+_WAY_TO_GESTURES = (
+    "Give yours with data.train=egogestar/train.csv data.val=egogestar/val.csv; then: lsn data synthesize "
+    "runs/data/gestures --kind gestures --num-train 8000 --num-val 300 --size 96"
+)
 
 
 def _gestures(family: str) -> Row:
@@ -125,15 +129,13 @@ TABLES: dict[str, Table] = {
     "gestures": Table(
         "Real finger gestures (EgoGestAR)",
         tuple(_gestures(family) for family in ("tsn", "tsm", "convlstm", "lsn", "lsn_ss")),
-        "Give yours with data.train=egogestar/train.csv data.val=egogestar/val.csv; then: lsn data synthesize "
-        "runs/data/gestures --kind gestures --num-train 8000 --num-val 300 --size 96",
+        _WAY_TO_GESTURES,
         num_folds=5,
     ),
     "few-gestures": Table(
         "Two, five and ten real finger gestures per class (EgoGestAR)",
         tuple(row for num_clips in (2, 5, 10) for row in _few_gestures(num_clips)),
-        "Give yours with data.train=egogestar/train.csv data.val=egogestar/val.csv; then: lsn data synthesize "
-        "runs/data/gestures --kind gestures --num-train 8000 --num-val 300 --size 96",
+        _WAY_TO_GESTURES,
         num_folds=3,
     ),
     "fight": Table(
