@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -44,6 +46,36 @@ def picture(number: int, width: int = 64, height: int = 48) -> np.ndarray:
     for bit in range(8):
         image[: height // 3, bit * width // 8 : (bit + 1) * width // 8] = 255 * (number >> bit & 1)
     return image.astype(np.uint8)
+
+
+def encode_pictures(
+    path: Path,
+    codec: str = "libx264",
+    *,
+    num_frames: int = 60,
+    size: tuple[int, int] = (64, 48),
+    times: Sequence[int] | None = None,
+    rate: int | Fraction = 30,
+    pix_fmt: str = "yuv420p",
+    metadata: dict[str, str] | None = None,
+    muxer: dict[str, str] | None = None,
+    **options: str,
+) -> Path:
+    """Encodes `picture(0)`, `picture(1)`, ... into a file, at ticks of 1 / rate or at given ones."""
+    with av.open(str(path), "w", options=muxer or {}) as container:
+        container.metadata.update(metadata or {})
+        stream = container.add_stream(codec, rate=rate, options=options)
+        stream.width, stream.height = size
+        stream.pix_fmt = pix_fmt
+        stream.thread_count = 1
+        stream.codec_context.time_base = Fraction(1, rate)
+        for number in range(num_frames):
+            frame = av.VideoFrame.from_ndarray(picture(number, *size), "rgb24").reformat(format=pix_fmt)
+            frame.pts = times[number] if times else number
+            frame.time_base = Fraction(1, rate)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
 
 
 def plain_decode(source: str | Path) -> list[tuple[int | None, np.ndarray]]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import App
+from cyclopts import App, Parameter
 from rich.text import Text
 
 from lsn.cli.commands.bench import bench_data
+from lsn.cli.commands.data_timelines import TimelineOptions, check_timelines, convert, show_timelines
 from lsn.cli.commands.prepare import extract_frames, prepare
 from lsn.cli.ui.console import bar, columns, output
 from lsn.cli.ui.progress import counting_progress
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
 MAX_OPENED = 200
 """Clips that `show` opens to measure sizes and durations."""
 
-data = App(name="data", help="Check, show, prepare, extract or synthesize data sets.")
+data = App(name="data", help="Check, show, convert, prepare, extract or synthesize data sets.")
 data.command(prepare)
 data.command(extract_frames)
 data.command(bench_data, name="bench")
+data.command(convert)
 
 
 @data.command
@@ -35,11 +37,14 @@ def check(
     root: str | None = None,
     labels: str | None = None,
     group_column: str | None = None,
+    multi_label: bool = False,
+    options: Annotated[TimelineOptions | None, Parameter(name="*")] = None,
 ) -> None:
     """Look for what would stop or spoil a training.
 
     Missing files, wrong labels, classes that one split lacks, clips that both have; with groups, a split to validate on
-    that has few of them or looks easier than what is trained on.
+    that has few of them or looks easier than what is trained on. With timelines: events outside of their video, that
+    overlap, or whose label has two spellings.
 
     Parameters
     ----------
@@ -53,25 +58,19 @@ def check(
         File with one label per line, in order; a TSN list needs it.
     group_column
         Column that names the source of a clip, which must not be in both splits.
+    multi_label
+        Events of different labels may overlap.
     """
     if not 1 <= len(manifests) <= 2:
         raise ConfigError(f"lsn data check takes one manifest, or two (train and val); got {len(manifests)}")
-    from lsn.data import check_manifest, check_splits, group_problems
-    from lsn.data.clips.manifest import parse_manifest
-
-    if len(manifests) == 1:
-        manifest, problems = parse_manifest(manifests[0], root=root, labels=labels, group_column=group_column)
-        problems, checked = problems + check_manifest(manifest, decode=decode), [manifest]
+    options = options or TimelineOptions()
+    if any(map(options.apply_to, manifests)):
+        problems = check_timelines(
+            manifests, options, root=root, labels=labels, group_column=group_column, multi_label=multi_label
+        )
     else:
-        train, val = manifests
-        config = DataConfig(train=train, val=val, root=root, labels=labels, group_column=group_column)
-        *checked, problems = check_splits(config, seed=0, decode=decode)
-        if not any(problem.severity == "error" for problem in problems):
-            with counting_progress("comparing groups") as progress:
-                problems += group_problems(*checked, progress=progress)
+        problems = _check_clips(manifests, decode=decode, root=root, labels=labels, group_column=group_column)
     _print_problems(problems)
-    for manifest in checked:
-        output().print(f"{manifest.source}: {len(manifest)} clips of {len(manifest.labels)} classes")
     errors = sum(problem.severity == "error" for problem in problems)
     if errors:
         raise DataError(f"{errors} error{'s' * (errors > 1)} in {' and '.join(manifests)}, listed above")
@@ -87,6 +86,7 @@ def show(
     root: str | None = None,
     labels: str | None = None,
     group_column: str | None = None,
+    options: Annotated[TimelineOptions | None, Parameter(name="*")] = None,
 ) -> None:
     """Show classes, sizes and durations, and draw a contact sheet.
 
@@ -95,7 +95,8 @@ def show(
     manifest
         Manifest, or folder of class folders.
     sheet
-        Write a contact sheet here (.png or .jpg): one clip a class, as a row of its frames.
+        Write a contact sheet here (.png or .jpg): one clip per class, as a row of its frames; of timelines, their
+        events over time.
     root
         Folder that paths start from; by default the manifest's own.
     labels
@@ -103,6 +104,15 @@ def show(
     group_column
         Column that names the source of a clip.
     """
+    options = options or TimelineOptions()
+    if options.apply_to(manifest):
+        from lsn.data import raise_on_errors
+
+        found, problems = options.parse(manifest, root=root, labels=labels, group_column=group_column)
+        raise_on_errors(problems)
+        check_outputs([sheet], [manifest, labels, *(video.path for video in found.videos)])
+        show_timelines(found, sheet)
+        return
     from lsn.data import describe, probe, read_manifest, thinned
 
     clips = read_manifest(manifest, root=root, labels=labels, group_column=group_column)
@@ -177,6 +187,28 @@ def synthesize(
         )
     output().print(f"{num_train} + {num_val} videos of {len(written.labels)} classes: {', '.join(written.labels)}")
     output().print(f"Train on {written.train}, validate on {written.val}.")
+
+
+def _check_clips(
+    manifests: tuple[str, ...], *, decode: bool, root: str | None, labels: str | None, group_column: str | None
+) -> list[Problem]:
+    """Checks clips, or two splits of them; prints their numbers and returns what is wrong."""
+    from lsn.data import check_manifest, check_splits, group_problems
+    from lsn.data.clips.manifest import parse_manifest
+
+    if len(manifests) == 1:
+        manifest, problems = parse_manifest(manifests[0], root=root, labels=labels, group_column=group_column)
+        problems, checked = problems + check_manifest(manifest, decode=decode), [manifest]
+    else:
+        train, val = manifests
+        config = DataConfig(train=train, val=val, root=root, labels=labels, group_column=group_column)
+        *checked, problems = check_splits(config, seed=0, decode=decode)
+        if not any(problem.severity == "error" for problem in problems):
+            with counting_progress("comparing groups") as progress:
+                problems += group_problems(*checked, progress=progress)
+    for manifest in checked:
+        output().print(f"{manifest.source}: {len(manifest)} clips of {len(manifest.labels)} classes")
+    return problems
 
 
 def _print_problems(problems: list[Problem]) -> None:

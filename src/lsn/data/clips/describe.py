@@ -69,13 +69,14 @@ def _opened(probes: Sequence[Probe]) -> OpenedClips | None:
     if not infos:
         return None
     return OpenedClips(
-        num_frames=_spread([info.num_frames for info in infos]),
-        duration_seconds=_spread([info.duration_seconds for info in infos]),
-        fps=_spread([info.average_fps for info in infos]),
+        num_frames=spread([info.num_frames for info in infos]),
+        duration_seconds=spread([info.duration_seconds for info in infos]),
+        fps=spread([info.average_fps for info in infos]),
         clips_of_size=dict(Counter(f"{info.width}x{info.height}" for info in infos).most_common()),
         clips_of_codec=dict(Counter(info.codec for info in infos).most_common()),
     )
 
 
-def _spread(values: Sequence[float]) -> Spread:
+def spread(values: Sequence[float]) -> Spread:
+    """Least, middle and greatest of some values."""
     return Spread(min(values), statistics.median(values), max(values))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lsn.data.clips.checks import label_problems
 from lsn.data.clips.folders import VIDEO_SUFFIXES, parse_folder
-from lsn.data.clips.formats import Parsed, parse_csv, parse_json_lines, parse_tsn_list
+from lsn.data.clips.formats import Parsed, parse_table, parse_tsn_list
 from lsn.data.clips.labels import check_labels, read_labels
 from lsn.data.clips.table import Manifest, Problem, raise_on_errors
 from lsn.errors import DataError
@@ -68,10 +68,8 @@ def parse_manifest(
 
 def _parse(path: Path, root: str, labels: tuple[str, ...] | None, group_column: str | None) -> Parsed:
     suffix = path.suffix.lower()
-    if suffix == ".csv":
-        return parse_csv(path, root=root, group_column=group_column)
-    if suffix == ".jsonl":
-        return parse_json_lines(path, root=root, group_column=group_column)
+    if suffix in (".csv", ".jsonl"):
+        return parse_table(path, root=root, group_column=group_column)
     if group_column and (is_folder(path) or suffix == ".txt"):
         raise DataError(f"{path}: only .csv and .jsonl have columns, so group_column={group_column!r} cannot be used")
     if is_folder(path):
