@@ -18,7 +18,7 @@ def test_models_lists_what_the_names_stand_for(lsn):
     answer = lsn("models", "resnet50")
     assert ["lsn_ss_resnet50", "resnet50", "ho_convlstm", "bidirectional"] in rows(answer.out)
     assert ["tsn_resnet50", "resnet50", "none", "none"] in rows(answer.out)
-    assert len(answer.out.splitlines()) == 2 + 5
+    assert len(answer.out.splitlines()) == 2 + 6
 
 
 def test_models_takes_patterns(lsn):

@@ -38,7 +38,7 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(),
 
 LABELS = ("up", "down", "left")
 INPUT = InputConfig(size=32, short_side=36)
-FAMILIES = ("tsn", "tsm", "convlstm", "lsn", "lsn_ss")
+FAMILIES = ("tsn", "tsm", "gru", "convlstm", "lsn", "lsn_ss")
 
 
 @pytest.fixture(autouse=True)

@@ -26,6 +26,8 @@ def lively_model(name: str = "lsn_resnet10t", **options) -> Recognizer:
         for name, parameter in model.memory.named_parameters():
             if parameter.ndim == 1 and name.endswith("weight"):
                 parameter.fill_(0.5)
+            elif name.endswith("expand.weight"):  # of a GRU
+                parameter.normal_()
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.running_mean.normal_(std=0.1)

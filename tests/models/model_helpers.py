@@ -3,7 +3,7 @@
 import torch
 
 import lsn
-from lsn.models import Recognizer
+from lsn.models import PooledGRU, Recognizer
 
 
 def awake(name: str, **options: object) -> Recognizer:
@@ -13,4 +13,6 @@ def awake(name: str, **options: object) -> Recognizer:
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+        if isinstance(module, PooledGRU):
+            torch.nn.init.normal_(module.expand.weight)
     return model

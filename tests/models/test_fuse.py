@@ -42,7 +42,10 @@ def test_a_fused_model_gives_the_same_scores_and_steps(cnn: str) -> None:
         close(fused.step(clip_BTCHW[:, 3:], state)[0], expected[:, 3:])
 
 
-@pytest.mark.parametrize(("name", "options"), [("convlstm_resnet10t", {}), ("lsn_resnet10t", {"order": 2, "steps": 4})])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("gru_resnet10t", {}), ("convlstm_resnet10t", {}), ("lsn_resnet10t", {"order": 2, "steps": 4})],
+)
 def test_other_memories_are_fused(name: str, options: dict) -> None:
     model = lively(name, **options)
     clip_BTCHW = torch.randn(1, 4, 3, 64, 64, generator=torch.Generator().manual_seed(1))

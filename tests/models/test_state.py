@@ -29,6 +29,8 @@ def model() -> Recognizer:
 CAUSAL = [
     ("tsn", {}),
     ("tsm", {"shift": "causal"}),
+    ("gru", {}),
+    ("gru", {"shift": "causal"}),
     ("convlstm", {}),
     ("lsn", {}),
     ("lsn", {"steps": 5, "order": 2}),
@@ -112,7 +114,7 @@ def test_rows_are_streams(model: Recognizer) -> None:
     torch.testing.assert_close(picked, logits_BK[[2, 0]], atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["tsn_resnet10t", "convlstm_resnet10t", "lsn_resnet10t"])
+@pytest.mark.parametrize("name", ["tsn_resnet10t", "gru_resnet10t", "convlstm_resnet10t", "lsn_resnet10t"])
 def test_the_size_is_what_the_cost_says(name: str) -> None:
     model = awake(name)
     state = model.init_state(1, 64, 64)

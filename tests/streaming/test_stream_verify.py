@@ -23,7 +23,9 @@ def saved(model: Recognizer, folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [{"memory": "convlstm"}, {"shift": "causal", "steps": 4}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"memory": "gru"}, {"memory": "convlstm"}, {"shift": "causal", "steps": 4}], ids=str
+)
 def test_every_model_that_claims_to_stream_is_proven(options, tmp_path, videos):
     weights = saved(lively_model(**options), tmp_path / "weights")
     checks = verify(weights, videos / "6.mp4", num_frames=12)

@@ -24,7 +24,7 @@ class ModelConfig:
     """Which network, and how it starts."""
 
     name: str = "lsn_resnet50"
-    """A name of `lsn models`: tsn_, tsm_, convlstm_, lsn_ or lsn_ss_ over timm's CNNs."""
+    """A name of `lsn models`: tsn_, tsm_, gru_, convlstm_, lsn_ or lsn_ss_ over timm's CNNs."""
     num_frames: int = 16
     """Frames per clip."""
     pretrained: bool = True
@@ -35,14 +35,14 @@ class ModelConfig:
     """Start the whole network from this weights folder; labels that it lacks start fresh."""
     zero_init_memory: bool = True
     """Memory blocks start as the identity, so that a pretrained CNN stays pretrained."""
-    memory: Literal["none", "convlstm", "ho_convlstm"] | None = None
-    """none, convlstm or ho_convlstm; null is what the name stands for."""
+    memory: Literal["none", "gru", "convlstm", "ho_convlstm"] | None = None
+    """none, gru, convlstm or ho_convlstm; null is what the name stands for."""
     shift: Literal["none", "bidirectional", "causal"] | None = None
     """none, bidirectional or causal; null is what the name stands for."""
     memory_stages: tuple[int, ...] | None = None
-    """Stages of the CNN, 0 to 3, that a memory block follows; null is all."""
+    """Stages of the CNN, 0 to 3, that a memory block follows; null is all, of a GRU the last."""
     reduction: int | None = None
-    """Channels of a stage over those of its memory, which has at least 16; null is 16."""
+    """Channels of a stage over those of its memory, which has at least 16; null is 16, of a GRU 2."""
     order: int | None = None
     """Order N of the memory: windows of past hidden states that are accumulated; null is 3."""
     steps: int | None = None

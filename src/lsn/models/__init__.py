@@ -3,6 +3,7 @@
 from lsn.models.ats import AccumulatedTemporaryState
 from lsn.models.conv_lstm import ConvLSTMCell
 from lsn.models.factory import create_model, list_models
+from lsn.models.gru import PooledGRU
 from lsn.models.memory import ConvLSTM, HOConvLSTM, MemoryState
 from lsn.models.recognizer import Recognizer
 from lsn.models.shift import temporal_shift
@@ -14,6 +15,7 @@ __all__ = [
     "ConvLSTMCell",
     "HOConvLSTM",
     "MemoryState",
+    "PooledGRU",
     "Recognizer",
     "StreamState",
     "create_model",

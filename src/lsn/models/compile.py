@@ -89,4 +89,5 @@ class _CompiledAdvance:
 
 
 def _tensors(features_BTCHW: Tensor, state: StreamState) -> list[Tensor]:
-    return [tensor.float().nan_to_num(0, 0, 0) for tensor in (features_BTCHW, *state.tensors().values())]
+    tensors = (features_BTCHW, *state.tensors().values())
+    return [tensor.float().nan_to_num(0, 0, 0) for tensor in tensors if tensor.numel()]  # a GRU has no cell

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -12,12 +13,14 @@ from torch.overrides import TorchFunctionMode
 from lsn.config import MAX_FRAMES, ModelConfig
 from lsn.errors import ModelError, did_you_mean, shown
 from lsn.models.backbone import Stage, build_cnn, check_is_sequential, cut_stages, widen_input
+from lsn.models.gru import PooledGRU
 from lsn.models.memory import ConvLSTM, HOConvLSTM
 from lsn.models.recognizer import Recognizer
 
 FAMILIES: dict[str, dict[str, str]] = {
     "tsn": {"memory": "none", "shift": "none"},
     "tsm": {"memory": "none", "shift": "bidirectional"},
+    "gru": {"memory": "gru", "shift": "none"},
     "convlstm": {"memory": "convlstm", "shift": "none"},
     "lsn": {"memory": "ho_convlstm", "shift": "none"},
     "lsn_ss": {"memory": "ho_convlstm", "shift": "bidirectional"},
@@ -44,6 +47,7 @@ TESTED_CNNS = (
 
 _MEMORY_OPTIONS: dict[str, tuple[str, ...]] = {
     "none": (),
+    "gru": ("reduction",),
     "convlstm": ("reduction", "kernel_size"),
     "ho_convlstm": ("reduction", "order", "steps", "rank", "kernel_size"),
 }
@@ -101,7 +105,7 @@ def create_model(
     zero_init_memory: bool = True,
     **overrides: Any,
 ) -> Recognizer:
-    """Builds a model by name: `tsn_`, `tsm_`, `convlstm_`, `lsn_` or `lsn_ss_` before the name of a CNN of timm.
+    """Builds a model by name: `tsn_`, `tsm_`, `gru_`, `convlstm_`, `lsn_` or `lsn_ss_` before a CNN of timm.
 
     Args:
         name: for example `lsn_resnet50`.
@@ -233,16 +237,17 @@ def unused_options(name: str, overrides: dict[str, Any]) -> list[str]:
 
 def _memory_blocks(
     stages: tuple[Stage, ...], memory: str, overrides: dict[str, Any], *, zero_init: bool
-) -> dict[int, ConvLSTM]:
+) -> Mapping[int, ConvLSTM | PooledGRU]:
     if memory == "none":
         return {}
-    chosen = overrides.get("memory_stages", tuple(range(len(stages))))
+    last = len(stages) - 1
+    chosen = overrides.get("memory_stages", (last,) if memory == "gru" else tuple(range(len(stages))))
     for position, number in enumerate(chosen):
         if number not in range(len(stages)):
             raise ModelError(f"memory_stages has {shown(number)}; the CNN's stages are 0 to {len(stages) - 1}")
         if number in chosen[:position]:
             raise ModelError(f"memory_stages has {number} twice; name each stage once")
-    block = ConvLSTM if memory == "convlstm" else HOConvLSTM
+    block = {"gru": PooledGRU, "convlstm": ConvLSTM, "ho_convlstm": HOConvLSTM}[memory]
     options = {key: overrides[key] for key in _MEMORY_OPTIONS[memory] if key in overrides}
     return {number: block(stages[number].num_channels, zero_init=zero_init, **options) for number in chosen}
 

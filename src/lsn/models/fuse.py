@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lsn.models.ats import AccumulatedTemporaryState, FixedAccumulation
 from lsn.models.conv_lstm import FixedGateConv
-from lsn.models.memory import HOConvLSTM
+from lsn.models.memory import ConvLSTM, HOConvLSTM
 from lsn.models.recognizer import Recognizer
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def fuse(model: Recognizer) -> Recognizer:
     for conv, norm in _pairs(fused, clip_BTCHW):
         _fold(conv, norm)
         _replace(fused, norm, getattr(norm, "act", nn.Identity()))  # timm's norms hold the activation too
-    for block in fused.memory.values():
+    for block in (block for block in fused.memory.values() if isinstance(block, ConvLSTM)):
         block.input_gates = FixedGateConv(block.input_gates)
         block.cell.recurrent_gates = FixedGateConv(block.cell.recurrent_gates)
         if isinstance(block, HOConvLSTM) and isinstance(block.accumulate, AccumulatedTemporaryState):

@@ -51,7 +51,7 @@ class ConvLSTM(nn.Module):
 
     def __init__(self, channels: int, *, reduction: int = 16, kernel_size: int = 3, zero_init: bool = True) -> None:
         super().__init__()
-        _require_positive(channels=channels, reduction=reduction, kernel_size=kernel_size)
+        require_positive(channels=channels, reduction=reduction, kernel_size=kernel_size)
         if kernel_size % 2 == 0:
             raise ModelError(f"kernel_size is {kernel_size}; it must be odd, so that maps keep their size")
         hidden = max(MIN_HIDDEN_CHANNELS, channels // reduction)
@@ -73,6 +73,11 @@ class ConvLSTM(nn.Module):
     @property
     def past_channels(self) -> int:
         """Channels of what is kept of the hidden states."""
+        return self.hidden_channels
+
+    @property
+    def cell_channels(self) -> int:
+        """Channels of the cell."""
         return self.hidden_channels
 
     def accumulation(self, height: int, width: int) -> Accumulation | None:
@@ -131,7 +136,7 @@ class HOConvLSTM(ConvLSTM):
     ) -> None:
         super().__init__(channels, reduction=reduction, kernel_size=kernel_size, zero_init=zero_init)
         rank = max(MIN_RANK, self.hidden_channels // 4) if rank is None else rank
-        _require_positive(order=order, steps=steps, rank=rank)
+        require_positive(order=order, steps=steps, rank=rank)
         if steps < order:
             raise ModelError(f"steps is {steps} and order {order}; {order} windows need at least {order} past states")
         self.accumulate: AccumulatedTemporaryState | FixedAccumulation = AccumulatedTemporaryState(
@@ -150,7 +155,12 @@ class HOConvLSTM(ConvLSTM):
         return Accumulation(accumulate.window_kernel(), accumulate.at_rest(height, width), accumulate.carry_kernel())
 
 
-def _require_positive(**arguments: int) -> None:
+def require_positive(**arguments: int) -> None:
+    """Refuses arguments under 1.
+
+    Raises:
+        ModelError: names the first.
+    """
     for name, value in arguments.items():
         if value < 1:
             raise ModelError(f"{name} is {value}; it must be at least 1")

@@ -1,6 +1,6 @@
 """The network: a 2D CNN with a memory after its stages, a classifier on every frame, and the mean over frames.
 
-One class is TSN, TSM, ConvLSTM, LSN and LSN+SS; `lsn.create_model` names them.
+One class is TSN, TSM, GRU, ConvLSTM, LSN and LSN+SS; `lsn.create_model` names them.
 
 Source: LSN (DOI 10.1007/978-981-19-5194-7_24), figure 1; TSN (Wang et al., ECCV 2016) for the consensus.
 
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from lsn.errors import ModelError
 from lsn.models.backbone import Stage, cut_blocks, run_modules
+from lsn.models.gru import PooledGRU
 from lsn.models.layout import normalize_frames, with_differences
 from lsn.models.memory import ConvLSTM, MemoryState
 from lsn.models.recompute import norms_in_training, recompute
@@ -49,7 +50,7 @@ class Recognizer(nn.Module):
     """
 
     cnn: Any  # timm's CNNs share methods, not a type
-    memory: Any  # a ModuleDict of ConvLSTM
+    memory: Any  # a ModuleDict of blocks
     _mean_C: Tensor
     _std_C: Tensor
 
@@ -59,7 +60,7 @@ class Recognizer(nn.Module):
         *,
         stages: tuple[Stage, ...],
         tail: tuple[str, ...],
-        memory: dict[int, ConvLSTM],
+        memory: Mapping[int, ConvLSTM | PooledGRU],
         shift: Direction | None,
         name: str,
         num_frames: int,
@@ -184,7 +185,7 @@ class Recognizer(nn.Module):
                 f"are of {batch_size} of {width}x{height}; make one with init_state({batch_size}, {height}, {width})"
             )
         channels: dict[str, tuple[int, ...]] = {
-            key: (block.past_channels, block.hidden_channels) for key, block in self.memory.items()
+            key: (block.past_channels, block.cell_channels) for key, block in self.memory.items()
         }
         channels |= {name: (number // SHIFTED_FRACTION,) for name, number in self.shifted_channels.items()}
         if self.frame_differences:

@@ -1,0 +1,1 @@
+"""How well the events in long videos are found, by the metrics of the field."""
