@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 from lsn.errors import ModelError
 from lsn.models import AccumulatedTemporaryState, ConvLSTM, ConvLSTMCell, HOConvLSTM, MemoryState
-from lsn.models.conv_lstm import GateConv
 from lsn.models.layout import frames_channels_last
-from lsn.models.reference import accumulated_state, memory_block
+from lsn.models.memory.conv_lstm import GateConv
+from lsn.models.memory.reference import accumulated_state, memory_block
 
 
 def randomized(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:

@@ -13,8 +13,8 @@ from torch.overrides import TorchFunctionMode
 from lsn.config import MAX_FRAMES, ModelConfig
 from lsn.errors import ModelError, did_you_mean, shown
 from lsn.models.backbone import Stage, build_cnn, check_is_sequential, cut_stages, widen_input
-from lsn.models.gru import PooledGRU
-from lsn.models.memory import ConvLSTM, HOConvLSTM
+from lsn.models.memory.blocks import ConvLSTM, HOConvLSTM
+from lsn.models.memory.gru import PooledGRU
 from lsn.models.recognizer import Recognizer
 
 FAMILIES: dict[str, dict[str, str]] = {

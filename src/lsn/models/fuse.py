@@ -8,9 +8,9 @@ import logging
 import torch
 from torch import Tensor, nn
 
-from lsn.models.ats import AccumulatedTemporaryState, FixedAccumulation
-from lsn.models.conv_lstm import FixedGateConv
-from lsn.models.memory import ConvLSTM, HOConvLSTM
+from lsn.models.memory.ats import AccumulatedTemporaryState, FixedAccumulation
+from lsn.models.memory.blocks import ConvLSTM, HOConvLSTM
+from lsn.models.memory.conv_lstm import FixedGateConv
 from lsn.models.recognizer import Recognizer
 
 logger = logging.getLogger(__name__)

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from lsn.errors import ModelError
 from lsn.models.backbone import Stage, cut_blocks, run_modules
-from lsn.models.gru import PooledGRU
 from lsn.models.layout import normalize_frames, with_differences
-from lsn.models.memory import ConvLSTM, MemoryState
+from lsn.models.memory.blocks import ConvLSTM, MemoryState
+from lsn.models.memory.gru import PooledGRU
 from lsn.models.recompute import norms_in_training, recompute
 from lsn.models.shift import SHIFTED_FRACTION, Direction, ShiftCall, install_shift
 from lsn.models.state import FRAME, StreamState

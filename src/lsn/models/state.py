@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from lsn.models.memory import MemoryState
+from lsn.models.memory.blocks import MemoryState
 
 _NUM_FRAMES = "num_frames"
 FRAME = "frame"

@@ -3,8 +3,8 @@
 Only what depends on the previous frame runs frame by frame, and each convolution of it once a frame: one applies to
 the new hidden state every kernel that will ever need it, one takes the accumulated states a step further, and one
 leads from the recalled state to the gates. The backward pass runs through the frames in reverse, and the gradient of
-each kernel is one convolution over all frames. The equations as the papers write them are in `lsn.models.reference`;
-both give the same numbers.
+each kernel is one convolution over all frames. The equations as the papers write them are in
+`lsn.models.memory.reference`; both give the same numbers.
 
 Forward and backward are custom operators, so torch.compile sees one node each, whatever the number of frames. Inside,
 a frame of all clips is one block of memory with its channels innermost, which convolutions run fastest on.

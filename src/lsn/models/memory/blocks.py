@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from lsn.errors import ModelError
-from lsn.models.ats import AccumulatedTemporaryState, Accumulation, FixedAccumulation
-from lsn.models.conv_lstm import ConvLSTMCell, GateConv
 from lsn.models.layout import in_layout, layout_of
+from lsn.models.memory.ats import AccumulatedTemporaryState, Accumulation, FixedAccumulation
+from lsn.models.memory.conv_lstm import ConvLSTMCell, GateConv
 
 MIN_HIDDEN_CHANNELS = 16  # our choice: a narrow stage still gets a memory worth having
 MIN_RANK = 8  # our choice
@@ -27,7 +27,7 @@ class MemoryState(NamedTuple):
     """What a memory block carries from frame to frame."""
 
     past_BPHW: Tensor
-    """What is kept of the hidden states: the last one, or the accumulated states on their way; see `lsn.models.ats`."""
+    """What is kept of the hidden states: the last one, or the accumulated states; see `lsn.models.memory.ats`."""
     cell_BDHW: Tensor
     """The cell."""
 

@@ -1,6 +1,6 @@
 """The equations of the memory blocks written down frame by frame: the reference for tests and benchmarks.
 
-Slow and plain where `lsn.models.recurrence` is fast; both give the same numbers.
+Slow and plain where `lsn.models.memory.recurrence` is fast; both give the same numbers.
 
 References: equation 3 of Shi et al., "Convolutional LSTM Network", NeurIPS 2015, without peepholes; equations 5-8 of
 Su et al., "Convolutional Tensor-Train LSTM", NeurIPS 2020. The notation is that of docs/model.md.
@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lsn.models.ats import AccumulatedTemporaryState, FixedAccumulation
-from lsn.models.memory import ConvLSTM, HOConvLSTM
+from lsn.models.memory.ats import AccumulatedTemporaryState, FixedAccumulation
+from lsn.models.memory.blocks import ConvLSTM, HOConvLSTM
 
 
 def memory_block(block: ConvLSTM, x_BTCHW: Tensor) -> Tensor:

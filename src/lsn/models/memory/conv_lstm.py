@@ -1,7 +1,7 @@
 """The cell of a convolutional LSTM.
 
 Source: Shi et al., "Convolutional LSTM Network", NeurIPS 2015, equation 3, without peepholes; and, in front of the
-gates, the high-order recurrence of `lsn.models.ats`.
+gates, the high-order recurrence of `lsn.models.memory.ats`.
 
 Shapes: B clips, T frames, D hidden channels, G = 4 D gates, P channels of the past, R recalled channels, H height,
 W width.
@@ -12,8 +12,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lsn.models.ats import Accumulation
-from lsn.models.recurrence import recurrence
+from lsn.models.memory.ats import Accumulation
+from lsn.models.memory.recurrence import recurrence
 
 
 class GateConv(nn.Conv2d):

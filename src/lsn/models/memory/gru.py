@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lsn.models.memory import MemoryState, require_positive
+from lsn.models.memory.blocks import MemoryState, require_positive
 
 
 class PooledGRU(nn.Module):
