@@ -1,8 +1,8 @@
 """The HO-ConvLSTM beside its equations written down literally, and beside Keras' ConvLSTM2D.
 
-Over 16 frames of maps of the size of each stage of a ResNet-50. The literal side is `lsn.models.memory.reference`, which
-does what the equations say at each frame: N convolutions over concatenated windows, N - 1 from A to A, one from z and
-one from A_N to the gates. Both sides have the same weights, and are compared before they are timed.
+Over 16 frames of maps of the size of each stage of a ResNet-50. The literal side, `lsn.models.memory.reference`, does
+what the equations say at each frame: N convolutions over concatenated windows, N - 1 from A to A, one from z and one
+from A_N to the gates. Both sides have the same weights, and are compared before they are timed.
 
 Rows of the recurrence, from the reduced input z to the hidden states: a call for inference, and the part of it after
 the convolution from z; a call with its gradients; and the time over that of the convolutions alone, all frames in one
