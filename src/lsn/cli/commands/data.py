@@ -137,9 +137,9 @@ def synthesize(
     folder: Path,
     /,
     *,
-    kind: Literal["motion", "long", "gestures"] = "motion",
-    num_train: int = 1000,
-    num_val: int = 200,
+    kind: Literal["motion", "long", "gestures", "timeline", "gesture_timeline"] = "motion",
+    num_train: int | None = None,
+    num_val: int | None = None,
     size: int | None = None,
     num_frames: int | None = None,
     fps: float = 15.0,
@@ -154,15 +154,16 @@ def synthesize(
         Where to write; a finished set of the same kind and numbers is left as it is.
     kind
         motion: ten motions in pairs that only the order of frames distinguishes. long: the order of two short
-        events far apart. gestures: ten paths drawn by a fingertip.
+        events far apart. gestures: ten paths drawn by a fingertip. timeline, gesture_timeline: long videos with such
+        motions or gestures as events.
     num_train
-        Videos to train on, over all classes; a multiple of the number of classes.
+        Videos to train on, by default 1000, of timelines 200; clips over all classes, a multiple of their number.
     num_val
-        Videos to validate on, likewise.
+        Videos to validate on, by default 200, of timelines 40; likewise.
     size
         Height of the frames, in pixels; by default 96, long 64, gestures 120.
     num_frames
-        Frames per video; by default 16, long 48, gestures 32.
+        Frames per video; by default 16, long 48, gestures 32, timelines 450.
     fps
         Frames per second.
     seed
@@ -185,7 +186,8 @@ def synthesize(
             num_workers=workers,
             progress=progress,
         )
-    output().print(f"{num_train} + {num_val} videos of {len(written.labels)} classes: {', '.join(written.labels)}")
+    numbers = f"{written.num_train} + {written.num_val}"
+    output().print(f"{numbers} videos of {len(written.labels)} classes: {', '.join(written.labels)}")
     output().print(f"Train on {written.train}, validate on {written.val}.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -39,7 +40,12 @@ class TimelineOptions:
         return self.timelines or Path(path).suffix.lower() in _SUFFIXES
 
     def parse(
-        self, path: str, *, root: str | None = None, labels: str | None = None, group_column: str | None = None
+        self,
+        path: str,
+        *,
+        root: str | None = None,
+        labels: str | Sequence[str] | None = None,
+        group_column: str | None = None,
     ) -> tuple[TimelineManifest, list[Problem]]:
         """The timelines, and what is wrong with them."""
         from lsn.data.timelines.reading import parse_timelines
@@ -69,9 +75,10 @@ def check_timelines(
     from lsn.data.timelines.checks import check_timelines, split_problems
 
     problems: list[Problem] = []
-    splits = []
+    splits: list[TimelineManifest] = []
     for path in manifests:
-        manifest, found = options.parse(path, root=root, labels=labels, group_column=group_column)
+        order = labels or (list(splits[0].labels) if splits else None)
+        manifest, found = options.parse(path, root=root, labels=order, group_column=group_column)
         with counting_progress("opening videos") as progress:
             found += check_timelines(
                 manifest, background=options.background, multi_label=multi_label, progress=progress

@@ -14,7 +14,8 @@ from lsn.data.synthetic.hand import draw_hand, random_hand
 from lsn.data.synthetic.paths import LABELS, gesture_path
 from lsn.data.synthetic.textures import Array, random_colour, texture
 
-_MARGIN = 0.15  # canvas around the frame for the camera to move over, in frame heights
+MARGIN = 0.15
+"""Canvas around the frame for the camera to move over, in frame heights."""
 
 
 def render(
@@ -22,30 +23,35 @@ def render(
 ) -> list[tuple[str, NDArray[np.uint8]]]:
     """Makes the clip `number` of a set, as (label, frames (T, H, W, 3))."""
     label = LABELS[number % len(LABELS)]
-    tip_T2 = _place(rng, gesture_path(rng, label, num_frames=num_frames), width / height)
+    tip_T2 = place(rng, gesture_path(rng, label, num_frames=num_frames), width / height)
     offsets_T2 = shake(rng, num_frames, amplitude=rng.uniform(0, 0.06))
     tip_T2 += 0.3 * offsets_T2  # the head carries camera and, in part, hand
 
-    margin = round(_MARGIN * height)
-    canvas = _surroundings(rng, height + 2 * margin, width + 2 * margin)
+    margin = round(MARGIN * height)
+    canvas = surroundings(rng, height + 2 * margin, width + 2 * margin)
     frames_THWC = pan(canvas, offsets_T2 * height, height=height, width=width)
-    shadow = None
-    if rng.random() < 0.3:
-        right, down = rng.uniform(-0.12, -0.03), rng.uniform(-0.04, 0.06)
-        shadow = (rng.uniform(0.15, 0.45), round(right * height), round(down * height))
+    shadow = random_shadow(rng, height)
     draw_hand(frames_THWC, random_hand(rng), tip_T2, shadow=shadow)
     frames_THWC *= _exposure(rng, num_frames)
     return [(label, expose(rng, frames_THWC, noise=rng.uniform(0, 0.025)))]
 
 
-def _place(rng: np.random.Generator, path_T2: Array, aspect: float) -> Array:
+def place(rng: np.random.Generator, path_T2: Array, aspect: float) -> Array:
     """Scales a path in -1..1 to a random size and puts it into the frame, in frame heights."""
     half = np.array([rng.uniform(0.2, 0.5), rng.uniform(0.15, 0.29)])
     centre = np.array([aspect * rng.normal(0.5, 0.07), rng.normal(0.38, 0.06)])
     return (centre + half * path_T2).astype(np.float32)
 
 
-def _surroundings(rng: np.random.Generator, height: int, width: int) -> Array:
+def random_shadow(rng: np.random.Generator, height: int) -> tuple[float, int, int] | None:
+    """The strength of a hand's shadow and its displacement in pixels, right and down; often there is none."""
+    if rng.random() >= 0.3:
+        return None
+    right, down = rng.uniform(-0.12, -0.03), rng.uniform(-0.04, 0.06)
+    return (rng.uniform(0.15, 0.45), round(right * height), round(down * height))
+
+
+def surroundings(rng: np.random.Generator, height: int, width: int) -> Array:
     """A wall with panels of another texture (doors, curtains, floor), thin bars (frames, edges) and glare."""
     canvas, other = (texture(rng, height=height, width=width, saturation=rng.random() ** 1.5) for _ in range(2))
     for _ in range(rng.integers(0, 4)):

@@ -19,7 +19,8 @@ from lsn.data.synthetic.textures import Array, texture
 
 Parts = list[tuple[int, Poses]]  # which side of the shape (see `draw`) goes where
 
-_MARGIN = 0.15  # canvas around the frame for the camera to move over, in frame heights
+MARGIN = 0.15
+"""Canvas around the frame for the camera to move over, in frame heights."""
 
 
 def render(
@@ -27,7 +28,7 @@ def render(
 ) -> list[tuple[str, NDArray[np.uint8]]]:
     """Makes the clip `number` of a set: a motion and its reverse, each as (label, frames (T, H, W, 3))."""
     forward, backward = PAIRS[number % len(PAIRS)]
-    margin = round(_MARGIN * height)
+    margin = round(MARGIN * height)
     canvas = texture(rng, height=height + 2 * margin, width=width + 2 * margin)
     offsets_T2 = shake(rng, num_frames, amplitude=rng.uniform(0, 0.04))
     frames_THWC = pan(canvas, offsets_T2 * height, height=height, width=width)
@@ -36,7 +37,7 @@ def render(
         _draw_distractor(rng, frames_THWC, background, offsets_T2)
 
     shape = random_shape(rng, background=background)
-    for side, poses in _MOTIONS[forward, backward](rng, _progress(rng, num_frames)):
+    for side, poses in MOTIONS[forward, backward](rng, progress(rng, num_frames)):
         draw(frames_THWC, shape, replace(poses, centre_T2=poses.centre_T2 - offsets_T2), side=side)
     frames = expose(rng, frames_THWC, noise=rng.uniform(0, 0.02))
     return [(forward, frames), (backward, np.ascontiguousarray(frames[::-1]))]
@@ -54,7 +55,7 @@ def _draw_distractor(rng: np.random.Generator, frames_THWC: Array, background: A
     draw(frames_THWC, random_shape(rng, background=background, contrast=0.5), poses)
 
 
-def _progress(rng: np.random.Generator, num_frames: int) -> Array:
+def progress(rng: np.random.Generator, num_frames: int) -> Array:
     """Monotone from 0 to 1 with a speed that varies smoothly by up to a half."""
     time_T = np.linspace(0, 1, num_frames)
     cycles = rng.uniform(0.5, 1.5)
@@ -103,13 +104,16 @@ def _poses(rng: np.random.Generator, centre_T2: Array, radius: float | Array) ->
     return Poses(centre_T2, np.broadcast_to(radius, num_frames), np.full(num_frames, rng.uniform(0, 2 * np.pi)))
 
 
-_MOTIONS: dict[tuple[str, str], Callable[[np.random.Generator, Array], Parts]] = {
+MOTIONS: dict[tuple[str, str], Callable[[np.random.Generator, Array], Parts]] = {
     ("moving left", "moving right"): partial(_moving, axis=0),
     ("moving up", "moving down"): partial(_moving, axis=1),
     ("turning clockwise", "turning counter-clockwise"): _turning,
     ("growing", "shrinking"): _growing,
     ("opening", "closing"): _opening,
 }
-PAIRS = tuple(_MOTIONS)
+"""How the shape moves, by the pair of labels of the motion and its reverse."""
+PAIRS = tuple(MOTIONS)
 """Opposite motions: each clip of the second is a clip of the first, backwards."""
 LABELS = tuple(label for pair in PAIRS for label in pair)
+OPPOSITE = {one: other for pair in PAIRS for one, other in (pair, pair[::-1])}
+"""The label of a motion backwards."""

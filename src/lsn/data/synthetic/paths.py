@@ -27,11 +27,11 @@ LABELS = (*_CORNERS, "circle")
 _STEPS = 256
 
 
-def gesture_path(rng: np.random.Generator, label: str, *, num_frames: int) -> Array:
+def gesture_path(rng: np.random.Generator, label: str, *, num_frames: int, rests: bool = True) -> Array:
     """The fingertip's place in each frame, (T, 2) as x and y in a box of about -1..1.
 
     The path's corners are displaced, its strokes bent and its tempo uneven, slower at the corners, with a
-    rest before and after, different each time.
+    rest before and after (unless without `rests`), different each time.
     """
     path_P2, pace_P = _circle(rng) if label == "circle" else _strokes(rng, _CORNERS[label])
     turn = rng.normal() * np.radians(5)
@@ -42,7 +42,7 @@ def gesture_path(rng: np.random.Generator, label: str, *, num_frames: int) -> Ar
     cycles = rng.uniform(0.5, 2) * np.linspace(0, 1, _STEPS) + rng.random()
     tempo = 1 + rng.uniform(0, 0.5) * np.sin(2 * np.pi * cycles)
     clock_P = np.concatenate([[0], np.cumsum(lengths / (pace_P[1:] * tempo[1:]) + 1e-6)])
-    first, last = rng.uniform(0, 0.22), 1 - rng.uniform(0, 0.22)
+    first, last = (rng.uniform(0, 0.22), 1 - rng.uniform(0, 0.22)) if rests else (0.0, 1.0)
     moment_T = np.interp(np.linspace(0, 1, num_frames), [first, last], [0, clock_P[-1]])
     return np.stack([np.interp(moment_T, clock_P, axis) for axis in path_P2.T], axis=1).astype(np.float32)
 

@@ -52,10 +52,11 @@ def random_shape(rng: np.random.Generator, *, background: Array, contrast: float
     )
 
 
-def draw(frames_THWC: Array, shape: Shape, poses: Poses, *, side: int = 0) -> None:
+def draw(frames_THWC: Array, shape: Shape, poses: Poses, *, side: int = 0, opacity_T: Array | None = None) -> None:
     """Draws the shape over the frames, in place.
 
-    `side` -1 or 1 draws only the half left or right of the shape's own vertical axis; 0 draws all.
+    `side` -1 or 1 draws only the half left or right of the shape's own vertical axis; 0 draws all. With `opacity_T`,
+    0 to 1, the shape is drawn as thinly as that.
     """
     height, width = frames_THWC.shape[1:3]
     x_1HW = (np.arange(width, dtype=np.float32)[None, None] + 0.5) / height
@@ -72,6 +73,8 @@ def draw(frames_THWC: Array, shape: Shape, poses: Poses, *, side: int = 0) -> No
     if side:
         inside_THW = np.minimum(inside_THW, side * u_THW)
     cover_THW1 = np.clip(0.5 + inside_THW * radius_T11 * height, 0, 1)[..., None]
+    if opacity_T is not None:
+        cover_THW1 *= opacity_T[:, None, None, None]
     rows, columns = (((a * 0.5 + 0.5) * _SURFACE).astype(np.int32) % _SURFACE for a in (v_THW, u_THW))
     colour_THWC = shape.surface_SSC[rows, columns]
     if shape.rim_width:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsn.data.loading.workers import check_num_workers, map_in_processes
-from lsn.data.synthetic import gestures, long, motion
+from lsn.data.synthetic import gesture_timeline, gestures, long, motion, timeline
 from lsn.errors import ConfigError, DataError, did_you_mean, shown
 from lsn.files import new_folder, read_text, write_csv, write_text
 from lsn.parsing import parse_json
@@ -24,22 +24,33 @@ _VERSION = 2  # raise it whenever the same parameters give other pixels
 
 @dataclass(frozen=True)
 class SyntheticSet:
-    """A data set on disk: the manifests of its two splits and its class names in label order."""
+    """A data set on disk: the manifests of its two splits, its class names in label order, and its videos."""
 
     train: Path
     val: Path
     labels: tuple[str, ...]
+    num_train: int
+    num_val: int
 
 
-class _Render(Protocol):
+Kind = Literal["motion", "long", "gestures", "timeline", "gesture_timeline"]
+
+
+class _RenderClips(Protocol):
     def __call__(
         self, rng: np.random.Generator, number: int, *, num_frames: int, height: int, width: int
     ) -> list[tuple[str, NDArray[np.uint8]]]: ...
 
 
+class _RenderTimelines(Protocol):
+    def __call__(
+        self, rng: np.random.Generator, number: int, *, num_frames: int, height: int, width: int, fps: float
+    ) -> list[tuple[list[timeline.LabelledFrames], NDArray[np.uint8]]]: ...
+
+
 @dataclass(frozen=True)
 class _Kind:
-    render: _Render
+    render: _RenderClips | None
     labels: tuple[str, ...]
     videos_per_render: int
     size: int  # height of the frames, and their number, when not asked otherwise
@@ -47,6 +58,15 @@ class _Kind:
     min_frames: int
     aspect: float
     crf: int  # 0 is lossless: reversed clips stay exact reversals, no artefact shows which end came first
+    num_train: int = 1000  # videos, when not asked otherwise
+    num_val: int = 200
+    render_timelines: _RenderTimelines | None = None
+
+    @property
+    def multiple(self) -> int:
+        """What the numbers of videos are multiples of: each class has as many, and a video and its reverse belong
+        together."""
+        return self.videos_per_render if self.render_timelines else len(self.labels)
 
 
 _KINDS = {
@@ -73,6 +93,32 @@ _KINDS = {
         aspect=4 / 3,
         crf=18,
     ),
+    "timeline": _Kind(
+        None,
+        motion.LABELS,
+        videos_per_render=2,
+        size=96,
+        num_frames=450,
+        min_frames=60,
+        aspect=1,
+        crf=0,
+        num_train=200,
+        num_val=40,
+        render_timelines=timeline.render,
+    ),
+    "gesture_timeline": _Kind(
+        None,
+        gestures.LABELS,
+        videos_per_render=1,
+        size=120,
+        num_frames=450,
+        min_frames=60,
+        aspect=4 / 3,
+        crf=18,
+        num_train=200,
+        num_val=40,
+        render_timelines=gesture_timeline.render,
+    ),
 }
 
 
@@ -91,15 +137,18 @@ class _Request:
 
     def check(self) -> None:
         kind = _KINDS[self.kind]
-        classes = len(kind.labels)
+        classes = "" if kind.render_timelines else f" the {kind.multiple} classes of kind {self.kind!r}"
+        what = f"a multiple of{classes or f' {kind.multiple}'}"
         for name in ("num_train", "num_val"):
             count = getattr(self, name)
-            holds = count >= classes and count % classes == 0
-            _require(holds, name, count, f"a multiple of the {classes} classes of kind {self.kind!r}, and not 0")
+            _require(count >= kind.multiple and count % kind.multiple == 0, name, count, f"{what}, and not 0")
         _require(self.size >= 32 and self.size % 2 == 0, "size", self.size, "an even number of pixels, at least 32")
         _require(self.num_frames >= kind.min_frames, "num_frames", self.num_frames, f"at least {kind.min_frames}")
         _require(self.fps > 0, "fps", self.fps, "above 0")
         _require(self.seed >= 0, "seed", self.seed, "0 or more")
+
+
+_Row = tuple[str, ...]  # of a manifest
 
 
 @dataclass(frozen=True)
@@ -115,9 +164,9 @@ class _Job:
 def write_synthetic(
     folder: str | Path,
     *,
-    kind: Literal["motion", "long", "gestures"],
-    num_train: int,
-    num_val: int,
+    kind: Kind,
+    num_train: int | None = None,
+    num_val: int | None = None,
     size: int | None = None,
     num_frames: int | None = None,
     fps: float = 15.0,
@@ -128,19 +177,21 @@ def write_synthetic(
     """Writes the videos and manifests of an embedded data set, or finds them already written.
 
     "motion" holds five pairs of motions that are exact time-reversals of each other, "long" two short events
-    whose order is the class, "gestures" ten paths drawn by a fingertip. Videos of the first two come as a clip
-    and its exact reversal, both in the same split, coded without loss. Pixels depend on the parameters only,
-    not on the number of workers. The folder appears when it is complete: an interrupted call leaves nothing
-    that a later one would mistake for a data set.
+    whose order is the class, "gestures" ten paths drawn by a fingertip. "timeline" and "gesture_timeline" are long
+    videos with the motions and the gestures as events. Videos of motions and of "long" come as a video and its exact
+    reversal, both in the same split, coded without loss. Pixels depend on the parameters only, not on the number of
+    workers. The folder appears when it is complete: an interrupted call leaves nothing that a later one would mistake
+    for a data set.
 
     Args:
         folder: where to write `train.csv`, `val.csv`, the videos and `synthetic.json`.
         kind: which data set.
-        num_train: videos to train on, over all classes; a multiple of the number of classes.
-        num_val: videos to validate on, likewise.
+        num_train: videos to train on, by default 1000, of timelines 200; clips over all classes, a multiple of the
+            number of classes.
+        num_val: videos to validate on, by default 200, of timelines 40; likewise.
         size: height of the frames in pixels, even; by default 96, long 64, gestures 120. Gestures are wider by a
             third, the others square.
-        num_frames: frames per video; by default 16, long 48, gestures 32.
+        num_frames: frames per video; by default 16, long 48, gestures 32, timelines 450.
         fps: frames per second.
         seed: fixes every pixel; training and validation videos never share a rendering.
         num_workers: processes that render and encode; 0 does it in this one.
@@ -153,18 +204,19 @@ def write_synthetic(
     folder = Path(folder)
     if kind not in _KINDS:
         raise ConfigError(f"synthetic kind {kind!r} does not exist; {did_you_mean(str(kind), _KINDS)}")
+    default = _KINDS[kind]
     request = _Request(
         kind,
-        num_train,
-        num_val,
-        size=_KINDS[kind].size if size is None else size,
-        num_frames=_KINDS[kind].num_frames if num_frames is None else num_frames,
+        default.num_train if num_train is None else num_train,
+        default.num_val if num_val is None else num_val,
+        size=default.size if size is None else size,
+        num_frames=default.num_frames if num_frames is None else num_frames,
         fps=float(fps),
         seed=seed,
     )
     request.check()
     check_num_workers(num_workers)
-    result = SyntheticSet(folder / "train.csv", folder / "val.csv", _KINDS[kind].labels)
+    result = SyntheticSet(folder / "train.csv", folder / "val.csv", default.labels, request.num_train, request.num_val)
     if _already_written(folder, request):
         return result
 
@@ -199,35 +251,45 @@ def _write_all(folder: Path, request: _Request, num_workers: int, progress: Call
         for split, count in (("train", request.num_train), ("val", request.num_val))
         for number in range(count // per_render)
     ]
-    rows: dict[str, list[tuple[str, str]]] = {"train": [], "val": []}
+    rows: dict[str, list[_Row]] = {"train": [], "val": []}
     done = 0
     for job, written in zip(jobs, _run(jobs, num_workers), strict=True):
         rows[job.split] += written
-        done += len(written)
+        done += per_render
         if progress:
             progress(done, total)
+    times = ("start_seconds", "end_seconds") if _KINDS[request.kind].render_timelines else ()
     for split, split_rows in rows.items():
-        write_csv(folder / f"{split}.csv", [("path", "label"), *sorted(split_rows)])
+        write_csv(folder / f"{split}.csv", [("path", "label", *times), *sorted(split_rows, key=lambda row: row[0])])
 
 
-def _run(jobs: Sequence[_Job], num_workers: int) -> Iterator[list[tuple[str, str]]]:
+def _run(jobs: Sequence[_Job], num_workers: int) -> Iterator[list[_Row]]:
     if num_workers == 0:
         yield from map(_write_videos, jobs)
         return
     yield from map_in_processes(_write_videos, jobs, num_workers=num_workers, jobs_a_turn=8)
 
 
-def _write_videos(job: _Job) -> list[tuple[str, str]]:
+def _write_videos(job: _Job) -> list[_Row]:
     """Renders and encodes the videos of a job; returns their rows of the manifest."""
     request, kind = job.request, _KINDS[job.request.kind]
     rng = np.random.default_rng([request.seed, ("train", "val").index(job.split), job.number])
     width = 2 * round(request.size * kind.aspect / 2)
-    rows = []
-    clips = kind.render(rng, job.number, num_frames=request.num_frames, height=request.size, width=width)
-    for label, frames_THWC in clips:
-        path = f"{job.split}/{label.replace(' ', '_')}/{job.number:05d}.mp4"
-        write_video(job.folder / path, frames_THWC, fps=request.fps, crf=kind.crf)
-        rows.append((path, label))
+    rows: list[_Row] = []
+    if kind.render is not None:
+        clips = kind.render(rng, job.number, num_frames=request.num_frames, height=request.size, width=width)
+        for label, frames_THWC in clips:
+            path = f"{job.split}/{label.replace(' ', '_')}/{job.number:05d}.mp4"
+            write_video(job.folder / path, frames_THWC, fps=request.fps, crf=kind.crf)
+            rows.append((path, label))
+    if kind.render_timelines is not None:
+        size, fps = (request.num_frames, request.size, width), request.fps
+        videos = kind.render_timelines(rng, job.number, num_frames=size[0], height=size[1], width=size[2], fps=fps)
+        for number, (events, frames_THWC) in enumerate(videos):
+            path = f"{job.split}/{job.number * kind.videos_per_render + number:05d}.mp4"
+            write_video(job.folder / path, frames_THWC, fps=fps, crf=kind.crf)
+            rows += [(path, label, f"{start / fps:.6f}", f"{end / fps:.6f}") for label, start, end in events]
+            rows += [] if events else [(path, "", "", "")]
     return rows
 
 
