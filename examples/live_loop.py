@@ -35,11 +35,12 @@ def main() -> None:
         for prediction in stream.push(seconds, frame_HWC):  # none, one or more, at the model's own rate
             label, probability = prediction.top(1)[0]
             print(f"{prediction.seconds:5.2f} s  {label:13} {probability:.1%}")
-            for event in prediction.events:
-                print(f"         {event.label} from {event.start_seconds:.2f} to {event.end_seconds:.2f} s")
+            for report in prediction.events:  # new, update (another label than was said), or end
+                event = report.event
+                print(f"         event {event.id}, {report.kind}: {event.label} since {event.start_seconds:.2f} s")
     _, ongoing_events = stream.finish(seconds)
-    for event in ongoing_events:
-        print(f"at the end: {event.label}, since {event.start_seconds:.2f} s")
+    for report in ongoing_events:
+        print(f"at the end: {report.event.label}, since {report.event.start_seconds:.2f} s")
     stream.close()
 
 

@@ -105,7 +105,7 @@ def assert_continued(predictor, whole, first, second, state, **options):
     assert numbers_of(before + after) == numbers_of(expected)
     assert len(before) == HALF * FPS / SOURCE_FPS and len(after) == (len(FRAMES) - HALF + 1) // 2
     assert [each.reset for each in expected if each.reset] == ["start", "scene cut", "1 seconds", "scene cut"]
-    assert any(event.start_seconds < before[-1].seconds for each in after for event in each.events)
+    assert any(report.event.start_seconds < before[-1].seconds for each in after for report in each.events)
     assert (end.seconds, end.events) == (expected_end.seconds, expected_end.events)
     assert len(end.events) > 0
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lsn.data import Clip
 from lsn.errors import ConfigError
 from lsn.evaluation.result import PredictionRow
-from lsn.streaming import Event, EventDetector, EventRules, ResetRules, fit_threshold
+from lsn.streaming import EventDetector, EventReport, EventRules, ResetRules, fit_threshold
 from lsn.streaming.consensus import make_consensus
 from lsn.streaming.resets import ResetDetector, SceneCuts
 from lsn.video.frame_sampler import Tick
@@ -118,62 +118,125 @@ class TestResets:
             ResetRules(**rules)
 
 
-def naive_events(times: list[float], p_TK: np.ndarray, rules: EventRules, end: float) -> list[Event]:
-    """Runs above the lower threshold, class by class, kept if they reach the upper one and last long enough."""
-    events = []
-    for k, label in enumerate(LABELS):
-        if label == rules.background:
-            continue
-        run: list[int] = []
-        for t in [*range(len(times)), None]:
-            if t is not None and p_TK[t, k] >= rules.off_threshold:
-                run.append(t)
-                continue
-            stop = end if t is None else times[t]
-            if run:
-                values = p_TK[run, k]
-                if values.max() >= rules.on_threshold and stop - times[run[0]] >= rules.min_seconds:
-                    events.append(Event(label, times[run[0]], stop, float(values.mean()), float(values.max())))
-            run = []
-    return sorted(events, key=lambda event: (event.end_seconds, event.label, event.start_seconds))
+def detected(rows, rules, *, step=0.25, end=None) -> list[EventReport]:
+    """What is reported of probabilities of "nothing", "wave" and "clap", a step apart."""
+    detector = EventDetector(LABELS, rules)
+    found = [report for t, row in enumerate(rows) for report in detector.update(t * step, np.array(row))]
+    return found + ([] if end is None else detector.finish(end))
+
+
+def naive_spans(times: list[float], p_T: np.ndarray, rules: EventRules, end: float) -> list[tuple[float, float]]:
+    """Runs above the lower threshold, joined over short pauses, that reach the upper one and last long enough."""
+    inside = [t for t in range(len(times)) if p_T[t] >= rules.off_threshold]
+    runs: list[list[int]] = []
+    for t in inside:
+        fell = times[runs[-1][-1] + 1] if runs and runs[-1][-1] + 1 < len(times) else None
+        joins = runs and (t == runs[-1][-1] + 1 or times[t] - fell < rules.merge_seconds)
+        runs = [*runs[:-1], [*runs[-1], t]] if joins else [*runs, [t]]
+    spans = []
+    for run in runs:
+        stop = times[run[-1] + 1] if run[-1] + 1 < len(times) else end
+        if p_T[run].max() >= rules.on_threshold and stop - times[run[0]] >= rules.min_seconds:
+            spans.append((times[run[0]], stop))
+    return spans
 
 
 class TestEvents:
     @given(
-        st.lists(st.lists(st.floats(0, 1), min_size=3, max_size=3), min_size=1, max_size=30),
-        st.sampled_from([None, "nothing"]),
+        st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=30),
         st.sampled_from([0.0, 0.25, 1.0]),
+        st.sampled_from([0.0, 0.375]),
     )
-    def test_events_are_those_of_a_plain_loop(self, rows, background, min_seconds):
-        rules = EventRules(on_threshold=0.7, off_threshold=0.4, min_seconds=min_seconds, background=background)
-        p_TK, times = np.array(rows), [10 + t / 8 for t in range(len(rows))]
+    def test_events_are_those_of_a_plain_loop(self, rows, min_seconds, merge_seconds):
+        rules = EventRules(
+            on_threshold=0.7,
+            off_threshold=0.4,
+            min_seconds=min_seconds,
+            merge_seconds=merge_seconds,
+            split_seconds=1000,
+            background="nothing",
+        )
+        p_TK = np.array([[1 - p, p * share, p * (1 - share)] for p, share in rows])
+        times = [10 + t / 8 for t in range(len(rows))]
         detector, found = EventDetector(LABELS, rules), []
         for time, p_K in zip(times, p_TK, strict=True):
             found += detector.update(time, p_K)
         found += detector.finish(times[-1] + 0.125)
-        found.sort(key=lambda event: (event.end_seconds, event.label, event.start_seconds))
-        expected = naive_events(times, p_TK, rules, times[-1] + 0.125)
-        assert [(e.label, e.start_seconds, e.end_seconds, e.peak) for e in found] == [
-            (e.label, e.start_seconds, e.end_seconds, e.peak) for e in expected
-        ]
-        assert [e.confidence for e in found] == pytest.approx([e.confidence for e in expected])
+        ends = [report.event for report in found if report.kind == "end"]
+        expected = naive_spans(times, 1 - p_TK[:, 0], rules, times[-1] + 0.125)
+        assert [(event.start_seconds, event.end_seconds) for event in ends] == expected
+        for event in ends:
+            k = LABELS.index(event.label)
+            kinds = [report.kind for report in found if report.event.id == event.id]
+            assert kinds[0] == "new" and kinds[-1] == "end" and set(kinds[1:-1]) <= {"update"}
+            inside = [
+                p_K[k]
+                for time, p_K in zip(times, p_TK, strict=True)
+                if event.start_seconds <= time < event.end_seconds and 1 - p_K[0] >= rules.off_threshold
+            ]
+            assert event.confidence == pytest.approx(np.mean(inside))
+            assert event.peak == max(inside)
+            assert p_TK[times.index(event.peak_seconds), k] == event.peak
+
+    def test_it_is_reported_once_it_is_sure_and_has_lasted(self):
+        rows = [[0.9, 0.1, 0], [0.5, 0.5, 0], [0.3, 0.7, 0], [0.2, 0.8, 0], [0.9, 0.1, 0]]
+        new, end = detected(rows, EventRules(min_seconds=0.5, background="nothing"))
+        assert (new.kind, new.event.start_seconds, new.event.end_seconds) == ("new", 0.25, 0.75)
+        assert (end.kind, end.event.id, end.event.end_seconds, end.event.peak_seconds) == ("end", 1, 1.0, 0.75)
 
     def test_flicker_does_not_split_an_event(self):
-        detector = EventDetector(LABELS, EventRules(on_threshold=0.6, off_threshold=0.4))
         waves = [0.1, 0.45, 0.7, 0.5, 0.65, 0.41, 0.2]
-        found = [e for t, p in enumerate(waves) for e in detector.update(t / 4, np.array([1 - p, p, 0.0]))]
-        (wave,) = [event for event in found if event.label == "wave"]
-        assert (wave.start_seconds, wave.end_seconds, wave.peak) == (0.25, 1.5, 0.7)
+        rules = EventRules(on_threshold=0.6, off_threshold=0.4, background="nothing")
+        (event,) = [r.event for r in detected([[1 - p, p, 0.0] for p in waves], rules) if r.kind == "end"]
+        assert (event.label, event.start_seconds, event.end_seconds, event.peak) == ("wave", 0.25, 1.5, 0.7)
 
-    def test_a_restored_detector_goes_on(self):
-        rules = EventRules(min_seconds=0)
-        whole, first, second = (EventDetector(LABELS, rules) for _ in range(3))
-        rows = np.array([[0.1, 0.7, 0.2], [0.1, 0.5, 0.4], [0.9, 0.1, 0.0]])
-        found = [event for t, row in enumerate(rows) for event in whole.update(t, row)]
-        parts = [event for t, row in enumerate(rows[:2]) for event in first.update(t, row)]
+    def test_what_begins_like_another_is_corrected_and_keeps_its_number(self):
+        rows = [[0.3, 0.6, 0.1], [0.2, 0.7, 0.1], *[[0.1, 0.1, 0.8]] * 4, [1, 0, 0]]
+        reports = detected(rows, EventRules(background="nothing", split_seconds=2))
+        assert [(r.kind, r.event.id, r.event.label) for r in reports] == [
+            ("new", 1, "wave"),
+            ("update", 1, "clap"),
+            ("end", 1, "clap"),
+        ]
+        assert reports[-1].event.start_seconds == 0
+
+    def test_a_class_that_led_for_long_is_an_event_of_its_own(self):
+        rows = [*[[0.1, 0.8, 0.1]] * 6, *[[0.1, 0.1, 0.8]] * 6, [1, 0, 0]]
+        reports = detected(rows, EventRules(background="nothing", split_seconds=1))
+        assert [(r.kind, r.event.id, r.event.label) for r in reports] == [
+            ("new", 1, "wave"),
+            ("end", 1, "wave"),
+            ("new", 2, "clap"),
+            ("end", 2, "clap"),
+        ]
+        assert (reports[1].event.end_seconds, reports[3].event.start_seconds) == (1.5, 1.5)
+
+    def test_a_pause_that_is_short_enough_does_not_end_it(self):
+        rows = [[0.1, 0.9, 0], [0.1, 0.9, 0], [0.9, 0.1, 0], [0.1, 0.9, 0], [0.9, 0.1, 0], [0.9, 0.1, 0], [0.9, 0.1, 0]]
+        apart = detected(rows, EventRules(background="nothing", min_seconds=0))
+        assert [r.event.end_seconds for r in apart if r.kind == "end"] == [0.5, 1.0]
+        joined = detected(rows, EventRules(background="nothing", min_seconds=0, merge_seconds=0.5))
+        assert [(r.event.start_seconds, r.event.end_seconds) for r in joined if r.kind == "end"] == [(0, 1.0)]
+
+    def test_without_a_background_the_likeliest_class_goes_on(self):
+        rows = [[0.3, 0.3, 0.3], [0.1, 0.8, 0.1], [0.1, 0.7, 0.2], [0.3, 0.3, 0.3], [0.9, 0.1, 0.0]]
+        reports = detected(rows, EventRules(min_seconds=0), end=1.25)
+        assert [(r.event.label, r.event.start_seconds) for r in reports if r.kind == "end"] == [
+            ("wave", 0.25),
+            ("nothing", 1),
+        ]
+
+    @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=20), st.integers(1, 19))
+    def test_a_restored_detector_goes_on(self, rows, cut):
+        rules = EventRules(min_seconds=0.25, merge_seconds=0.3, split_seconds=0.5, background="nothing")
+        p_TK = np.array([[1 - p, p * share, p * (1 - share)] for p, share in rows])
+        first, second = EventDetector(LABELS, rules), EventDetector(LABELS, rules)
+        found = [report for t, p_K in enumerate(p_TK[:cut]) for report in first.update(t / 4, p_K)]
         second.restore({name: array.copy() for name, array in first.arrays().items()})
-        assert parts + second.update(2, rows[2]) == found
-        assert [event.label for event in found] == ["wave"]
+        ongoing = second.under_way(cut / 4)
+        assert ongoing == first.under_way(cut / 4)
+        found += [report for t, p_K in enumerate(p_TK[cut:], start=cut) for report in second.update(t / 4, p_K)]
+        assert found == detected(p_TK, rules)
 
     @pytest.mark.parametrize(
         "rules",
@@ -182,6 +245,8 @@ class TestEvents:
             {"off_threshold": 0.0},
             {"on_threshold": 1.1},
             {"min_seconds": -1},
+            {"merge_seconds": math.inf},
+            {"memory_seconds": 0},
         ],
     )
     def test_rules_out_of_range_are_refused(self, rules):

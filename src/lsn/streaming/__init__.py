@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from lsn.streaming.events import Event, EventDetector, EventRules, fit_threshold
+from lsn.streaming.events import Event, EventDetector, EventReport, EventRules, fit_threshold
 from lsn.streaming.prediction import StreamEnd, StreamPrediction
 from lsn.streaming.resets import ResetRules
 from lsn.streaming.runner import StreamRunner
@@ -24,6 +24,7 @@ __all__ = [
     "EngineStep",
     "Event",
     "EventDetector",
+    "EventReport",
     "EventRules",
     "ResetRules",
     "SourceOptions",

@@ -1,4 +1,7 @@
-"""From probabilities over time to events: what, from when to when, how sure.
+"""From probabilities over time to events: what, from when to when, how sure; reported while they happen.
+
+Segment first, name afterwards: an event is a time in which something goes on, whatever it is; what it is follows from
+all that was seen of it.
 
 Shapes: K classes.
 """
@@ -7,28 +10,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from lsn.errors import ConfigError, did_you_mean
+from lsn.errors import ConfigError, WeightsError, did_you_mean
 from lsn.streaming.snapshot_arrays import kept_array
 
 if TYPE_CHECKING:
     from lsn.evaluation.result import PredictionRow
 
 
+_TIME_TOLERANCE_SECONDS = 1e-6
+
+
 @dataclass(frozen=True)
 class EventRules:
-    """When probabilities are an event."""
+    """When probabilities are an event: all that is not background, or without a background the likeliest class."""
 
     on_threshold: float = 0.6
-    """An event needs a probability of at least this at some time ..."""
+    """What goes on is an event once its probability has been at least this ..."""
     off_threshold: float = 0.4
     """... and lasts as long as the probability is at least this."""
     min_seconds: float = 0.25
     """Shorter ones are left out."""
+    merge_seconds: float = 0.0
+    """Ends with the off threshold only if it stays below for so long; the event then ended when it fell."""
+    memory_seconds: float = 1.0
+    """Half-life of what counts for the class: of what was seen so long ago, half."""
+    split_seconds: float = 1.0
+    """A class that led for so long is an event of its own when another one takes over; before, it was a mistake."""
     background: str | None = None
     """Label of the class that stands for nothing, which is never an event."""
 
@@ -38,30 +50,49 @@ class EventRules:
                 f"events start at {self.on_threshold} and end at {self.off_threshold}; "
                 "needed: 0 < off_threshold <= on_threshold <= 1"
             )
-        if not 0 <= self.min_seconds < math.inf:
-            raise ConfigError(f"events of at least {self.min_seconds} seconds; it must be 0 or more")
+        for name in ("min_seconds", "merge_seconds", "split_seconds"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} of events is {getattr(self, name)}; it must be 0 or more")
+        if not 0 < self.memory_seconds < math.inf:
+            raise ConfigError(f"memory_seconds of events is {self.memory_seconds}; it must be above 0")
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened."""
+    """Something that happened, or goes on."""
 
+    id: int
+    """Number of the event in its stream, from 1."""
     label: str
-    """What."""
+    """What, by all that was seen of it so far."""
     start_seconds: float
-    """When its probability came to the lower threshold."""
+    """When the probability that something goes on came to the lower threshold."""
     end_seconds: float
-    """When it fell below, or the stream ended or was reset."""
+    """When it fell below, or the stream ended or was reset; while it goes on, the time of the report."""
     confidence: float
-    """Mean of its probability in between."""
+    """Mean of the label's probability in between."""
     peak: float
-    """Largest probability."""
+    """Largest probability of the label."""
+    peak_seconds: float
+    """When it had that: the time of an event that is a point."""
+
+
+@dataclass(frozen=True)
+class EventReport:
+    """What is said of an event at a moment."""
+
+    kind: Literal["new", "update", "end"]
+    """It is there; its label is another than was said; it is over."""
+    event: Event
+    """As it is known by then."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain data, for JSON."""
+        return {"report": self.kind, **asdict(self.event)}
 
 
 class EventDetector:
-    """Events of one stream, class by class, with hysteresis: two thresholds, so that flicker does not split them.
-
-    Two classes can have an event at the same time only if `off_threshold` is at most a half.
+    """Events of one stream, one at a time, with hysteresis: two thresholds, so that flicker does not split them.
 
     Args:
         labels: names of the K classes.
@@ -76,33 +107,38 @@ class EventDetector:
         if rules.background is not None and rules.background not in self.labels:
             raise ConfigError(f"background {rules.background!r}; {did_you_mean(rules.background, self.labels)}")
         self._can_be = np.array([label != rules.background for label in self.labels])
-        self._start = np.full(len(self.labels), np.nan)  # since when each class is above the lower threshold
-        self._sum = np.zeros(len(self.labels))
-        self._count = np.zeros(len(self.labels))
-        self._peak = np.zeros(len(self.labels))
+        self._num_begun = 0
+        self._run: _Run | None = None
 
-    def update(self, seconds: float, probabilities_K: np.ndarray) -> list[Event]:
-        """Takes the probabilities at a time, later than the one before; returns the events that end here."""
-        is_above = (probabilities_K >= self.rules.off_threshold) & self._can_be
-        ended = self._end(~is_above, seconds)
-        begins = is_above & np.isnan(self._start)
-        self._start[begins] = seconds
-        self._sum[is_above] += probabilities_K[is_above]
-        self._count[is_above] += 1
-        self._peak[is_above] = np.maximum(self._peak, probabilities_K)[is_above]
-        return ended
+    def update(self, seconds: float, probabilities_K: np.ndarray) -> list[EventReport]:
+        """Takes the probabilities at a time, later than the one before; returns what there is to say of events."""
+        of_classes_K = np.where(self._can_be, probabilities_K, 0.0).astype(np.float64)
+        going_on = float(of_classes_K.max())
+        if self.rules.background is not None:
+            going_on = 1.0 - float(probabilities_K[~self._can_be].sum())
+        is_on = going_on >= self.rules.off_threshold
+        reports = self._pause(seconds, is_over=is_on)
+        if not is_on:
+            return reports
+        if self._run is None:
+            self._run = _Run.begin(seconds, len(self.labels), self._next_id())
+        self._run.below_since = math.nan
+        self._run.add(seconds, of_classes_K, going_on, half_life=self.rules.memory_seconds)
+        return reports + self._name(self._run, seconds, of_classes_K)
 
-    def finish(self, seconds: float) -> list[Event]:
-        """Ends what is going on; returns the events."""
-        return self._end(np.ones(len(self.labels), dtype=bool), seconds)
+    def finish(self, seconds: float) -> list[EventReport]:
+        """Ends what is going on; returns the reports."""
+        run, self._run = self._run, None
+        return [] if run is None else self._end(run, run.end_at(seconds))
 
-    def under_way(self, seconds: float) -> list[Event]:
+    def under_way(self, seconds: float) -> list[EventReport]:
         """What is going on, as it would be reported if it ended now; it goes on."""
-        return self._events(np.ones(len(self.labels), dtype=bool), seconds)
+        return [] if self._run is None else self._end(replace(self._run), self._run.end_at(seconds))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All that it knows of what is going on."""
-        return {"tracks": np.stack([self._start, self._sum, self._count, self._peak])}
+        kept = {"num_begun": np.array(self._num_begun, dtype=np.int64)}
+        return kept if self._run is None else {**kept, **self._run.arrays()}
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Takes over what `arrays` gave.
@@ -110,23 +146,174 @@ class EventDetector:
         Raises:
             WeightsError: these are not such arrays for K classes.
         """
-        tracks = kept_array(arrays, "tracks", dtype=np.float64, shape=[4, len(self.labels)])
-        self._start, self._sum, self._count, self._peak = tracks.copy()
+        self._num_begun = int(kept_array(arrays, "num_begun", dtype=np.int64, shape=[]))
+        self._run = _Run.of(arrays, num_classes=len(self.labels)) if "run" in arrays else None
 
-    def _end(self, ends: np.ndarray, seconds: float) -> list[Event]:
-        events = self._events(ends, seconds)
-        self._start[ends] = np.nan
-        self._sum[ends] = self._count[ends] = self._peak[ends] = 0
-        return events
+    def _next_id(self) -> int:
+        self._num_begun += 1
+        return self._num_begun
 
-    def _events(self, ends: np.ndarray, seconds: float) -> list[Event]:
-        events = []
-        for index in np.flatnonzero(ends & ~np.isnan(self._start)).tolist():
-            start, peak = float(self._start[index]), float(self._peak[index])
-            if peak >= self.rules.on_threshold and seconds - start >= self.rules.min_seconds:
-                confidence = float(self._sum[index] / self._count[index])
-                events.append(Event(self.labels[index], start, seconds, confidence, peak))
-        return events
+    def _pause(self, seconds: float, *, is_over: bool) -> list[EventReport]:
+        """Ends the run if nothing has gone on for long enough; a pause begins now, goes on, or is over."""
+        run = self._run
+        if run is None or (is_over and math.isnan(run.below_since)):
+            return []
+        if math.isnan(run.below_since):
+            run.below_since = seconds
+        if seconds - run.below_since < self.rules.merge_seconds - _TIME_TOLERANCE_SECONDS:
+            return []
+        self._run = None
+        return self._end(run, run.below_since)
+
+    def _name(self, run: _Run, seconds: float, of_classes_K: np.ndarray) -> list[EventReport]:
+        """What there is to say of a run that goes on: that it is there, or that it is something else."""
+        reports: list[EventReport] = []
+        best = int(run.evidence_K.argmax())
+        if run.is_reported and best != run.label:
+            if run.lead_seconds >= self.rules.split_seconds and not math.isnan(run.others_since):
+                since = run.others_since
+                reports += self._end(run, since)
+                run = self._run = _Run.begin(since, len(self.labels), self._next_id())
+                run.add(seconds, of_classes_K, float(of_classes_K[best]), half_life=self.rules.memory_seconds)
+            else:
+                run.label = best
+                reports.append(EventReport("update", self._event(run, seconds)))
+        run.follow(seconds, of_classes_K)
+        if not run.is_reported and self._is_event(run, seconds):
+            run.is_reported, run.label = True, int(run.evidence_K.argmax())
+            reports.append(EventReport("new", self._event(run, seconds)))
+        return reports
+
+    def _is_event(self, run: _Run, seconds: float) -> bool:
+        return run.peak >= self.rules.on_threshold and seconds - run.start_seconds >= self.rules.min_seconds
+
+    def _end(self, run: _Run, seconds: float) -> list[EventReport]:
+        """The end of a run, with its beginning if that was not reported; nothing if it was no event."""
+        if run.is_reported:
+            return [EventReport("end", self._event(run, seconds))]
+        if not self._is_event(run, seconds):
+            return []
+        run.label = int(run.evidence_K.argmax())
+        event = self._event(run, seconds)
+        return [EventReport("new", event), EventReport("end", event)]
+
+    def _event(self, run: _Run, seconds: float) -> Event:
+        label = run.label
+        return Event(
+            id=run.id,
+            label=self.labels[label],
+            start_seconds=run.start_seconds,
+            end_seconds=seconds,
+            confidence=float(run.sum_K[label] / run.count),
+            peak=float(run.peak_K[label]),
+            peak_seconds=float(run.peak_seconds_K[label]),
+        )
+
+
+@dataclass
+class _Run:
+    """A time in which something goes on."""
+
+    id: int
+    start_seconds: float
+    evidence_K: np.ndarray
+    """Of each class, recent frames counting more."""
+    sum_K: np.ndarray
+    peak_K: np.ndarray
+    peak_seconds_K: np.ndarray
+    count: float = 0.0
+    """Frames so far."""
+    peak: float = 0.0
+    """Largest probability that anything goes on."""
+    last_seconds: float = math.nan
+    below_since: float = math.nan
+    """Since when nothing goes on; not a number while something does."""
+    is_reported: bool = False
+    label: int = -1
+    """The class that was reported."""
+    lead_seconds: float = 0.0
+    """For how long that class was the likeliest of a frame."""
+    others_since: float = math.nan
+    """Since when another one is; not a number while it is that class."""
+
+    @classmethod
+    def begin(cls, seconds: float, num_classes: int, number: int) -> _Run:
+        evidence_K, sum_K, peak_K, peak_seconds_K = np.zeros((4, num_classes))
+        return cls(number, seconds, evidence_K, sum_K, peak_K, peak_seconds_K)
+
+    def add(self, seconds: float, of_classes_K: np.ndarray, going_on: float, *, half_life: float) -> None:
+        """Takes in a frame."""
+        passed = 0.0 if math.isnan(self.last_seconds) else seconds - self.last_seconds
+        self.evidence_K = 0.5 ** (passed / half_life) * self.evidence_K + of_classes_K
+        self.sum_K = self.sum_K + of_classes_K
+        is_higher_K = of_classes_K > self.peak_K
+        self.peak_seconds_K = np.where(is_higher_K, seconds, self.peak_seconds_K)
+        self.peak_K = np.maximum(self.peak_K, of_classes_K)
+        self.count += 1
+        self.peak = max(self.peak, going_on)
+
+    def follow(self, seconds: float, of_classes_K: np.ndarray) -> None:
+        """Notes for how long the class of the run leads, and since when it does not."""
+        label = self.label if self.is_reported else int(self.evidence_K.argmax())
+        if int(of_classes_K.argmax()) == label:
+            self.lead_seconds += 0.0 if math.isnan(self.last_seconds) else seconds - self.last_seconds
+            self.others_since = math.nan
+        elif math.isnan(self.others_since):
+            self.others_since = seconds
+        self.last_seconds = seconds
+
+    def end_at(self, seconds: float) -> float:
+        """When it ends if the stream does at a time: not later than it fell below the threshold."""
+        return seconds if math.isnan(self.below_since) else self.below_since
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        numbers = (
+            self.id,
+            self.start_seconds,
+            self.count,
+            self.peak,
+            self.last_seconds,
+            self.below_since,
+            self.is_reported,
+            self.label,
+            self.lead_seconds,
+            self.others_since,
+        )
+        classes = np.stack([self.evidence_K, self.sum_K, self.peak_K, self.peak_seconds_K])
+        return {"run": np.array(numbers, dtype=np.float64), "classes": classes}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray], *, num_classes: int) -> _Run:
+        """The run that gave these `arrays`.
+
+        Raises:
+            WeightsError: they are not those of a run.
+        """
+        number, start, count, peak, last, below, is_reported, label, lead, others = kept_array(
+            arrays, "run", dtype=np.float64, shape=[10]
+        ).tolist()
+        classes = kept_array(arrays, "classes", dtype=np.float64, shape=[4, num_classes]).copy()
+        if not (math.isfinite(start) and math.isfinite(last) and count >= 1 and number in range(1 << 53)):
+            raise WeightsError("a damaged state of a stream (its event has no start)")
+        if label not in range(-1, num_classes):
+            raise WeightsError(f"a damaged state of a stream (its event has class {label:g})")
+        evidence_K, sum_K, peak_K, peak_seconds_K = classes
+        return cls(
+            id=int(number),
+            start_seconds=start,
+            evidence_K=evidence_K,
+            sum_K=sum_K,
+            peak_K=peak_K,
+            peak_seconds_K=peak_seconds_K,
+            count=count,
+            peak=peak,
+            last_seconds=last,
+            below_since=below,
+            is_reported=bool(is_reported),
+            label=int(label),
+            lead_seconds=lead,
+            others_since=others,
+        )
 
 
 def fit_threshold(rows: Iterable[PredictionRow], *, kept: float = 0.95) -> float | None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lsn.evaluation.top import top_labels
-from lsn.streaming.events import Event
+from lsn.streaming.events import EventReport
 from lsn.video.live.tick_queue import FrameCounts
 
 
@@ -36,8 +36,8 @@ class StreamPrediction:
     """Frames that the model has seen since the stream was last reset, with this one."""
     reset: str | None
     """Why the stream was reset before this frame; None if it was not."""
-    events: tuple[Event, ...]
-    """Events that ended with this tick."""
+    events: tuple[EventReport, ...]
+    """What there is to say of events at this tick: one is new, has another label than was said, or is over."""
     frame_HWC: np.ndarray
     """The frame, uint8 RGB."""
     timings_ms: Mapping[str, float] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class StreamPrediction:
             "frame_probabilities": self.frame_probabilities.tolist(),
             "num_frames": self.num_frames,
             "reset": self.reset,
-            "events": [asdict(event) for event in self.events],
+            "events": [report.to_dict() for report in self.events],
             "timings_ms": dict(self.timings_ms),
         }
 
@@ -81,8 +81,8 @@ class StreamEnd:
     """Name of the stream."""
     seconds: float
     """Time of its last tick, on the clock of the stream."""
-    events: tuple[Event, ...]
-    """Events that were going on; a stream that is continued from its saved state reports them again, whole."""
+    events: tuple[EventReport, ...]
+    """The ends of events that were going on; a stream that is continued from its saved state goes on with them."""
     counts: FrameCounts
     """Frames read, dropped and left out."""
     error: Exception | None
@@ -93,7 +93,7 @@ class StreamEnd:
         return {
             "stream": self.stream,
             "ended_seconds": self.seconds,
-            "events": [asdict(event) for event in self.events],
+            "events": [report.to_dict() for report in self.events],
             "counts": asdict(self.counts),
             "error": None if self.error is None else str(self.error),
         }

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lsn.errors import LSNError, VideoError, WeightsError, shown
-from lsn.streaming.events import Event
+from lsn.streaming.events import EventReport
 from lsn.streaming.prediction import StreamPrediction
 from lsn.streaming.snapshot_arrays import kept_array
 from lsn.streaming.tracker import StreamTracker
@@ -90,7 +90,7 @@ class StreamSession:
         finally:
             self._position = _shown(self.sampler.position)
 
-    def finish(self, end_seconds: float) -> tuple[list[StreamPrediction], list[Event]]:
+    def finish(self, end_seconds: float) -> tuple[list[StreamPrediction], list[EventReport]]:
         """Ends the source: its last frame went off screen; returns the last answers, and the events that end there.
 
         The stream can be saved and continued with another source; see `ongoing_events`.
@@ -99,7 +99,7 @@ class StreamSession:
         at = self._position = _shown(self.sampler.position)
         return answers, self.ongoing_events(end_seconds if at is None or at.end_seconds is None else at.end_seconds)
 
-    def ongoing_events(self, seconds: float) -> list[Event]:
+    def ongoing_events(self, seconds: float) -> list[EventReport]:
         """The events that are going on, as they are if the stream ends here.
 
         If it is continued they go on too, and each is reported again, whole, when it ends.
@@ -184,8 +184,7 @@ class StreamSession:
             )
         try:
             self._tracker.restore(kept)
-            # Neither is kept before the first frame; format version 2 kept a clock that says nothing.
-            if "frame" in kept or ("clock" in kept and "watch" not in kept):
+            if "clock" in kept or "frame" in kept:  # neither is kept before the first frame
                 self._stand_at(_position_in(kept, fps=self.sampler.fps))
         except LSNError as error:
             raise WeightsError(_with_remedy(path, error)) from error
@@ -246,8 +245,7 @@ def _position_in(kept: Mapping[str, np.ndarray], *, fps: float) -> SamplerPositi
         WeightsError: no sampler stands there.
     """
     frame_HWC = kept_array(kept, "frame", dtype=np.uint8, shape=[None, None, 3])
-    start, number, pts, *end = kept_array(kept, "clock", dtype=np.float64, shape=[4]).tolist()
-    end_seconds = end[0] if "watch" not in kept else math.nan  # format version 2 kept no end
+    start, number, pts, end_seconds = kept_array(kept, "clock", dtype=np.float64, shape=[4]).tolist()
     # A sampler whose next tick is long past would make all ticks since then.
     is_sound = all(map(math.isfinite, (start, number, pts))) and not math.isinf(end_seconds) and number >= 0
     if not (is_sound and frame_HWC.size) or start + number / fps < pts - 1:

@@ -19,9 +19,7 @@ from lsn.models.tensor_file import TensorFile, TensorKind, bytes_of, misfits, op
 MAX_STATE_BYTES = 1 << 30
 """The state of a stream has some megabytes, with the frame on screen some tens."""
 
-_FORMAT, _VERSION = "lsn-stream-state", "3"
-_UNCHECKED_VERSION = "2"
-"""Of files without a checksum; otherwise they are the same."""
+_FORMAT, _VERSION = "lsn-stream-state", "4"
 _EXTRA = "extra."
 _EXTRA_TYPES = (torch.float64, torch.float32, torch.int64, torch.uint8)
 _SIDE = re.compile(r"[1-9][0-9]{0,4}")
@@ -112,9 +110,9 @@ def weights_fingerprint(model: Recognizer) -> str:
 
 def _check_format(file: TensorFile) -> None:
     about = file.about
-    if about.get("format") != _FORMAT or about.get("format_version") not in (_VERSION, _UNCHECKED_VERSION):
+    if about.get("format") != _FORMAT or about.get("format_version") != _VERSION:
         raise WeightsError(f"{file.path}: not the state of a stream that this LSN reads (weights, or another version)")
-    if about["format_version"] == _VERSION and not file.has_checksum:
+    if not file.has_checksum:
         raise _damaged(file.path, "no checksum")
 
 

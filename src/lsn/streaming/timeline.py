@@ -55,7 +55,7 @@ def make_timeline(
     events: list[Event] = []
     with StreamRunner(predictor, {str(video): reader}, on_error="raise") as runner:
         for result in runner:
-            events += result.events
+            events += [report.event for report in result.events if report.kind == "end"]
             if isinstance(result, StreamPrediction):
                 answers.append((result.seconds, result.probabilities))
                 if progress is not None:

@@ -5,7 +5,6 @@ Pure: it knows neither model nor source. Shapes: K classes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ import numpy as np
 
 from lsn.errors import WeightsError
 from lsn.streaming.consensus import make_consensus
-from lsn.streaming.events import Event, EventDetector, EventRules
+from lsn.streaming.events import EventDetector, EventReport, EventRules
 from lsn.streaming.resets import ResetDetector, ResetRules
 from lsn.streaming.snapshot_arrays import below, kept_array
 from lsn.video.frame_sampler import Tick
@@ -33,8 +32,8 @@ class Tracked:
     """Frames since the last reset, with this one."""
     reset: str | None
     """Why the stream was reset before this frame; None if it was not."""
-    events: tuple[Event, ...]
-    """Events that ended with this frame, or by the reset before it."""
+    events: tuple[EventReport, ...]
+    """What there is to say of events at this frame, and of those that the reset before it ended."""
 
 
 class StreamTracker:
@@ -55,7 +54,7 @@ class StreamTracker:
         self, labels: Sequence[str], *, fps: float, consensus: str, resets: ResetRules, events: EventRules
     ) -> None:
         self.labels = tuple(labels)
-        self.settings = f"{fps:.6g} frames a second and consensus {consensus}"  # in these words in snapshots, too
+        self.settings = f"{fps:.6g} frames per second and consensus {consensus}"
         """What a snapshot of it must have been made with."""
         self._tick_seconds = 1 / fps
         self._resets = ResetDetector(resets)
@@ -63,7 +62,7 @@ class StreamTracker:
         self._events = EventDetector(labels, events)
         self._num_frames = 0
         self._reset_reason: str | None = None  # of a reset that no answer has reported yet
-        self._ended: list[Event] = []  # by that reset
+        self._ended: list[EventReport] = []  # by that reset
 
     @property
     def seconds(self) -> float:
@@ -101,8 +100,8 @@ class StreamTracker:
             (*ended, *self._events.update(tick.seconds, probabilities_K)),
         )
 
-    def ongoing_events(self, seconds: float) -> list[Event]:
-        """The events that are going on, as they are if the stream ends here; if it is continued, so are they."""
+    def ongoing_events(self, seconds: float) -> list[EventReport]:
+        """The events that are going on, as they end if the stream ends here; if it is continued, so are they."""
         return self._events.under_way(seconds)
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -110,7 +109,7 @@ class StreamTracker:
         return {
             **{f"consensus.{name}": array for name, array in self._consensus.arrays().items()},
             **{f"events.{name}": array for name, array in self._events.arrays().items()},
-            **{f"watch.{name}": array for name, array in self._resets.arrays().items()},
+            **{f"resets.{name}": array for name, array in self._resets.arrays().items()},
             "stream": np.array([self._num_frames, self._reset_reason is not None], dtype=np.int64),
         }
 
@@ -120,10 +119,9 @@ class StreamTracker:
         Raises:
             WeightsError: these are not such arrays, or they are damaged.
         """
-        kept = kept if "watch" not in kept else _of_version_2(kept)
         self._consensus.restore(below(kept, "consensus."), num_classes=len(self.labels))
         self._events.restore(below(kept, "events."))
-        self._resets.restore(below(kept, "watch."))
+        self._resets.restore(below(kept, "resets."))
         num_frames, is_reset = kept_array(kept, "stream", dtype=np.int64, shape=[2]).tolist()
         if num_frames < 0:
             raise WeightsError(f"a damaged state of a stream ({num_frames} frames)")
@@ -134,12 +132,3 @@ def _softmax(logits_K: np.ndarray) -> np.ndarray:
     """float32, computed in float64."""
     exponentials_K = np.exp(logits_K.astype(np.float64) - logits_K.max())
     return (exponentials_K / exponentials_K.sum()).astype(np.float32)
-
-
-def _of_version_2(kept: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What a snapshot of format version 2 kept of its stream, as it is kept now."""
-    start, last, num_frames, has_start = kept_array(kept, "watch", dtype=np.float64, shape=[4]).tolist()
-    if not math.isfinite(num_frames):
-        raise WeightsError(f"a damaged state of a stream ({num_frames} frames)")
-    now = {"watch.times": np.array([start, last, has_start]), "stream": np.array([int(num_frames), 0], dtype=np.int64)}
-    return {name: array for name, array in kept.items() if name != "watch"} | now

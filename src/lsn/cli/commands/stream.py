@@ -147,7 +147,7 @@ class _Reporter:
         elif result.error is not None:
             self.num_failed += 1
         if self._log is not None:
-            self._log.writelines(f"{event_line(result.stream, event)}\n" for event in result.events)
+            self._log.writelines(f"{event_line(result.stream, report.to_dict())}\n" for report in result.events)
             self._log.flush()
         if self.output_failure is None:
             try:
@@ -167,8 +167,8 @@ class _Reporter:
         if self._view is None:
             print(to_json(result.to_dict()), flush=True)
             return
-        for event in result.events:
-            self._view.say(event_text(result.stream, event))
+        for report in result.events:
+            self._view.say(event_text(result.stream, report))
         if not isinstance(result, StreamPrediction) and result.error is None:
             self._view.say(f"{result.stream}  ended at {result.seconds:.2f} s; {counts_text(result.counts)}")
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lsn.errors import ConfigError
 from lsn.parsing import to_json
 
 if TYPE_CHECKING:
-    from lsn.streaming import Event, EventRules, StreamingPredictor
+    from lsn.streaming import EventRules, StreamingPredictor
 
 KEPT_ANSWERS = 0.95
 """Share of the right answers on the validation set that the fitted threshold keeps."""
@@ -39,6 +39,10 @@ class StreamOptions:
     """Probability below which an event ends; by default two thirds of the one to enter."""
     min_seconds: float = 0.25
     """Shortest event."""
+    merge_seconds: float = 0.0
+    """An event goes on over pauses that are shorter."""
+    split_seconds: float = 1.0
+    """After so long, another class is another event; before, it corrects the one that goes on."""
     background: str | None = None
     """Class that stands for nothing; it is never an event."""
     source_fps: float | None = None
@@ -103,9 +107,9 @@ def named_sources(sources: Sequence[str], *, name: str | None = None) -> dict[st
     return named
 
 
-def event_line(stream: str, event: Event) -> str:
-    """An event as a line of JSON."""
-    return to_json({"stream": stream, **asdict(event)})
+def event_line(stream: str, event: Mapping[str, Any]) -> str:
+    """An event, or what is reported of it, as a line of JSON."""
+    return to_json({"stream": stream, **event})
 
 
 def _event_rules(weights: Path, options: StreamOptions) -> tuple[EventRules, str]:
@@ -122,6 +126,11 @@ def _event_rules(weights: Path, options: StreamOptions) -> tuple[EventRules, str
     start = EventRules.on_threshold if start is None else start
     end = 2 / 3 * start if options.off_threshold is None else options.off_threshold
     rules = EventRules(
-        on_threshold=start, off_threshold=end, min_seconds=options.min_seconds, background=options.background
+        on_threshold=start,
+        off_threshold=end,
+        min_seconds=options.min_seconds,
+        merge_seconds=options.merge_seconds,
+        split_seconds=options.split_seconds,
+        background=options.background,
     )
     return rules, fitted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -50,7 +51,7 @@ def timeline(
         console.print(remark, style="dim")
     with counting_progress("seconds seen") as progress:
         found = make_timeline(predictor, video, source_fps=options.source_fps, progress=progress)
-    lines = [event_line(str(video), event) for event in found.events]
+    lines = [event_line(str(video), asdict(event)) for event in found.events]
     write_text(folder / EVENTS_NAME, "".join(f"{line}\n" for line in lines))
     write_timeline_picture(found, folder / PICTURE_NAME)
     write_track_video(video, found.track, folder / VIDEO_NAME, fps=options.source_fps)

@@ -15,7 +15,7 @@ from rich.text import Text
 from lsn.cli.ui.console import bar, output, percent
 
 if TYPE_CHECKING:
-    from lsn.streaming import Event, StreamPrediction
+    from lsn.streaming import EventReport, StreamPrediction
     from lsn.video.live.capture_thread import FrameCounts
 
 REFRESHES_A_SECOND = 8
@@ -131,7 +131,11 @@ def counts_text(counts: FrameCounts) -> str:
     return f"{counts.num_frames} frames read, {counts.num_ticks} taken, {counts.num_dropped} dropped{later}{back}"
 
 
-def event_text(stream: str, event: Event) -> str:
-    """An event as a line for people."""
-    span = f"{event.start_seconds:.2f} to {event.end_seconds:.2f} s"
-    return f"{stream}  {span}  {event.label}  {percent(event.confidence)} (peak {percent(event.peak)})"
+def event_text(stream: str, report: EventReport) -> str:
+    """What is reported of an event, as a line for people."""
+    event = report.event
+    if report.kind == "end":
+        span = f"{event.start_seconds:.2f} to {event.end_seconds:.2f} s"
+        return f"{stream}  {span}  {event.label}  {percent(event.confidence)} (peak {percent(event.peak)})"
+    what = "" if report.kind == "new" else "  (another label than was said)"
+    return f"{stream}  since {event.start_seconds:.2f} s  {event.label}{what}"
