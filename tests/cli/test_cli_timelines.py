@@ -74,3 +74,23 @@ def test_convert_there_and_back(lsn, folder):
 def test_convert_refuses(arguments, what, lsn, folder):
     assert what in lsn("data", "convert", *arguments).one_error_line()
     assert not (folder / "new").exists()
+
+
+def test_evaluate_runs_long_videos_as_streams(lsn, streaming, folder):
+    (folder / "t.csv").write_text(HEADER + "one.mp4,growing,0,1\none.mp4,opening,1.2,2\ntwo.mp4,,,\n")
+    easy = ("--on-threshold", 0.11, "--off-threshold", 0.1, "--min-seconds", 0)
+    answer = lsn("evaluate", streaming, "t.csv", "--timelines", "--out", "seen", *easy)
+    assert answer.code == 0
+    assert "2 videos of 0.1 minutes in all with 2 events" in answer.out
+    found = (folder / "seen/events.csv").read_text().splitlines()
+    assert found[0] == "path,label,start_seconds,end_seconds,confidence"
+    metrics = json.loads((folder / "seen/timelines.json").read_text())
+    assert (metrics["num_videos"], metrics["found"] + metrics["missed"]) == (2, 2)
+    assert metrics["found"] + metrics["false"] == sum(1 for row in found[1:] if not row.endswith(",,,,"))
+
+
+def test_evaluate_refuses_what_is_for_clips_and_labels_that_it_does_not_know(lsn, streaming, folder):
+    answer = lsn("evaluate", streaming, "t.csv", "--timelines", "--anytime")
+    assert "--anytime is for clips; leave it out" in answer.one_error_line()
+    answer = lsn("evaluate", streaming, "t.csv", "--timelines")
+    assert "t.csv: unknown label 'pour'; choose from" in answer.err

@@ -15,7 +15,9 @@ from lsn.evaluation.timelines.event_metrics import (
     spotting_map,
 )
 from lsn.evaluation.timelines.frame_metrics import average_precision, mean_average_precision
+from lsn.evaluation.timelines.latency import measure_latency
 from lsn.evaluation.timelines.matching import VideoEvents, overlap
+from lsn.evaluation.timelines.metrics import VideoAnswers, measure_timelines
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=1, max_size=60))
@@ -135,3 +137,26 @@ def test_detection_map_of_a_worked_example():
     true = spans(("a", 0, 10), ("a", 20, 30), ("a", 40, 50))
     found = tuple(TimelineEvent("a", start, start + 10, c) for start, c in ((0, 0.9), (60, 0.8), (20, 0.7)))
     assert detection_map([VideoEvents(true, found, 70)], tiou=0.5) == pytest.approx((1 + 2 / 3) / 3)
+
+
+def test_latency_of_a_worked_example():
+    true = spans(("tick", 10, 14), ("left", 20, 22), ("down", 40, 42))
+    found = spans(("tick", 10.5, 14), ("left", 20, 22))
+    reports = ((11.0, "right", 0), (12.5, "tick", 0), (14.0, "tick", 0), (20.5, "left", 1), (22.0, "left", 1))
+    latency = measure_latency([(VideoEvents(true, found, 60), reports)], tiou=0.1)
+    assert (latency.reported_median, latency.right_median) == (0.75, 1.5)  # 1 and 0.5 s; 2.5 and 0.5 s
+    assert latency.reported_p90 == pytest.approx(0.95)
+    nothing = measure_latency([(VideoEvents(true, (), 60), ())], tiou=0.1)
+    assert nothing.reported_median is nothing.right_p90 is None
+
+
+def test_all_metrics_of_a_video():
+    true = spans(("a", 0, 2), ("b", 4, 6))
+    events = VideoEvents(true, spans(("a", 0, 2), ("a", 7, 8)), seconds=10)
+    classes = np.array([0, 0, -1, -1, 1, 1, -1, -1, -1, -1])
+    scores = np.where(np.arange(2) == np.where(classes == -1, 0, classes)[:, None], 0.9, 0.1) * (classes >= 0)[:, None]
+    metrics = measure_timelines([VideoAnswers(events, ((0.5, "a", 0),), classes, scores)])
+    assert (metrics.found, metrics.missed, metrics.false, metrics.false_per_hour) == (1, 1, 1, 360)
+    assert (metrics.frame_map, metrics.f1["50"], metrics.edit) == (1, 0.5, 0.5)
+    assert metrics.detection_map["mean"] == metrics.spotting_map["1"] == 0.5
+    assert metrics.latency.right_median == 0.5

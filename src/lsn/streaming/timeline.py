@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from lsn.inference.source import open_source
-from lsn.streaming.events import Event
+from lsn.streaming.events import Event, EventReport
 from lsn.streaming.prediction import StreamPrediction
 from lsn.streaming.predictor import StreamingPredictor
 from lsn.streaming.runner import StreamRunner
@@ -29,6 +29,12 @@ class Timeline:
     """The answer at every tick."""
     events: tuple[Event, ...]
     """In the order in which they began."""
+    reports: tuple[tuple[float, EventReport], ...]
+    """What was reported of them, and when, in the order of time."""
+    start_seconds: float
+    """When the first frame is shown, on the clock of the file."""
+    duration_seconds: float
+    """Length of the video."""
 
 
 def make_timeline(
@@ -52,14 +58,15 @@ def make_timeline(
     reader = open_source(video, fps=source_fps)  # the runner closes it
     start_seconds, total_seconds = float(reader.pts_seconds[0]), reader.info.duration_seconds
     answers: list[tuple[float, np.ndarray]] = []
-    events: list[Event] = []
+    reports: list[tuple[float, EventReport]] = []
     with StreamRunner(predictor, {str(video): reader}, on_error="raise") as runner:
         for result in runner:
-            events += [report.event for report in result.events if report.kind == "end"]
+            reports += [(result.seconds, report) for report in result.events]
             if isinstance(result, StreamPrediction):
                 answers.append((result.seconds, result.probabilities))
                 if progress is not None:
                     progress(int(result.seconds - start_seconds), int(total_seconds))
     seconds, probabilities = zip(*answers, strict=True)
     track = Track(predictor.labels, np.stack(probabilities), np.array(seconds))
-    return Timeline(str(video), track, tuple(sorted(events, key=lambda event: event.start_seconds)))
+    events = sorted((r.event for _, r in reports if r.kind == "end"), key=lambda event: event.start_seconds)
+    return Timeline(str(video), track, tuple(events), tuple(reports), start_seconds, total_seconds)

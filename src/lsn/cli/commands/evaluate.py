@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from lsn.cli.commands.data_timelines import TimelineOptions
+from lsn.cli.commands.evaluate_timelines import evaluate_timelines, refuse_clip_options
+from lsn.cli.commands.stream_options import EventOptions, StreamOptions
 from lsn.cli.commands.train import print_metrics
 from lsn.cli.commands.weights_options import ViewOptions, run_config
 from lsn.cli.ui.anytime import print_anytime
@@ -50,26 +53,39 @@ def evaluate(
     reading: Annotated[Reading | None, Parameter(name="*")] = None,
     device: str = "auto",
     compile: bool = False,
+    timelines: Annotated[TimelineOptions | None, Parameter(name="*")] = None,
+    events: Annotated[EventOptions | None, Parameter(name="*")] = None,
 ) -> None:
     """Measure the accuracy of weights on a data set.
+
+    With --timelines the data are long videos with events: each is run once, as one stream, and what is found is held
+    against them.
 
     Parameters
     ----------
     weights
         Folder of weights, such as a run's.
     data
-        Manifest or folder of class folders; by default what the run validated on.
+        Manifest or folder of class folders, or timelines; by default what the run validated on.
     anytime
         Measure too how soon a causal model knows: its accuracy after each frame, and when it may stop looking.
     wanted_top1
         Accuracy from 0 to 1 to keep when stopping early, with --anytime; by default it may cost one point.
     out
-        Write evaluation.json, predictions.csv and report.html into this folder, which must not be one of weights.
+        Write evaluation.json, predictions.csv and report.html (of timelines: timelines.json and events.csv) into this
+        folder, which must not be one of weights.
     device
         cpu, cuda, cuda:1 or mps; auto takes a GPU if there is one.
     compile
         Run the network through PyTorch's compiler: the first batch waits half a minute for it, the others are faster.
     """
+    timelines = timelines or TimelineOptions()
+    if data is not None and timelines.apply_to(data):
+        refuse_clip_options(anytime=anytime, wanted_top1=wanted_top1 is not None, clips=views is not None)
+        root = None if reading is None else reading.root
+        streams = StreamOptions(**asdict(events or EventOptions()), device=device, compile=compile)
+        evaluate_timelines(weights, data, timelines, streams, root=root, out=out)
+        return
     _check(data, reading := reading or Reading(), out, needs_anytime=wanted_top1 is not None and not anytime)
     from lsn.distributed import join_world
     from lsn.evaluation.anytime import check_anytime

@@ -20,19 +20,11 @@ KEPT_ANSWERS = 0.95
 
 
 @dataclass(frozen=True)
-class StreamOptions:
-    """How a stream is seen and what counts as an event."""
+class EventOptions:
+    """What a stream's answer is, and when it is an event."""
 
-    fps: float | None = None
-    """Frames per second that the model is given; by default the middle rate of its training clips."""
     consensus: str | None = None
     """cumulative, exponential:HALF_LIFE or sliding:WINDOW (seconds); by default a window as long as a training clip."""
-    max_gap: float = 1.0
-    """Reset after so many seconds without a frame; until then the last one is held."""
-    scene_cut: float | None = None
-    """Reset at cuts, where FFmpeg's scene score (0 to 1) is above this, such as 0.4."""
-    reset_every: float | None = None
-    """Reset every so many seconds."""
     on_threshold: float | None = None
     """Probability that an event reaches; by default what 95% of the right answers of the validation reach."""
     off_threshold: float | None = None
@@ -43,6 +35,20 @@ class StreamOptions:
     """An event goes on over pauses that are shorter."""
     split_seconds: float = 1.0
     """After so long, another class is another event; before, it corrects the one that goes on."""
+
+
+@dataclass(frozen=True)
+class StreamOptions(EventOptions):
+    """How a stream is seen and what counts as an event."""
+
+    fps: float | None = None
+    """Frames per second that the model is given; by default the middle rate of its training clips."""
+    max_gap: float = 1.0
+    """Reset after so many seconds without a frame; until then the last one is held."""
+    scene_cut: float | None = None
+    """Reset at cuts, where FFmpeg's scene score (0 to 1) is above this, such as 0.4."""
+    reset_every: float | None = None
+    """Reset every so many seconds."""
     background: str | None = None
     """Class that stands for nothing; it is never an event."""
     source_fps: float | None = None

@@ -74,24 +74,30 @@ class EventCounts:
 
 
 def count_events(videos: Sequence[VideoEvents], *, tiou: float) -> EventCounts:
-    """Found, missed and false events; `f1` of them is F1@100 tiou of action segmentation.
-
-    The found events of a video are taken in the order of their starts. Each looks at the true event of its label that
-    it overlaps most; it is right if that is enough and the true event is not taken yet.
+    """Found, missed and false events, as `matches` has them; `f1` is the F1@{100 tiou} of action segmentation.
 
     Source:
         Lea et al., Temporal convolutional networks for action segmentation and detection, CVPR 2017.
     """
-    right = num_found = num_true = 0
-    for video in videos:
-        taken: set[int] = set()
-        for event in sorted(video.found, key=lambda event: event.start_seconds):
-            overlaps = [overlap(event, true) if event.label == true.label else 0.0 for true in video.true]
-            best = int(np.argmax(overlaps)) if overlaps else -1
-            if best >= 0 and overlaps[best] >= tiou and best not in taken:
-                taken.add(best)
-        right, num_found, num_true = right + len(taken), num_found + len(video.found), num_true + len(video.true)
-    return EventCounts(right, num_true - right, num_found - right)
+    found = sum(len(matches(video, tiou=tiou)) for video in videos)
+    num_true, num_found = sum(len(video.true) for video in videos), sum(len(video.found) for video in videos)
+    return EventCounts(found, num_true - found, num_found - found)
+
+
+def matches(video: VideoEvents, *, tiou: float) -> dict[int, int]:
+    """Which found event is which true one, by their places.
+
+    The found events are taken in the order of their starts. Each looks at the true event of its label that it overlaps
+    most; it is right if that is enough and the true event is not taken yet.
+    """
+    matched: dict[int, int] = {}
+    for place in sorted(range(len(video.found)), key=lambda place: video.found[place].start_seconds):
+        event = video.found[place]
+        overlaps = [overlap(event, true) if event.label == true.label else 0.0 for true in video.true]
+        best = int(np.argmax(overlaps)) if overlaps else -1
+        if best >= 0 and overlaps[best] >= tiou and best not in matched.values():
+            matched[place] = best
+    return matched
 
 
 def edit_score(videos: Sequence[VideoEvents]) -> float:

@@ -1,0 +1,104 @@
+"""`lsn evaluate` on timelines: how well events are found in long videos."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lsn.cli.commands.data_timelines import TimelineOptions
+from lsn.cli.commands.stream_options import StreamOptions, streaming_predictor
+from lsn.cli.commands.weights_options import weights_files
+from lsn.cli.ui.console import columns, output, percent
+from lsn.cli.ui.progress import counting_progress
+from lsn.errors import ConfigError
+from lsn.files import check_outputs, write_text
+from lsn.parsing import to_json
+
+if TYPE_CHECKING:
+    from lsn.evaluation.timelines.metrics import TimelineMetrics
+
+METRICS_NAME, EVENTS_NAME = "timelines.json", "events.csv"
+
+
+def evaluate_timelines(
+    weights: Path, data: str, timelines: TimelineOptions, streams: StreamOptions, *, root: str | None, out: Path | None
+) -> None:
+    """Runs weights over long videos as streams; prints and writes what they find and how good that is."""
+    from lsn.data import raise_on_errors
+    from lsn.data.timelines.checks import check_timelines
+    from lsn.data.timelines.reading import write_timelines
+    from lsn.models.weights import load_weights
+    from lsn.streaming.timeline_evaluation import evaluate_timelines
+
+    known = timelines.background in load_weights(weights).labels
+    streams = replace(streams, background=timelines.background if known else None)
+    predictor, remarks = streaming_predictor(weights, streams)
+    manifest, problems = timelines.parse(data, root=root)
+    raise_on_errors(problems + check_timelines(manifest, background=timelines.background))
+    if out is not None:
+        written = [out / name for name in (METRICS_NAME, EVENTS_NAME)]
+        check_outputs(written, [data, *weights_files(weights), *(video.path for video in manifest.videos)])
+    console = output()
+    for remark in remarks:
+        console.print(remark, style="dim")
+    with counting_progress("running videos") as progress:
+        result = evaluate_timelines(predictor, manifest, progress=progress)
+    print_timeline_metrics(result.metrics)
+    if out is not None:
+        write_text(out / METRICS_NAME, to_json(_plain(asdict(result.metrics))) + "\n")
+        write_timelines(out / EVENTS_NAME, result.found)
+        console.print(f"\nMetrics  {out / METRICS_NAME}\nEvents   {out / EVENTS_NAME}")
+
+
+def print_timeline_metrics(metrics: TimelineMetrics) -> None:
+    """Prints what was measured on long videos."""
+    console = output()
+    console.print(
+        f"{metrics.num_videos} videos of {60 * metrics.hours:.1f} minutes in all with {metrics.num_events} events"
+    )
+    table = columns("Found", "Missed", "False", "False per hour", "F1@10", "F1@25", "F1@50", "Edit", right=("Found",))
+    shares = (*metrics.f1.values(), metrics.edit)
+    counts = (str(metrics.found), str(metrics.missed), str(metrics.false), f"{metrics.false_per_hour:.1f}")
+    table.add_row(*counts, *map(_share, shares))
+    console.print(table)
+    table = columns("Mean average precision", "", right=("",))
+    table.add_row("of frames", _share(metrics.frame_map))
+    table.add_row("of frames, calibrated", _share(metrics.calibrated_frame_map))
+    for name, value in metrics.detection_map.items():
+        table.add_row("of events, mean" if name == "mean" else f"of events, overlap {name}%", _share(value))
+    for name, value in metrics.spotting_map.items():
+        table.add_row(f"of starts, within {name} s", _share(value))
+    console.print(table)
+    latency = metrics.latency
+    if latency.reported_median is not None and latency.reported_p90 is not None:
+        right = "never with the right label"
+        if latency.right_median is not None and latency.right_p90 is not None:
+            right = f"with the right label after {latency.right_median:.2f} s ({latency.right_p90:.2f} s)"
+        console.print(
+            f"A found event was reported {latency.reported_median:.2f} s after its start (nine of ten within "
+            f"{latency.reported_p90:.2f} s), {right}"
+        )
+
+
+def refuse_clip_options(**given: bool) -> None:
+    """Refuses options that are for clips.
+
+    Raises:
+        ConfigError: one of them was given.
+    """
+    for name, is_given in given.items():
+        if is_given:
+            raise ConfigError(f"--{name.replace('_', '-')} is for clips; leave it out, as timelines are run as streams")
+
+
+def _share(value: float) -> str:
+    return "-" if math.isnan(value) else percent(value)
+
+
+def _plain(value: object) -> object:
+    """The value with null for what is not a number, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
