@@ -9,12 +9,12 @@ env: $(STAMP)
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[dev]'
+	$(BIN)/pip install --quiet --no-compile --editable '.[dev]'
 	touch $(STAMP)
 
 # An extra of pyproject.toml on top: $(VENV)/.installed-docs, -dist or -ci.
 $(STAMP)-%: $(STAMP)
-	$(BIN)/pip install --quiet --editable '.[$*]'
+	$(BIN)/pip install --quiet --no-compile --editable '.[$*]'
 	touch $@
 
 demo: $(STAMP)

@@ -1,6 +1,7 @@
 """`lsn data` with timelines."""
 
 import json
+import shutil
 
 import pytest
 from PIL import Image
@@ -78,7 +79,7 @@ def test_convert_refuses(arguments, what, lsn, folder):
 
 def test_evaluate_runs_long_videos_as_streams(lsn, streaming, folder):
     (folder / "t.csv").write_text(HEADER + "one.mp4,growing,0,1\none.mp4,opening,1.2,2\ntwo.mp4,,,\n")
-    easy = ("--on-threshold", 0.11, "--off-threshold", 0.1, "--min-seconds", 0)
+    easy = ("--on-threshold", 0.02, "--off-threshold", 0.01, "--min-seconds", 0)
     answer = lsn("evaluate", streaming, "t.csv", "--timelines", "--out", "seen", *easy)
     assert answer.code == 0
     assert "2 videos of 0.1 minutes in all with 2 events" in answer.out
@@ -94,3 +95,16 @@ def test_evaluate_refuses_what_is_for_clips_and_labels_that_it_does_not_know(lsn
     assert "--anytime is for clips; leave it out" in answer.one_error_line()
     answer = lsn("evaluate", streaming, "t.csv", "--timelines")
     assert "t.csv: unknown label 'pour'; choose from" in answer.err
+
+
+def test_fitted_rules_become_the_default_of_streams(lsn, streaming, folder):
+    shutil.copytree(streaming, folder / "weights")
+    (folder / "t.csv").write_text(HEADER + "one.mp4,growing,0,1\none.mp4,opening,1.2,2\ntwo.mp4,,,\n")
+    answer = lsn("evaluate", "weights", "t.csv", "--timelines", "--fit")
+    assert "Kept with the weights: events start at" in answer.out
+    rules = json.loads((folder / "weights/config.json").read_text())["events"]
+    answer = lsn("stream", "weights", "one.mp4")
+    assert f"events start at {rules['on_threshold']:.2f} (fitted for these weights)" in " ".join(answer.out.split())
+    answer = lsn("stream", "weights", "one.mp4", "--on-threshold", 0.5)
+    assert "events start at 0.50 and end at" in " ".join(answer.out.split())
+    assert "add --timelines" in lsn("evaluate", "weights", "--fit").one_error_line()

@@ -1,5 +1,6 @@
 """The settings of a run, with their defaults and what they mean, and the recipes that change them; without torch."""
 
+from lsn.config.events import EventRules
 from lsn.config.loading import from_mapping, load_config, to_mapping, to_yaml
 from lsn.config.settings import (
     MAX_FRAMES,
@@ -18,6 +19,7 @@ __all__ = [
     "MAX_SIDE",
     "DataConfig",
     "EvaluationConfig",
+    "EventRules",
     "InputConfig",
     "ModelConfig",
     "OptimConfig",

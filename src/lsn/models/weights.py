@@ -18,7 +18,7 @@ from typing import Any
 from torch import Tensor
 
 import lsn
-from lsn.config import InputConfig, from_mapping, to_mapping
+from lsn.config import EventRules, InputConfig, from_mapping, to_mapping
 from lsn.errors import LSNError, WeightsError, shown
 from lsn.files import read_bytes, write_text
 from lsn.models.backbone import check_is_sequential
@@ -64,6 +64,7 @@ class WeightsConfig:
     std: tuple[float, ...]
     frame_rates: FrameRates | None = None
     """Older folders do not record it."""
+    events: EventRules | None = None
     untrained: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -72,6 +73,8 @@ class WeightsConfig:
         if len(set(self.labels)) < len(self.labels):
             twice = next(label for label, number in Counter(self.labels).items() if number > 1)
             raise WeightsError(f"two classes have the label {shown(twice)}; each must have its own")
+        if self.events is not None and self.events.background not in (None, *self.labels):
+            raise WeightsError(f"the background {shown(self.events.background)} is none of the labels")
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,8 @@ class LoadedModel:
     """What was measured with these weights."""
     frame_rates: FrameRates | None = None
     """Rates of the training clips; None if nobody measured them, as after a conversion."""
+    events: EventRules | None = None
+    """When its answers on a stream are an event; None if nobody fitted that."""
 
 
 def is_weights_folder(name: str) -> bool:
@@ -171,7 +176,23 @@ def load_weights(folder: str | Path) -> LoadedModel:
         raise WeightsError(f"{folder / CONFIG_NAME}: {error}") from error
     untrained = set(config.untrained)
     model.mark_trained(name for name, _ in model.named_parameters() if name not in untrained)
-    return LoadedModel(model.eval(), config.labels, config.input, metrics, config.frame_rates)
+    return LoadedModel(model.eval(), config.labels, config.input, metrics, config.frame_rates, config.events)
+
+
+def save_event_rules(folder: str | Path, events: EventRules) -> None:
+    """Keeps rules of events with weights that are there, as the default of their streams; nothing else changes.
+
+    Raises:
+        WeightsError: there is no such folder, or the background is none of its labels.
+    """
+    folder = Path(folder)
+    config, _ = _read_config(folder)
+    try:
+        dataclasses.replace(config, events=events)
+    except WeightsError as error:
+        raise WeightsError(f"{folder}: {error}") from None
+    content = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
+    write_text(folder / CONFIG_NAME, json.dumps(content | {"events": to_mapping(events)}, indent=2) + "\n")
 
 
 def _read_tensors(path: Path, outline: Recognizer) -> dict[str, Tensor]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from lsn.streaming.events import Event, EventDetector, EventReport, EventRules, fit_threshold
+from lsn.config import EventRules
+from lsn.streaming.events import Event, EventDetector, EventReport, fit_threshold
 from lsn.streaming.prediction import StreamEnd, StreamPrediction
 from lsn.streaming.resets import ResetRules
 from lsn.streaming.runner import StreamRunner

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from lsn.config import EventRules
 from lsn.errors import ConfigError, LSNError
 from lsn.hardware import resolve_device
 from lsn.inference.prepare import prepare_for_inference
 from lsn.models.weights import LoadedModel, load_weights
 from lsn.streaming.engine import StreamEngine
-from lsn.streaming.events import EventRules
 from lsn.streaming.resets import ResetRules
 from lsn.streaming.session import StreamSession
 from lsn.streaming.snapshots import weights_fingerprint
@@ -42,7 +42,7 @@ class StreamingPredictor:
         consensus: `cumulative` (what the clip that ends now would be called), `exponential:HALF_LIFE` or
             `sliding:WINDOW` in seconds; by default a window as long as what a training clip's answer is the mean of.
         resets: when the memory of a stream is reset.
-        events: when probabilities are an event.
+        events: when probabilities are an event; by default as it was fitted for the weights.
         compile: run the network through PyTorch's compiler, now, so that no stream waits for it; see
             `lsn.models.compile`.
 
@@ -70,7 +70,7 @@ class StreamingPredictor:
         self.labels = loaded.labels
         self.frame_rates = loaded.frame_rates
         self.fps = self._default_fps() if fps is None else fps
-        self.resets, self.events = resets or ResetRules(), events or EventRules()
+        self.resets, self.events = resets or ResetRules(), events or loaded.events or EventRules()
         self._sampler()  # to refuse a wrong rate now
         num_frames = self.model.readout_frames or self.model.num_frames
         self.consensus = consensus or f"sliding:{num_frames / self.fps:.6g}"

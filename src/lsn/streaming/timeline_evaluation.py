@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lsn.data.clips.text import suggestion
-from lsn.data.timelines.table import TimelineEvent, TimelineManifest, TimelineVideo
+from lsn.data.timelines.table import TimelineManifest, TimelineVideo
 from lsn.data.timelines.targets import TargetRules, frame_targets
 from lsn.errors import DataError
 from lsn.evaluation.timelines.matching import VideoEvents
 from lsn.evaluation.timelines.metrics import TimelineMetrics, VideoAnswers, measure_timelines
-from lsn.streaming.events import Event
+from lsn.streaming.event_fitting import found_event
 from lsn.streaming.predictor import StreamingPredictor
 from lsn.streaming.timeline import Timeline, make_timeline
 
@@ -28,6 +28,8 @@ class TimelineEvaluation:
     found: TimelineManifest
     """The found events with their confidence."""
     metrics: TimelineMetrics
+    timelines: tuple[Timeline, ...]
+    """What the model has said of each video."""
 
 
 def evaluate_timelines(
@@ -55,20 +57,22 @@ def evaluate_timelines(
         if label not in (*labels, background):
             raise DataError(f"{manifest.source}: unknown label {label!r}; {suggestion(label, labels)}")
     manifest = replace(manifest, labels=labels)
-    answers, videos = [], []
+    answers, videos, timelines = [], [], []
     for number, video in enumerate(manifest.videos, start=1):
         timeline = make_timeline(predictor, video.path)
+        timelines.append(timeline)
         answers.append(_answers(video, timeline, manifest, background or ""))
         videos.append(replace(video, events=answers[-1].events.found))
         if progress is not None:
             progress(number, len(manifest))
-    return TimelineEvaluation(replace(manifest, videos=tuple(videos)), measure_timelines(answers))
+    found = replace(manifest, videos=tuple(videos))
+    return TimelineEvaluation(found, measure_timelines(answers), tuple(timelines))
 
 
 def _answers(video: TimelineVideo, timeline: Timeline, manifest: TimelineManifest, background: str) -> VideoAnswers:
     """What is measured of a video, with times that count from its first frame."""
     start, track = timeline.start_seconds, timeline.track
-    events = [_found(event, start) for event in timeline.events]
+    events = [found_event(event, start) for event in timeline.events]
     place_of = {event.id: place for place, event in enumerate(timeline.events)}
     reports = [
         (seconds - start, report.event.label, place_of[report.event.id])
@@ -85,8 +89,3 @@ def _answers(video: TimelineVideo, timeline: Timeline, manifest: TimelineManifes
         classes_T=targets.classes_T[counts_T] - 1,
         scores_TK=track.probabilities_TK[counts_T][:, of_events],
     )
-
-
-def _found(event: Event, start_seconds: float) -> TimelineEvent:
-    start, end = (max(0.0, seconds - start_seconds) for seconds in (event.start_seconds, event.end_seconds))
-    return TimelineEvent(event.label, start, end, min(1.0, event.confidence))

@@ -55,6 +55,8 @@ def evaluate(
     compile: bool = False,
     timelines: Annotated[TimelineOptions | None, Parameter(name="*")] = None,
     events: Annotated[EventOptions | None, Parameter(name="*")] = None,
+    fit: bool = False,
+    max_false_per_hour: float | None = None,
 ) -> None:
     """Measure the accuracy of weights on a data set.
 
@@ -78,14 +80,30 @@ def evaluate(
         cpu, cuda, cuda:1 or mps; auto takes a GPU if there is one.
     compile
         Run the network through PyTorch's compiler: the first batch waits half a minute for it, the others are faster.
+    fit
+        With --timelines, find the rules of events that do best on these videos (F1 at an overlap of 25%), and keep them
+        with the weights as the default of their streams.
+    max_false_per_hour
+        Fit rules that find as many events as possible with at most so many false ones an hour.
     """
     timelines = timelines or TimelineOptions()
     if data is not None and timelines.apply_to(data):
         refuse_clip_options(anytime=anytime, wanted_top1=wanted_top1 is not None, clips=views is not None)
         root = None if reading is None else reading.root
         streams = StreamOptions(**asdict(events or EventOptions()), device=device, compile=compile)
-        evaluate_timelines(weights, data, timelines, streams, root=root, out=out)
+        evaluate_timelines(
+            weights,
+            data,
+            timelines,
+            streams,
+            root=root,
+            out=out,
+            fit=fit or max_false_per_hour is not None,
+            max_false_per_hour=max_false_per_hour,
+        )
         return
+    if fit or max_false_per_hour is not None:
+        raise ConfigError("--fit and --max-false-per-hour are for long videos with events; add --timelines")
     _check(data, reading := reading or Reading(), out, needs_anytime=wanted_top1 is not None and not anytime)
     from lsn.distributed import join_world
     from lsn.evaluation.anytime import check_anytime

@@ -17,15 +17,29 @@ from lsn.files import check_outputs, write_text
 from lsn.parsing import to_json
 
 if TYPE_CHECKING:
+    from lsn.config import EventRules
+    from lsn.data.timelines.table import TimelineManifest
     from lsn.evaluation.timelines.metrics import TimelineMetrics
+    from lsn.streaming.timeline_evaluation import TimelineEvaluation
 
 METRICS_NAME, EVENTS_NAME = "timelines.json", "events.csv"
 
 
 def evaluate_timelines(
-    weights: Path, data: str, timelines: TimelineOptions, streams: StreamOptions, *, root: str | None, out: Path | None
+    weights: Path,
+    data: str,
+    timelines: TimelineOptions,
+    streams: StreamOptions,
+    *,
+    root: str | None,
+    out: Path | None,
+    fit: bool,
+    max_false_per_hour: float | None,
 ) -> None:
-    """Runs weights over long videos as streams; prints and writes what they find and how good that is."""
+    """Runs weights over long videos as streams; prints and writes what they find and how good that is.
+
+    With `fit`, rules of events that do best on these videos are kept with the weights instead.
+    """
     from lsn.data import raise_on_errors
     from lsn.data.timelines.checks import check_timelines
     from lsn.data.timelines.reading import write_timelines
@@ -46,10 +60,33 @@ def evaluate_timelines(
     with counting_progress("running videos") as progress:
         result = evaluate_timelines(predictor, manifest, progress=progress)
     print_timeline_metrics(result.metrics)
+    if fit:
+        _fit(weights, predictor.events, result, manifest, max_false_per_hour)
     if out is not None:
         write_text(out / METRICS_NAME, to_json(_plain(asdict(result.metrics))) + "\n")
         write_timelines(out / EVENTS_NAME, result.found)
         console.print(f"\nMetrics  {out / METRICS_NAME}\nEvents   {out / EVENTS_NAME}")
+
+
+def _fit(
+    weights: Path,
+    start: EventRules,
+    result: TimelineEvaluation,
+    manifest: TimelineManifest,
+    max_false_per_hour: float | None,
+) -> None:
+    """Keeps the rules that find the events of these videos best with the weights."""
+    from lsn.models.weights import save_event_rules
+    from lsn.streaming.event_fitting import fit_event_rules
+
+    pairs = [(timeline, video.events) for timeline, video in zip(result.timelines, manifest.videos, strict=True)]
+    rules = fit_event_rules(pairs, start, max_false_per_hour=max_false_per_hour)
+    save_event_rules(weights, rules)
+    output().print(
+        f"\nKept with the weights: events start at {rules.on_threshold:.2f}, end at {rules.off_threshold:.2f} after "
+        f"{rules.merge_seconds:g} s below, last {rules.min_seconds:g} s or more, and become another one when another "
+        f"class takes over after {rules.split_seconds:g} s. Measure them on other videos."
+    )
 
 
 def print_timeline_metrics(metrics: TimelineMetrics) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,8 @@ from lsn.errors import ConfigError
 from lsn.parsing import to_json
 
 if TYPE_CHECKING:
-    from lsn.streaming import EventRules, StreamingPredictor
+    from lsn.config import EventRules
+    from lsn.streaming import StreamingPredictor
 
 KEPT_ANSWERS = 0.95
 """Share of the right answers on the validation set that the fitted threshold keeps."""
@@ -26,15 +27,15 @@ class EventOptions:
     consensus: str | None = None
     """cumulative, exponential:HALF_LIFE or sliding:WINDOW (seconds); by default a window as long as a training clip."""
     on_threshold: float | None = None
-    """Probability that an event reaches; by default what 95% of the right answers of the validation reach."""
+    """Probability that an event reaches; by default as fitted, or what 95% of the validation's right answers reach."""
     off_threshold: float | None = None
     """Probability below which an event ends; by default two thirds of the one to enter."""
-    min_seconds: float = 0.25
-    """Shortest event."""
-    merge_seconds: float = 0.0
-    """An event goes on over pauses that are shorter."""
-    split_seconds: float = 1.0
-    """After so long, another class is another event; before, it corrects the one that goes on."""
+    min_seconds: float | None = None
+    """Shortest event; by default as fitted for the weights, or 0.25."""
+    merge_seconds: float | None = None
+    """An event goes on over pauses that are shorter; by default as fitted for the weights, or 0."""
+    split_seconds: float | None = None
+    """After so long, another class is another event and no correction; by default as fitted, or 1."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class StreamOptions(EventOptions):
     reset_every: float | None = None
     """Reset every so many seconds."""
     background: str | None = None
-    """Class that stands for nothing; it is never an event."""
+    """Class that stands for nothing and is never an event; by default as fitted for the weights, or none."""
     source_fps: float | None = None
     """Frames per second of folders of frames, which have no times (30 by default)."""
     device: str = "auto"
@@ -63,11 +64,13 @@ def streaming_predictor(
     weights: Path, options: StreamOptions, *, capacity: int = 1
 ) -> tuple[StreamingPredictor, list[str]]:
     """The predictor that the options ask for, and lines that say how it will see streams."""
+    from lsn.models.weights import load_weights
     from lsn.streaming import ResetRules, StreamingPredictor
 
-    events, fitted = _event_rules(weights, options)
+    loaded = load_weights(weights)
+    events, source = _event_rules(weights, loaded.events, options)
     predictor = StreamingPredictor(
-        weights,
+        loaded,
         capacity=capacity,
         device=options.device,
         fps=options.fps,
@@ -78,7 +81,7 @@ def streaming_predictor(
         events=events,
         compile=options.compile,
     )
-    bounds = f"events start at {events.on_threshold:.2f}{fitted} and end at {events.off_threshold:.2f}"
+    bounds = f"events start at {events.on_threshold:.2f}{source} and end at {events.off_threshold:.2f}"
     return predictor, [predictor.describe(), bounds]
 
 
@@ -118,25 +121,33 @@ def event_line(stream: str, event: Mapping[str, Any]) -> str:
     return to_json({"stream": stream, **event})
 
 
-def _event_rules(weights: Path, options: StreamOptions) -> tuple[EventRules, str]:
-    """The rules, with a threshold fitted on the validation of the weights if there is one and none was given."""
-    from lsn.evaluation.result import SUMMARY_NAME, load_evaluation
-    from lsn.streaming import EventRules, fit_threshold
+def _event_rules(weights: Path, fitted: EventRules | None, options: StreamOptions) -> tuple[EventRules, str]:
+    """The rules that were fitted for the weights, or a threshold from their validation, unless others were asked for.
 
-    start, fitted = options.on_threshold, ""
-    if start is None and (weights / SUMMARY_NAME).is_file():
-        rows = load_evaluation(weights).rows
-        start = fit_threshold(rows, kept=KEPT_ANSWERS)
-        num_right = sum(row.correct for row in rows)
-        fitted = f" ({100 * KEPT_ANSWERS:.0f}% of the {num_right} right answers of its validation do)" if start else ""
-    start = EventRules.on_threshold if start is None else start
-    end = 2 / 3 * start if options.off_threshold is None else options.off_threshold
-    rules = EventRules(
-        on_threshold=start,
-        off_threshold=end,
-        min_seconds=options.min_seconds,
-        merge_seconds=options.merge_seconds,
-        split_seconds=options.split_seconds,
-        background=options.background,
-    )
-    return rules, fitted
+    Also says, for people, where the threshold comes from.
+    """
+    from lsn.config import EventRules
+
+    rules, source = fitted or EventRules(), " (fitted for these weights)" if fitted else ""
+    if fitted is None and options.on_threshold is None:
+        start, source = _threshold_of_validation(weights)
+        rules = rules if start is None else replace(rules, on_threshold=start, off_threshold=2 / 3 * start)
+    on = rules.on_threshold if options.on_threshold is None else options.on_threshold
+    off = rules.off_threshold / rules.on_threshold * on if options.off_threshold is None else options.off_threshold
+    names = ("min_seconds", "merge_seconds", "split_seconds", "background")
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
+    return replace(rules, on_threshold=on, off_threshold=off, **given), "" if options.on_threshold else source
+
+
+def _threshold_of_validation(weights: Path) -> tuple[float | None, str]:
+    """A threshold that most right answers of the validation beside the weights reach, and how it came about."""
+    from lsn.evaluation.result import SUMMARY_NAME, load_evaluation
+    from lsn.streaming import fit_threshold
+
+    if not (weights / SUMMARY_NAME).is_file():
+        return None, ""
+    rows = load_evaluation(weights).rows
+    start = fit_threshold(rows, kept=KEPT_ANSWERS)
+    num_right = sum(row.correct for row in rows)
+    source = f" ({100 * KEPT_ANSWERS:.0f}% of the {num_right} right answers of its validation do)" if start else ""
+    return start, source

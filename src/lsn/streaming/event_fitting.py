@@ -1,0 +1,97 @@
+"""Which rules find events best, tried on what a model has said of videos whose events are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from lsn.config import EventRules
+from lsn.data.timelines.table import TimelineEvent
+from lsn.evaluation.timelines.event_metrics import count_events, false_per_hour
+from lsn.evaluation.timelines.matching import VideoEvents
+from lsn.evaluation.timelines.metrics import COUNTED_OVERLAP
+from lsn.streaming.events import Event, EventDetector
+from lsn.streaming.timeline import Timeline
+
+F1_OVERLAP = 0.25
+"""Overlap of the F1 that is made best."""
+ROUNDS = 2
+"""How often every value is tried, with the best of the others."""
+_ON = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+_OFF_OVER_ON = (0.25, 0.5, 2 / 3, 0.8, 1.0)
+_SECONDS = {
+    "min_seconds": (0.0, 0.25, 0.5, 1.0, 2.0),
+    "merge_seconds": (0.0, 0.25, 0.5, 1.0),
+    "split_seconds": (0.5, 1.0, 2.0, 4.0, 1000.0),
+}
+
+
+def events_of(timeline: Timeline, rules: EventRules) -> list[Event]:
+    """The events of a timeline by other rules, without running the model again; its resets end none of them."""
+    detector = EventDetector(timeline.track.labels, rules)
+    reports = []
+    for seconds, probabilities_K in zip(timeline.track.seconds_T, timeline.track.probabilities_TK, strict=True):
+        reports += detector.update(float(seconds), probabilities_K)
+    reports += detector.finish(float(timeline.track.seconds_T[-1]))
+    return [report.event for report in reports if report.kind == "end"]
+
+
+def fit_event_rules(
+    timelines: Sequence[tuple[Timeline, Sequence[TimelineEvent]]],
+    start: EventRules,
+    *,
+    max_false_per_hour: float | None = None,
+) -> EventRules:
+    """The rules that find the events of some videos best: with the highest F1 at an overlap of 25%.
+
+    One value after the other is tried, with the best of the others; a value is kept unless another is better, so the
+    result is the same each time.
+
+    Args:
+        timelines: what a model has said of each video, and the events that it has.
+        start: rules to begin from; their background stays.
+        max_false_per_hour: find as many events as possible with at most so many false ones an hour, instead.
+    """
+
+    def score(rules: EventRules) -> tuple[float, float]:
+        videos = [
+            VideoEvents(
+                tuple(true),
+                tuple(found_event(event, t.start_seconds) for event in events_of(t, rules)),
+                t.duration_seconds,
+            )
+            for t, true in timelines
+        ]
+        f1 = count_events(videos, tiou=F1_OVERLAP).f1
+        if max_false_per_hour is None:
+            return (f1, 0.0)
+        too_many = max(0.0, false_per_hour(videos, tiou=COUNTED_OVERLAP) - max_false_per_hour)
+        return (-too_many, count_events(videos, tiou=COUNTED_OVERLAP).recall)
+
+    best, best_score = start, score(start)
+    changes: list[Callable[[EventRules], list[EventRules]]] = [_thresholds, *map(_seconds, _SECONDS)]
+    for _ in range(ROUNDS):
+        for options in changes:
+            for rules in options(best):
+                if (new := score(rules)) > best_score:
+                    best, best_score = rules, new
+    return best
+
+
+def found_event(event: Event, start_seconds: float) -> TimelineEvent:
+    """An event with times that count from the first frame, which is shown at `start_seconds`."""
+    start, end = (max(0.0, seconds - start_seconds) for seconds in (event.start_seconds, event.end_seconds))
+    return TimelineEvent(event.label, start, end, min(1.0, event.confidence))
+
+
+def _thresholds(rules: EventRules) -> list[EventRules]:
+    return [replace(rules, on_threshold=on, off_threshold=on * share) for on in _ON for share in _OFF_OVER_ON]
+
+
+def _seconds(name: str) -> Callable[[EventRules], list[EventRules]]:
+    def options(rules: EventRules) -> list[EventRules]:
+        changes: list[dict[str, Any]] = [{name: value} for value in _SECONDS[name]]
+        return [replace(rules, **change) for change in changes]
+
+    return options
