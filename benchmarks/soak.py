@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         start = time.perf_counter()
         for answer in stream.push(t / options.fps, patterns[t // 5 % len(patterns)]):
             num_answers += 1
-            num_events += len(answer.events)
+            num_events += sum(report.kind == "end" for report in answer.events)
             if not np.isfinite(answer.probabilities).all():
                 print(f"frame {t}: not finite")
                 return 1
