@@ -2,10 +2,13 @@
 
 import json
 import shutil
+import typing
 
 import pytest
 from PIL import Image
 from video_files import encode_pictures
+
+from lsn.data.timelines.reading import FORMATS
 
 HEADER = "path,label,start_seconds,end_seconds\n"
 
@@ -38,7 +41,7 @@ def test_check_names_the_line_of_an_event_outside_of_its_video(lsn, folder):
 def test_check_compares_two_splits(lsn, folder):
     (folder / "val.csv").write_text(HEADER + "one.mp4,pour,0,1\n")
     answer = lsn("data", "check", "t.csv", "val.csv", "--timelines")
-    assert "1 videos of val also in train, first one.mp4" in " ".join(answer.out.split())
+    assert "one.mp4 is in train, too (1 such videos)" in " ".join(answer.out.split())
 
 
 def test_show_prints_numbers_and_draws_the_events(lsn, folder):
@@ -108,3 +111,10 @@ def test_fitted_rules_become_the_default_of_streams(lsn, streaming, folder):
     answer = lsn("stream", "weights", "one.mp4", "--on-threshold", 0.5)
     assert "events start at 0.50 and end at" in " ".join(answer.out.split())
     assert "add --timelines" in lsn("evaluate", "weights", "--fit").one_error_line()
+
+
+def test_convert_knows_the_formats_that_are_written():
+    from lsn.cli.commands.data_timelines import convert
+
+    hint = typing.get_type_hints(convert)["format"]
+    assert typing.get_args(typing.get_args(hint)[0]) == FORMATS

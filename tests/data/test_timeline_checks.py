@@ -55,13 +55,13 @@ def test_sound_timelines_have_no_problems(folder, tmp_path):
         ("one.mp4,pour,0,1,a\none.mp4,pour,0.5,2,a\n", "error line 3", "overlap; join them or keep one"),
         ("one.mp4,pour,0,2.6,a\n", "error line 2", "'pour' at 0 to 2.6 s lies beyond .*one.mp4, which ends at 2.000 s"),
         ("one.mp4,hit,2,2,a\n", "error line 2", "'hit' at 2 s lies beyond"),
-        ("three.mp4,pour,0,1,a\n", "error line 2", "no video .*three.mp4 for 1 events; give the folder of the videos"),
+        ("three.mp4,pour,0,1,a\n", "error line 2", "no such video: .*three.mp4; give the folder of the videos"),
         ("broken.mp4,pour,0,1,a\n", "error line 2", "broken.mp4: "),
         ("one.mp4,pour,0,1,a\none.mp4,stir,1,2,b\n", "error line 3", "of group 'b' here and of 'a' in .*line 2"),
         ("one.mp4,Go up,0,1,a\none.mp4,go_up,1,2,a\n", "warning", "'Go up' .1 events. and 'go_up' .*one label in 2"),
         ("one.mp4,hit,1,1,a\none.mp4,hit,1,1,a\n", "warning line 2", "'hit' at 1 s is listed 2 times"),
         ("one.mp4,background,0,1,a\n", "error line 2", "'background' is the name of the background and of an event"),
-        ("one.mp4,,,,a\n", "error", "no usable events in any video"),
+        ("one.mp4,,,,a\n", "warning", "no usable events in any video"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(rows, place, what, folder, tmp_path):
@@ -80,6 +80,9 @@ def test_events_of_one_label_never_overlap_and_others_may_with_multi_label(folde
     rows = "one.mp4,pour,0,1,a\none.mp4,stir,0.5,2,a\n"
     assert problems(folder, tmp_path, rows, multi_label=True) == []
     assert len(problems(folder, tmp_path, rows.replace("stir", "pour"), multi_label=True)) == 1
+    behind = "one.mp4,pour,0,1,a\none.mp4,stir,0.5,2,a\none.mp4,pour,0.8,1.9,a\n"
+    (found,) = problems(folder, tmp_path, behind, multi_label=True)
+    assert "'pour' at 0 to 1 s and 'pour' at 0.8 to 1.9 s overlap" in found
 
 
 def test_splits_share_neither_videos_nor_groups_nor_lack_labels(folder, tmp_path):
@@ -91,9 +94,9 @@ def test_splits_share_neither_videos_nor_groups_nor_lack_labels(folder, tmp_path
         splits.append(parse_timelines(tmp_path / f"{number}.csv", root=folder, group_column="scene")[0])
     train, val = splits
     assert [problem.message for problem in split_problems(train, val)] == [
-        "1 events 'stir' here and none in train",
+        "'stir' occurs 1 times here and never in train",
         "no event in val of hit",
-        f"1 videos of val also in train, first {folder}/one.mp4; each belongs in one split",
+        f"{folder}/one.mp4 is in train, too (1 such videos); each belongs in one split",
         "groups in train and in val: a; leave out one side",
     ]
     assert split_problems(train, train)[0].severity == "error"

@@ -21,7 +21,7 @@ POINTS = {"csv", "jsonl", "activitynet", "label-studio", "via", "thumos", "e2e-s
 SPANS = set(FORMATS) - {"e2e-spot"}
 OVERLAPS = {"csv", "jsonl", "activitynet", "label-studio", "via", "webvtt", "thumos"}
 EMPTY = set(FORMATS) - {"thumos"}
-SCORES = {"csv", "jsonl"}
+SCORES = {"csv", "jsonl", "activitynet", "e2e-spot"}
 LABELS = ("pour", "stir it", "Äpfel & Birnen", "1 < 2", "=SUM(A1)")
 
 
@@ -44,7 +44,6 @@ def timelines(draw, name: str) -> dict[str, list[TimelineEvent]]:
     """Events that a format can hold, at times that it can hold: milliseconds, or frames."""
     by_frames = name in ("label-studio", "frame-labels", "e2e-spot")
     last = NUM_FRAMES - 1 if by_frames else 8000
-    labels = [label for label in LABELS if name not in ("frame-labels", "thumos") or len(label.split()) == 1]
     at = frame_seconds if by_frames else (lambda milliseconds: milliseconds / 1000)
     timelines = {}
     for video in NAMES:
@@ -55,7 +54,7 @@ def timelines(draw, name: str) -> dict[str, list[TimelineEvent]]:
             is_point = name not in SPANS or (name in POINTS and draw(st.booleans()))
             end = start if is_point else min(start + length, last)
             score = draw(st.floats(0, 1)) if name in SCORES and draw(st.booleans()) else None
-            events.append(TimelineEvent(draw(st.sampled_from(labels)), at(start), at(end), score))
+            events.append(TimelineEvent(draw(st.sampled_from(LABELS)), at(start), at(end), score))
         timelines[video] = events if name in OVERLAPS | {"e2e-spot"} else apart(events)
     return timelines
 
@@ -102,10 +101,9 @@ JSON = ("activitynet", "label-studio", "via", "e2e-spot")
 @pytest.mark.parametrize(
     ("name", "event", "what"),
     [
-        ("elan", TimelineEvent("hit", 1, 1), "is a point, which ELAN has not"),
-        ("webvtt", TimelineEvent("hit", 1, 1), "is a point, which WebVTT has not"),
-        ("e2e-spot", TimelineEvent("hit", 1, 2), "has a duration, which this format has not"),
-        ("frame-labels", TimelineEvent("a hit", 1, 2), "has blanks, which this format cannot hold"),
+        ("elan", TimelineEvent("hit", 1, 1), "is a point, which ELAN cannot store"),
+        ("webvtt", TimelineEvent("hit", 1, 1), "is a point, which WebVTT cannot store"),
+        ("e2e-spot", TimelineEvent("hit", 1, 2), "has a duration, which this format cannot store"),
         ("frame-labels", TimelineEvent("hit", 1.01, 1.02), "is shorter than a frame"),
         ("thumos", TimelineEvent("a/b", 1, 2), "no file of this format can be named after 'a/b'"),
     ],
@@ -232,6 +230,13 @@ def test_times_count_from_the_first_frame_of_a_file_that_starts_late(tmp_path):
         ),
         ([task("one.mp4", (0, 60, "pour"), fps=29.97)], "task 1: a range from frame 0 to 60; frames count from 1"),
         ([task("one.txt", (1, 6, "pour"), fps=29.97)], "task 1: its data names 0 videos"),
+        (
+            [task("one.mp4", (1, 6, "pour"), fps="fast")],
+            "task 1: the fps of its data is 'fast'; expected frames per second",
+        ),
+        ([task("one.mp4", (1.5, 6, "pour"), fps=29.97)], "task 1: its start is 1.5; expected a whole number"),
+        ([task("one.mp4", (1, 10**400, "pour"), fps=29.97)], "task 1: its end is 1000.*; expected a whole number"),
+        ([task("one.mp4", (200, 270, "pour"), fps=29.97)], "task 1: frame 270 of a video that has 240"),
         ([task("one.mp4"), {"video": "two", "events": []}], "items 1 and 2 are of two tools' formats"),
         ([{"video": "one.mp4", "timeline": []}], "item 1 of the list is neither a task .* not JSON-MIN"),
         ([{"video": "one", "fps": 25, "events": []}], "video 'one': frames are counted at 25 per second"),
@@ -245,6 +250,10 @@ def test_times_count_from_the_first_frame_of_a_file_that_starts_late(tmp_path):
             "video 'one', annotation 1: 'x' ends at 1 s, before",
         ),
         ({"database": {"one": {"annotations": [{"label": "", "segment": [1, 2]}]}}}, "annotation 1: the label is ''"),
+        (
+            {"database": {"one": {"annotations": [{"label": "x", "segment": [1, 10**400]}]}}},
+            "annotation 1: an event ends at",
+        ),
         ({"database": {"one": {"annotations": {"label": "x"}}}}, "its list of annotations is .*; expected a list"),
         ({"some": "thing"}, "JSON of no known format"),
     ],
@@ -260,12 +269,86 @@ def test_tasks_without_annotations_are_left_out_with_a_warning(folder, tmp_path,
         json.dumps([task("one.mp4", (1, 9, "pour"), fps=29.97), {"id": 5, "data": {}, "annotations": []}])
     )
     assert len(read_timelines(tmp_path / "export.json", root=folder)) == 1
-    assert "task 5: 1 tasks have no annotation yet" in caplog.text
+    assert "task 5: no annotation yet, as in 0 more tasks; they are left out" in caplog.text
+
+
+def test_label_studio_may_count_on_a_little_behind_the_last_frame(folder, tmp_path):
+    (tmp_path / "export.json").write_text(json.dumps([task("one.MP4", (211, 246, "pour"), fps=29.97)]))
+    (folder / "one.MP4").unlink(missing_ok=True)
+    (folder / "one.MP4").symlink_to(folder / "one.mp4")
+    (video,) = read_timelines(tmp_path / "export.json", root=folder).videos
+    (folder / "one.MP4").unlink()
+    assert video.events[0].end_seconds == pytest.approx(frame_seconds(240), abs=0.001)
+
+
+def test_of_what_a_model_has_found_label_studio_gets_predictions_even_where_it_found_nothing(folder, tmp_path):
+    videos = (
+        TimelineVideo(str(folder / "one.mp4"), (TimelineEvent("hit", 1, 2, 0.25),)),
+        TimelineVideo(str(folder / "two.mp4"), ()),
+    )
+    write_timelines(tmp_path / "t.json", TimelineManifest("found", ("hit",), videos), format="label-studio")
+    tasks = json.loads((tmp_path / "t.json").read_text())
+    assert ["annotations" in task for task in tasks] == [False, False]
+    assert [len(task["predictions"][0]["result"]) for task in tasks] == [1, 0]
+
+
+VIA = {
+    "project": {"pid": "__VIA_PROJECT_ID__", "rev": "1", "pname": "kitchen", "vid_list": ["1"]},
+    "config": {},
+    "attribute": {
+        "1": {"aname": "what", "anchor_id": "FILE1_Z2_XY0", "type": 4, "options": {"0": "pour", "1": "stir"}},
+        "2": {"aname": "how", "anchor_id": "FILE1_Z2_XY0", "type": 2, "options": {"a": "slow", "b": "wet"}},
+        "3": {"aname": "box", "anchor_id": "FILE1_Z1_XY1", "type": 1, "options": {}},
+    },
+    "file": {"1": {"fid": "1", "fname": "take#1.mp4", "type": 4, "loc": 1, "src": ""}},
+    "metadata": {
+        "1_a": {"vid": "1", "flg": 0, "z": [1.5, 2.25], "xy": [], "av": {"1": "0"}},
+        "1_b": {"vid": "1", "flg": 0, "z": [3], "xy": [], "av": {"1": "", "2": "a,b"}},
+        "1_c": {"vid": "1", "flg": 0, "z": [3], "xy": [2, 10, 10, 5, 5], "av": {"3": "cup"}},
+    },
+    "view": {"1": {"fid_list": ["1"]}},
+}
+
+
+def test_via_as_it_is_saved(tmp_path):
+    encode_pictures(tmp_path / "take#1.mp4", num_frames=120)
+    (tmp_path / "via.json").write_text(json.dumps(VIA))
+    expected = [("pour", 1.5, 2.25, None), ("slow", 3.0, 3.0, None), ("wet", 3.0, 3.0, None)]
+    assert facts(read_timelines(tmp_path / "via.json")) == {"take#1": expected}
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "what"),
+    [
+        (
+            ("metadata", "1_a", "av", "1"),
+            "7",
+            "segment '1_a': its label is option '7', which its attribute does not have",
+        ),
+        (("metadata", "1_a", "av"), {}, "segment '1_a': it has no label"),
+        (("metadata", "1_a", "vid"), "9", "segment '1_a': it is of view '9', which shows no file"),
+        (("metadata", "1_a", "z"), [1, 2, 3], "segment '1_a': it has 3 times"),
+        (("view", "1"), {}, "the files of view 1 is None; expected a list"),
+        (("file",), [], "'file' is .*; expected an object"),
+        (("attribute", "1"), "x", "attribute 1 is 'x'; expected an object"),
+    ],
+)
+def test_a_project_of_via_that_is_wrong_is_named_with_its_place(place, value, what, tmp_path):
+    content = json.loads(json.dumps(VIA))
+    *parents, last = place
+    at = content
+    for parent in parents:
+        at = at[parent]
+    at[last] = value
+    (tmp_path / "via.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=what):
+        read_timelines(tmp_path / "via.json")
 
 
 ELAN = """<?xml version="1.0" encoding="UTF-8"?>
 <ANNOTATION_DOCUMENT AUTHOR="" DATE="2026-01-01T00:00:00+01:00" FORMAT="3.0" VERSION="3.0">
     <HEADER MEDIA_FILE="" TIME_UNITS="milliseconds">
+        <MEDIA_DESCRIPTOR MEDIA_URL="file:///C:/a/one.wav" MIME_TYPE="audio/x-wav" RELATIVE_MEDIA_URL="./one.wav"/>
         <MEDIA_DESCRIPTOR MEDIA_URL="file:///C:/Users/a/one.mp4" MIME_TYPE="video/mp4" RELATIVE_MEDIA_URL="./one.mp4"/>
     </HEADER>
     <TIME_ORDER>
@@ -306,6 +389,16 @@ def test_elan_as_it_is_saved(folder, tmp_path):
         read_timelines(tmp_path / "a.eaf", root=folder)
 
 
+def test_elans_slots_without_a_time_lie_evenly_between_others(folder, tmp_path):
+    text = (ELAN % 4000).replace('TIME_SLOT_ID="ts2" TIME_VALUE="2500"', 'TIME_SLOT_ID="ts2"')
+    (tmp_path / "a.eaf").write_text(text)
+    manifest = read_timelines(tmp_path / "a.eaf", root=folder)
+    assert facts(manifest) == {"one": [("pour", 1.2, 2.6, None), ("walk", 2.6, 4.0, None)]}
+    (tmp_path / "a.eaf").write_text(ELAN % "4e3")
+    with pytest.raises(DataError, match=r"a.eaf: a time of '4e3'; expected whole milliseconds"):
+        read_timelines(tmp_path / "a.eaf", root=folder)
+
+
 def test_webvtt_as_browsers_take_it(folder, tmp_path):
     text = (
         "WEBVTT - events\n\nNOTE\nnothing\n\nfirst\n01:02.500 --> 01:03.000 align:start\n<b>pour</b>\ntea\n\n"
@@ -330,7 +423,9 @@ def test_frame_labels_as_they_are_handed_on(folder, tmp_path):
     (tmp_path / "groundTruth/one.txt").write_text("\n".join(labels))
     (tmp_path / "groundTruth/two.txt").write_text("\n".join(["SIL"] * 240))
     (tmp_path / "splits/train.split1.bundle").write_text("one.txt\n")
-    (video,) = read_timelines(tmp_path / "splits/train.split1.bundle", root=folder, background="SIL").videos
+    for name in NAMES[:2]:
+        (tmp_path / f"{name}.mp4").symlink_to(folder / f"{name}.mp4")
+    (video,) = read_timelines(tmp_path / "splits/train.split1.bundle", background="SIL").videos
     assert [shown_frames(folder / "one.mp4", event) for event in video.events] == [(30, 89), (90, 179)]
     assert len(read_timelines(tmp_path, root=folder, background="SIL")) == 2
     (tmp_path / "groundTruth/one.txt").write_text("\n".join(labels[::2]))
@@ -349,6 +444,8 @@ def test_thumos_as_it_is_handed_on(folder, tmp_path):
     }
     with pytest.raises(DataError, match=r"no subset 'validation'"):
         read_timelines(tmp_path, root=folder, subset="validation")
+    (tmp_path / "Ambiguous_val.txt").write_text("one  7.0 8.0\n")
+    assert "Ambiguous" not in read_timelines(tmp_path, root=folder).labels
     (tmp_path / "Diving_val.txt").write_text("one  5.0\n")
     with pytest.raises(DataError, match=r"Diving_val.txt line 1: 'one  5.0'; expected a video, a start and an end"):
         read_timelines(tmp_path, root=folder)

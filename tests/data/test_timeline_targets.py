@@ -51,11 +51,6 @@ def test_events_that_may_overlap_have_an_answer_each():
     assert np.flatnonzero(found.classes_TK[:, 0]).tolist() == list(range(8, 16))
 
 
-def test_classes_have_their_names():
-    assert TargetRules().class_names(("a", "b"), "nothing") == ("nothing", "a", "b")
-    assert TargetRules(multi_label=True).class_names(("a", "b"), "nothing") == ("a", "b")
-
-
 def ticked(*videos):
     """Videos of so many ticks at one a second, with events (label, start, end)."""
     return [

@@ -43,10 +43,10 @@ def test_calibrated_precision_of_a_worked_example():
 
 
 def test_the_mean_is_over_classes_that_occur_and_background_is_none():
-    labels = np.array([-1, 0, 0, 2])
-    scores = np.array([[0.1, 0.9, 0], [0.8, 0.1, 0], [0.7, 0.1, 0], [0.0, 0.9, 0.5]])
-    assert mean_average_precision(labels, scores) == 1.0
-    assert np.isnan(mean_average_precision(np.full(4, -1), scores))
+    is_true = np.array([[0, 0, 0], [1, 0, 0], [1, 0, 1], [0, 0, 1]], dtype=bool)
+    scores = np.array([[0.1, 0.9, 0], [0.8, 0.1, 0], [0.7, 0.1, 0.4], [0.0, 0.9, 0.5]])
+    assert mean_average_precision(is_true, scores) == 1.0
+    assert np.isnan(mean_average_precision(np.zeros((4, 3), dtype=bool), scores))
 
 
 def spans(*events: tuple[str, float, float]) -> tuple[TimelineEvent, ...]:
@@ -56,7 +56,8 @@ def spans(*events: tuple[str, float, float]) -> tuple[TimelineEvent, ...]:
 def test_overlap():
     assert overlap(*spans(("a", 0, 4), ("a", 2, 6))) == pytest.approx(2 / 6)
     assert overlap(*spans(("a", 0, 1), ("a", 2, 6))) == 0
-    assert overlap(*spans(("a", 2, 2), ("a", 2, 2))) == 1
+    assert overlap(*spans(("a", 2, 2), ("a", 3, 3))) == 1
+    assert overlap(*spans(("a", 2, 2), ("a", 3.1, 3.1))) == 0
     assert overlap(*spans(("a", 2, 2), ("a", 1, 3))) == 0
 
 
@@ -153,9 +154,9 @@ def test_latency_of_a_worked_example():
 def test_all_metrics_of_a_video():
     true = spans(("a", 0, 2), ("b", 4, 6))
     events = VideoEvents(true, spans(("a", 0, 2), ("a", 7, 8)), seconds=10)
-    classes = np.array([0, 0, -1, -1, 1, 1, -1, -1, -1, -1])
-    scores = np.where(np.arange(2) == np.where(classes == -1, 0, classes)[:, None], 0.9, 0.1) * (classes >= 0)[:, None]
-    metrics = measure_timelines([VideoAnswers(events, ((0.5, "a", 0),), classes, scores)])
+    is_true = np.zeros((10, 2), dtype=bool)
+    is_true[0:2, 0] = is_true[4:6, 1] = True
+    metrics = measure_timelines([VideoAnswers(events, ((0.5, "a", 0),), is_true, np.where(is_true, 0.9, 0.1))])
     assert (metrics.found, metrics.missed, metrics.false, metrics.false_per_hour) == (1, 1, 1, 360)
     assert (metrics.frame_map, metrics.f1["50"], metrics.edit) == (1, 0.5, 0.5)
     assert metrics.detection_map["mean"] == metrics.spotting_map["1"] == 0.5

@@ -6,13 +6,14 @@ from small_recognizer import INPUT, LABELS, lively_model
 from video_files import encode_pictures
 
 from lsn.config import EventRules
-from lsn.data.timelines.table import TimelineEvent
+from lsn.data.timelines.table import TimelineEvent, TimelineManifest, TimelineVideo, in_order
 from lsn.errors import WeightsError
 from lsn.evaluation.timelines.event_metrics import count_events, false_per_hour
 from lsn.evaluation.timelines.matching import VideoEvents
 from lsn.models.weights import load_weights, save_event_rules, save_weights
 from lsn.streaming import StreamingPredictor
-from lsn.streaming.event_fitting import events_of, fit_event_rules, found_event
+from lsn.streaming.event_fitting import events_of, fit_event_rules
+from lsn.streaming.found_events import found_event
 from lsn.streaming.timeline import Timeline, make_timeline
 from lsn.video.writing.overlay import Track
 
@@ -31,6 +32,7 @@ def timeline_of(*spans: tuple[str, float, float, float], seconds: float = 40.0) 
 
 
 TRUE = (TimelineEvent("wave", 5, 8), TimelineEvent("clap", 20, 22))
+MANIFEST = TimelineManifest("t.csv", NAMES[1:], (TimelineVideo("a.mp4", TRUE),))
 FAINT = timeline_of(("wave", 5, 6.4, 0.45), ("wave", 6.7, 8, 0.45), ("clap", 20, 22, 0.4), ("clap", 30, 30.3, 0.45))
 """Both events, fainter than the default threshold, the first with a break, and a short false one."""
 
@@ -44,25 +46,33 @@ def counts(timeline, true, rules):
 def test_rules_are_found_that_see_what_the_default_ones_miss():
     start = EventRules(background="background")
     assert counts(FAINT, TRUE, start)[0].found == 0
-    fitted = fit_event_rules([(FAINT, TRUE)], start)
+    fitted = fit_event_rules([FAINT], MANIFEST, start)
     assert counts(FAINT, TRUE, fitted)[0].f1 == 1
     assert fitted.background == "background"
-    assert fit_event_rules([(FAINT, TRUE)], start) == fitted
+    assert fit_event_rules([FAINT], MANIFEST, start) == fitted
 
 
 def test_rules_that_are_good_stay():
     start = EventRules(background="background")
     clear = timeline_of(("wave", 5, 8, 0.9), ("clap", 20, 22, 0.9))
-    assert fit_event_rules([(clear, TRUE)], start) == start
+    assert fit_event_rules([clear], MANIFEST, start) == start
 
 
 def test_false_events_have_their_price():
     timeline = timeline_of(("wave", 5, 8, 0.9), ("clap", 20, 22, 0.5), ("clap", 30, 32, 0.6))
     start = EventRules(background="background")
-    strict = fit_event_rules([(timeline, TRUE)], start, max_false_per_hour=0)
-    lenient = fit_event_rules([(timeline, TRUE)], start, max_false_per_hour=200)
+    strict = fit_event_rules([timeline], MANIFEST, start, max_false_per_hour=0)
+    lenient = fit_event_rules([timeline], MANIFEST, start, max_false_per_hour=200)
     assert counts(timeline, TRUE, strict)[1] == 0 and counts(timeline, TRUE, strict)[0].found == 1
     assert counts(timeline, TRUE, lenient)[0].found == 2
+
+
+def test_where_nobody_has_looked_nothing_is_false():
+    timeline = timeline_of(("wave", 5, 8, 0.9), ("clap", 20, 22, 0.5), ("clap", 30, 32, 0.6))
+    listed = (*TRUE, TimelineEvent("background", 10, 20))
+    manifest = TimelineManifest("t.csv", NAMES, (TimelineVideo("a.mp4", in_order(listed)),), "unknown")
+    fitted = fit_event_rules([timeline], manifest, EventRules(background="background"), max_false_per_hour=0)
+    assert counts(timeline, TRUE, fitted)[0].found == 2
 
 
 def test_events_by_other_rules_are_those_of_a_stream_with_these_rules(rated, tmp_path):

@@ -223,7 +223,7 @@ def test_frames_that_are_pushed(predictor, tmp_path):
         answers += push(stream, [(number / SOURCE_FPS, frame) for number, frame in enumerate(FRAMES[HALF:])])
         last, _ = stream.finish((len(FRAMES) - HALF) / SOURCE_FPS)
         assert numbers_of(answers + last) == numbers_of(expected)
-        assert tuple(stream.ongoing_events(stream.seconds)) == expected_end.events
+        assert tuple(stream.ongoing_events(stream.end_seconds)) == expected_end.events
         stream.close()
     # In the middle, with times that go on, after a StreamRunner was stopped.
     before, _ = watch(predictor, TIMED, stop_after=7, save=tmp_path / "state")

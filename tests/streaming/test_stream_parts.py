@@ -209,7 +209,35 @@ class TestEvents:
             ("new", 2, "clap"),
             ("end", 2, "clap"),
         ]
-        assert (reports[1].event.end_seconds, reports[3].event.start_seconds) == (1.5, 1.5)
+        wave, clap = reports[1].event, reports[3].event
+        assert (wave.end_seconds, clap.start_seconds, clap.end_seconds) == (1.5, 1.5, 3)
+        assert (wave.confidence, clap.confidence) == (pytest.approx(0.8), pytest.approx(0.8))
+        assert (wave.peak, clap.peak, clap.peak_seconds) == (0.8, 0.8, 1.5)
+
+    def test_a_surer_class_takes_over_in_a_single_frame(self):
+        rows = [*[[0.2, 0.8, 0]] * 4, [0.1, 0, 0.9], [1, 0, 0]]
+        reports = detected(rows, EventRules(background="nothing"), step=1)
+        ends = [(r.event.label, r.event.start_seconds, r.event.end_seconds) for r in reports if r.kind == "end"]
+        assert ends == [("wave", 0, 4), ("clap", 4, 5)]
+
+    def test_how_long_a_class_led_counts_from_its_own_beginning(self):
+        wave, clap, faint = [0.1, 0.8, 0.1], [0.1, 0.1, 0.8], [0.1, 0.55, 0.35]
+        rows = [*[wave] * 3, *[clap] * 4, *[faint] * 8, [1, 0, 0]]
+        reports = detected(rows, EventRules(background="nothing", split_seconds=1.5))
+        assert [(r.kind, r.event.label) for r in reports] == [
+            ("new", "wave"),
+            ("update", "clap"),
+            ("update", "wave"),
+            ("end", "wave"),
+        ]
+
+    @pytest.mark.parametrize("start", [0.0, 0.4, 1e6])
+    def test_times_that_are_sums_of_tenths_count_as_what_they_are(self, start):
+        detector = EventDetector(LABELS, EventRules(background="nothing", min_seconds=0.3))
+        kinds = [
+            [report.kind for report in detector.update(start + t / 10, np.array([0.1, 0.9, 0.0]))] for t in range(4)
+        ]
+        assert kinds == [[], [], [], ["new"]]
 
     def test_a_pause_that_is_short_enough_does_not_end_it(self):
         rows = [[0.1, 0.9, 0], [0.1, 0.9, 0], [0.9, 0.1, 0], [0.1, 0.9, 0], [0.9, 0.1, 0], [0.9, 0.1, 0], [0.9, 0.1, 0]]

@@ -64,6 +64,36 @@ def test_events_with_another_label_or_at_another_time_are_missed(predictor, fold
     assert metrics.latency.reported_median is None
 
 
+def test_points_are_found_by_their_peaks(predictor, folder):
+    first = evaluate_timelines(predictor, manifest_of(folder, (), ()))
+    label = first.found.videos[0].events[0].label
+    peaks = [e.peak_seconds for e in first.timelines[0].events if e.label == label]
+    near = tuple(TimelineEvent(label, peak + 0.1, peak + 0.1) for peak in peaks[:1])
+    metrics = evaluate_timelines(predictor, manifest_of(folder, near, ())).metrics
+    assert (metrics.found, metrics.missed) == (1, 0)
+    far = tuple(TimelineEvent(label, peak + 1.1, peak + 1.1) for peak in peaks[:1])
+    assert evaluate_timelines(predictor, manifest_of(folder, far, ())).metrics.missed == 1
+
+
+def test_where_nobody_has_looked_nothing_counts(predictor, folder):
+    first = evaluate_timelines(predictor, manifest_of(folder, (), ()))
+    assert first.metrics.false > 0
+    listed = (TimelineEvent(LABELS[0], 1.9, 1.95),)
+    unknown = replace(manifest_of(folder, listed, ()), unlabelled="unknown")
+    metrics = evaluate_timelines(predictor, unknown).metrics
+    assert (metrics.false, metrics.num_events) == (0, 0)
+    assert metrics.hours == pytest.approx(0.05 / 3600)
+
+
+def test_events_at_the_same_time_all_count(predictor, folder):
+    first = evaluate_timelines(predictor, manifest_of(folder, (), ()))
+    event = first.found.videos[0].events[0]
+    other = next(label for label in LABELS[1:] if label != event.label)
+    both = (event, replace(event, label=other))
+    metrics = evaluate_timelines(predictor, manifest_of(folder, both, ())).metrics
+    assert (metrics.num_events, metrics.missed) == (2, 1)
+
+
 def test_what_cannot_be_evaluated_is_refused(predictor, folder):
     strange = manifest_of(folder, (TimelineEvent("strange", 0, 1),), ())
     with pytest.raises(DataError, match=r"t.csv: unknown label 'strange'; choose from"):

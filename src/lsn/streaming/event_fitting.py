@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from lsn.config import EventRules
-from lsn.data.timelines.table import TimelineEvent
+from lsn.data.timelines.table import TimelineManifest, TimelineVideo
 from lsn.evaluation.timelines.event_metrics import count_events, false_per_hour
 from lsn.evaluation.timelines.matching import VideoEvents
 from lsn.evaluation.timelines.metrics import COUNTED_OVERLAP
 from lsn.streaming.events import Event, EventDetector
+from lsn.streaming.found_events import found_event, is_known, known_spans, point_labels
 from lsn.streaming.timeline import Timeline
 
 F1_OVERLAP = 0.25
@@ -33,12 +34,13 @@ def events_of(timeline: Timeline, rules: EventRules) -> list[Event]:
     reports = []
     for seconds, probabilities_K in zip(timeline.track.seconds_T, timeline.track.probabilities_TK, strict=True):
         reports += detector.update(float(seconds), probabilities_K)
-    reports += detector.finish(float(timeline.track.seconds_T[-1]))
+    reports += detector.finish(timeline.start_seconds + timeline.duration_seconds)
     return [report.event for report in reports if report.kind == "end"]
 
 
 def fit_event_rules(
-    timelines: Sequence[tuple[Timeline, Sequence[TimelineEvent]]],
+    timelines: Sequence[Timeline],
+    manifest: TimelineManifest,
     start: EventRules,
     *,
     max_false_per_hour: float | None = None,
@@ -49,23 +51,25 @@ def fit_event_rules(
     result is the same each time.
 
     Args:
-        timelines: what a model has said of each video, and the events that it has.
+        timelines: what a model has said of each video of the manifest.
+        manifest: the videos and their events.
         start: rules to begin from; their background stays.
         max_false_per_hour: find as many events as possible with at most so many false ones an hour, instead.
     """
+    points = point_labels(manifest)
+
+    def found(timeline: Timeline, video: TimelineVideo, rules: EventRules) -> VideoEvents:
+        spans = known_spans(video, manifest, timeline.duration_seconds)
+        at = timeline.start_seconds
+        kept = [event for event in events_of(timeline, rules) if is_known(found_event(event, at), spans)]
+        true = tuple(event for event in video.events if event.label != start.background)
+        events = tuple(found_event(event, at, as_point=event.label in points) for event in kept)
+        return VideoEvents(true, events, sum(end - begin for begin, end in spans))
 
     def score(rules: EventRules) -> tuple[float, float]:
-        videos = [
-            VideoEvents(
-                tuple(true),
-                tuple(found_event(event, t.start_seconds) for event in events_of(t, rules)),
-                t.duration_seconds,
-            )
-            for t, true in timelines
-        ]
-        f1 = count_events(videos, tiou=F1_OVERLAP).f1
+        videos = [found(t, video, rules) for t, video in zip(timelines, manifest.videos, strict=True)]
         if max_false_per_hour is None:
-            return (f1, 0.0)
+            return (count_events(videos, tiou=F1_OVERLAP).f1, 0.0)
         too_many = max(0.0, false_per_hour(videos, tiou=COUNTED_OVERLAP) - max_false_per_hour)
         return (-too_many, count_events(videos, tiou=COUNTED_OVERLAP).recall)
 
@@ -77,12 +81,6 @@ def fit_event_rules(
                 if (new := score(rules)) > best_score:
                     best, best_score = rules, new
     return best
-
-
-def found_event(event: Event, start_seconds: float) -> TimelineEvent:
-    """An event with times that count from the first frame, which is shown at `start_seconds`."""
-    start, end = (max(0.0, seconds - start_seconds) for seconds in (event.start_seconds, event.end_seconds))
-    return TimelineEvent(event.label, start, end, min(1.0, event.confidence))
 
 
 def _thresholds(rules: EventRules) -> list[EventRules]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -90,10 +90,9 @@ class EventDetector:
         if not is_on:
             return reports
         if self._run is None:
-            self._run = _Run.begin(seconds, len(self.labels), self._next_id())
-        self._run.below_since = math.nan
+            self._run = _Run.begin(seconds, of_classes_K, self._next_id())
         self._run.add(seconds, of_classes_K, going_on, half_life=self.rules.memory_seconds)
-        return reports + self._name(self._run, seconds, of_classes_K)
+        return reports + self._name(self._run, seconds)
 
     def finish(self, seconds: float) -> list[EventReport]:
         """Ends what is going on; returns the reports."""
@@ -102,7 +101,7 @@ class EventDetector:
 
     def under_way(self, seconds: float) -> list[EventReport]:
         """What is going on, as it would be reported if it ended now; it goes on."""
-        return [] if self._run is None else self._end(replace(self._run), self._run.end_at(seconds))
+        return [] if self._run is None else self._end(self._run, self._run.end_at(seconds))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All that it knows of what is going on."""
@@ -134,27 +133,29 @@ class EventDetector:
         self._run = None
         return self._end(run, run.below_since)
 
-    def _name(self, run: _Run, seconds: float, of_classes_K: np.ndarray) -> list[EventReport]:
+    def _name(self, run: _Run, seconds: float) -> list[EventReport]:
         """What there is to say of a run that goes on: that it is there, or that it is something else."""
         reports: list[EventReport] = []
         best = int(run.evidence_K.argmax())
-        if run.is_reported and best != run.label:
-            if run.lead_seconds >= self.rules.split_seconds and not math.isnan(run.others_since):
-                since = run.others_since
-                reports += self._end(run, since)
-                run = self._run = _Run.begin(since, len(self.labels), self._next_id())
-                run.add(seconds, of_classes_K, float(of_classes_K[best]), half_life=self.rules.memory_seconds)
+        if best != run.label:
+            led_seconds = run.others_since - run.label_since
+            if run.is_reported and led_seconds >= self.rules.split_seconds - _TIME_TOLERANCE_SECONDS:
+                reports += self._end(run, run.others_since)
+                run = self._run = run.split(best, self._next_id())
             else:
-                run.label = best
-                reports.append(EventReport("update", self._event(run, seconds)))
-        run.follow(seconds, of_classes_K)
+                run.relabel(best)
+                if run.is_reported:
+                    reports.append(EventReport("update", self._event(run, seconds)))
         if not run.is_reported and self._is_event(run, seconds):
-            run.is_reported, run.label = True, int(run.evidence_K.argmax())
+            run.is_reported = True
             reports.append(EventReport("new", self._event(run, seconds)))
         return reports
 
     def _is_event(self, run: _Run, seconds: float) -> bool:
-        return run.peak >= self.rules.on_threshold and seconds - run.start_seconds >= self.rules.min_seconds
+        lasted_seconds = seconds - run.start_seconds + _TIME_TOLERANCE_SECONDS
+        return (
+            max(run.seen.peak, run.others.peak) >= self.rules.on_threshold and lasted_seconds >= self.rules.min_seconds
+        )
 
     def _end(self, run: _Run, seconds: float) -> list[EventReport]:
         """The end of a run, with its beginning if that was not reported; nothing if it was no event."""
@@ -162,20 +163,52 @@ class EventDetector:
             return [EventReport("end", self._event(run, seconds))]
         if not self._is_event(run, seconds):
             return []
-        run.label = int(run.evidence_K.argmax())
         event = self._event(run, seconds)
         return [EventReport("new", event), EventReport("end", event)]
 
     def _event(self, run: _Run, seconds: float) -> Event:
         label = run.label
+        # What others led at the end belongs to another event if this one ended before.
+        seen = run.seen if seconds <= run.others_since else run.seen.joined(run.others)
         return Event(
             id=run.id,
             label=self.labels[label],
             start_seconds=run.start_seconds,
             end_seconds=seconds,
-            confidence=float(run.sum_K[label] / run.count),
-            peak=float(run.peak_K[label]),
-            peak_seconds=float(run.peak_seconds_K[label]),
+            confidence=float(seen.sum_K[label] / seen.count),
+            peak=float(seen.peak_K[label]),
+            peak_seconds=float(seen.peak_seconds_K[label]),
+        )
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Some frames, added up."""
+
+    sum_K: np.ndarray
+    peak_K: np.ndarray
+    peak_seconds_K: np.ndarray
+    count: float = 0.0
+    peak: float = 0.0
+    """Largest probability that anything goes on."""
+
+    @classmethod
+    def nothing(cls, num_classes: int) -> _Seen:
+        return cls(np.zeros(num_classes), np.zeros(num_classes), np.zeros(num_classes))
+
+    @classmethod
+    def frame(cls, seconds: float, of_classes_K: np.ndarray, going_on: float) -> _Seen:
+        return cls(of_classes_K, of_classes_K, np.full(len(of_classes_K), seconds), 1.0, going_on)
+
+    def joined(self, later: _Seen) -> _Seen:
+        """These frames and later ones."""
+        is_higher_K = later.peak_K > self.peak_K
+        return _Seen(
+            self.sum_K + later.sum_K,
+            np.maximum(self.peak_K, later.peak_K),
+            np.where(is_higher_K, later.peak_seconds_K, self.peak_seconds_K),
+            self.count + later.count,
+            max(self.peak, later.peak),
         )
 
 
@@ -185,71 +218,85 @@ class _Run:
 
     id: int
     start_seconds: float
+    label: int
+    """The likeliest class by all that was seen, recent frames counting more."""
+    label_since: float
+    """Since when."""
     evidence_K: np.ndarray
-    """Of each class, recent frames counting more."""
-    sum_K: np.ndarray
-    peak_K: np.ndarray
-    peak_seconds_K: np.ndarray
-    count: float = 0.0
-    """Frames so far."""
-    peak: float = 0.0
-    """Largest probability that anything goes on."""
+    """What was seen of each class, recent frames counting more."""
+    seen: _Seen
+    """The frames, but for those in `others`."""
+    others: _Seen
+    """The frames since another class is the likeliest of each."""
+    others_since: float = math.nan
+    """Since when that is so; not a number while it is not."""
     last_seconds: float = math.nan
     below_since: float = math.nan
     """Since when nothing goes on; not a number while something does."""
     is_reported: bool = False
-    label: int = -1
-    """The class that was reported."""
-    lead_seconds: float = 0.0
-    """For how long that class was the likeliest of a frame."""
-    others_since: float = math.nan
-    """Since when another one is; not a number while it is that class."""
 
     @classmethod
-    def begin(cls, seconds: float, num_classes: int, number: int) -> _Run:
-        evidence_K, sum_K, peak_K, peak_seconds_K = np.zeros((4, num_classes))
-        return cls(number, seconds, evidence_K, sum_K, peak_K, peak_seconds_K)
+    def begin(cls, seconds: float, of_classes_K: np.ndarray, number: int) -> _Run:
+        """The run that begins with a frame, which is then to be added."""
+        nothing = _Seen.nothing(len(of_classes_K))
+        label = int(of_classes_K.argmax())
+        return cls(number, seconds, label, seconds, np.zeros(len(of_classes_K)), nothing, nothing)
 
     def add(self, seconds: float, of_classes_K: np.ndarray, going_on: float, *, half_life: float) -> None:
-        """Takes in a frame."""
+        """Takes in a frame in which something goes on."""
         passed = 0.0 if math.isnan(self.last_seconds) else seconds - self.last_seconds
         self.evidence_K = 0.5 ** (passed / half_life) * self.evidence_K + of_classes_K
-        self.sum_K = self.sum_K + of_classes_K
-        is_higher_K = of_classes_K > self.peak_K
-        self.peak_seconds_K = np.where(is_higher_K, seconds, self.peak_seconds_K)
-        self.peak_K = np.maximum(self.peak_K, of_classes_K)
-        self.count += 1
-        self.peak = max(self.peak, going_on)
+        frame = _Seen.frame(seconds, of_classes_K, going_on)
+        if int(of_classes_K.argmax()) == self.label:
+            self._take_back_others()
+            self.seen = self.seen.joined(frame)
+        else:
+            if math.isnan(self.others_since):
+                self.others_since = seconds
+            self.others = self.others.joined(frame)
+        self.last_seconds, self.below_since = seconds, math.nan
 
-    def follow(self, seconds: float, of_classes_K: np.ndarray) -> None:
-        """Notes for how long the class of the run leads, and since when it does not."""
-        label = self.label if self.is_reported else int(self.evidence_K.argmax())
-        if int(of_classes_K.argmax()) == label:
-            self.lead_seconds += 0.0 if math.isnan(self.last_seconds) else seconds - self.last_seconds
-            self.others_since = math.nan
-        elif math.isnan(self.others_since):
-            self.others_since = seconds
-        self.last_seconds = seconds
+    def relabel(self, label: int) -> None:
+        """It was another class all along."""
+        self.label, self.label_since = label, self.others_since
+        self._take_back_others()
+
+    def split(self, label: int, number: int) -> _Run:
+        """The run of another class, which began when others became likelier."""
+        nothing = _Seen.nothing(len(self.evidence_K))
+        since = self.others_since
+        return _Run(
+            number, since, label, since, self.others.sum_K, self.others, nothing, last_seconds=self.last_seconds
+        )
 
     def end_at(self, seconds: float) -> float:
         """When it ends if the stream does at a time: not later than it fell below the threshold."""
         return seconds if math.isnan(self.below_since) else self.below_since
 
+    def _take_back_others(self) -> None:
+        self.seen = self.seen.joined(self.others)
+        self.others, self.others_since = _Seen.nothing(len(self.evidence_K)), math.nan
+
     def arrays(self) -> dict[str, np.ndarray]:
         numbers = (
             self.id,
             self.start_seconds,
-            self.count,
-            self.peak,
+            self.label,
+            self.label_since,
+            self.others_since,
             self.last_seconds,
             self.below_since,
             self.is_reported,
-            self.label,
-            self.lead_seconds,
-            self.others_since,
+            self.seen.count,
+            self.seen.peak,
+            self.others.count,
+            self.others.peak,
         )
-        classes = np.stack([self.evidence_K, self.sum_K, self.peak_K, self.peak_seconds_K])
-        return {"run": np.array(numbers, dtype=np.float64), "classes": classes}
+        parts = [[part.sum_K, part.peak_K, part.peak_seconds_K] for part in (self.seen, self.others)]
+        return {
+            "run": np.array(numbers, dtype=np.float64),
+            "classes": np.stack([self.evidence_K, *parts[0], *parts[1]]),
+        }
 
     @classmethod
     def of(cls, arrays: Mapping[str, np.ndarray], *, num_classes: int) -> _Run:
@@ -258,30 +305,27 @@ class _Run:
         Raises:
             WeightsError: they are not those of a run.
         """
-        number, start, count, peak, last, below, is_reported, label, lead, others = kept_array(
-            arrays, "run", dtype=np.float64, shape=[10]
-        ).tolist()
-        classes = kept_array(arrays, "classes", dtype=np.float64, shape=[4, num_classes]).copy()
-        if not (math.isfinite(start) and math.isfinite(last) and count >= 1 and number in range(1 << 53)):
-            raise WeightsError("a damaged state of a stream (its event has no start)")
-        if label not in range(-1, num_classes):
-            raise WeightsError(f"a damaged state of a stream (its event has class {label:g})")
-        evidence_K, sum_K, peak_K, peak_seconds_K = classes
+        numbers = kept_array(arrays, "run", dtype=np.float64, shape=[12]).tolist()
+        number, start, label, label_since, others_since, last, below, is_reported, *counts = numbers
+        rows = kept_array(arrays, "classes", dtype=np.float64, shape=[7, num_classes])
+        is_sound = all(map(math.isfinite, (number, start, label, label_since, last, *counts, *rows.flat)))
+        if not is_sound or counts[0] + counts[2] < 1 or math.isinf(others_since) or math.isinf(below):
+            raise WeightsError("a damaged state of a stream (its event is none that can be)")
+        if not (0 <= label < num_classes and 0 < number < 1 << 53) or int(label) != label or int(number) != number:
+            raise WeightsError(f"a damaged state of a stream (its event has number {number:g} and class {label:g})")
+        evidence_K, sum_K, peak_K, at_K, others_sum_K, others_peak_K, others_at_K = rows.copy()
         return cls(
             id=int(number),
             start_seconds=start,
+            label=int(label),
+            label_since=label_since,
             evidence_K=evidence_K,
-            sum_K=sum_K,
-            peak_K=peak_K,
-            peak_seconds_K=peak_seconds_K,
-            count=count,
-            peak=peak,
+            seen=_Seen(sum_K, peak_K, at_K, counts[0], counts[1]),
+            others=_Seen(others_sum_K, others_peak_K, others_at_K, counts[2], counts[3]),
+            others_since=others_since,
             last_seconds=last,
             below_since=below,
             is_reported=bool(is_reported),
-            label=int(label),
-            lead_seconds=lead,
-            others_since=others,
         )
 
 

@@ -173,4 +173,5 @@ class StreamRunner:
         position = thread.end_position if thread.is_finished else None
         thread.close()
         session.leave_source(position)
-        return StreamEnd(name, session.seconds, tuple(session.ongoing_events(session.seconds)), thread.counts, error)
+        events = tuple(session.ongoing_events(session.end_seconds))
+        return StreamEnd(name, session.seconds, events, thread.counts, error)

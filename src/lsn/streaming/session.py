@@ -66,6 +66,12 @@ class StreamSession:
         """Time of the last tick, on the clock of the stream."""
         return self._tracker.seconds
 
+    @property
+    def end_seconds(self) -> float:
+        """When its source ended, on the clock of the stream; the time of the last tick if it goes on, or was left."""
+        at = self._position
+        return self.seconds if at is None or at.end_seconds is None else at.end_seconds
+
     def push(self, seconds: float, frame_HWC: np.ndarray) -> list[StreamPrediction]:
         """Takes the next frame and its time; returns the answers at the ticks up to it, often none or one.
 
@@ -96,8 +102,8 @@ class StreamSession:
         The stream can be saved and continued with another source; see `ongoing_events`.
         """
         answers = [self._answer(tick) for tick in self.sampler.finish(end_seconds)]
-        at = self._position = _shown(self.sampler.position)
-        return answers, self.ongoing_events(end_seconds if at is None or at.end_seconds is None else at.end_seconds)
+        self._position = _shown(self.sampler.position)
+        return answers, self.ongoing_events(end_seconds if self._position is None else self.end_seconds)
 
     def ongoing_events(self, seconds: float) -> list[EventReport]:
         """The events that are going on, as they are if the stream ends here.

@@ -5,7 +5,7 @@ Shapes: T ticks, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from lsn.data.timelines.targets import TargetRules, frame_targets
 from lsn.errors import DataError
 from lsn.evaluation.timelines.matching import VideoEvents
 from lsn.evaluation.timelines.metrics import TimelineMetrics, VideoAnswers, measure_timelines
-from lsn.streaming.event_fitting import found_event
+from lsn.streaming.found_events import found_event, is_known, known_spans, point_labels
 from lsn.streaming.predictor import StreamingPredictor
 from lsn.streaming.timeline import Timeline, make_timeline
 
@@ -58,10 +58,11 @@ def evaluate_timelines(
             raise DataError(f"{manifest.source}: unknown label {label!r}; {suggestion(label, labels)}")
     manifest = replace(manifest, labels=labels)
     answers, videos, timelines = [], [], []
+    points = point_labels(manifest)
     for number, video in enumerate(manifest.videos, start=1):
         timeline = make_timeline(predictor, video.path)
         timelines.append(timeline)
-        answers.append(_answers(video, timeline, manifest, background or ""))
+        answers.append(_answers(video, timeline, manifest, background or "", points))
         videos.append(replace(video, events=answers[-1].events.found))
         if progress is not None:
             progress(number, len(manifest))
@@ -69,23 +70,29 @@ def evaluate_timelines(
     return TimelineEvaluation(found, measure_timelines(answers), tuple(timelines))
 
 
-def _answers(video: TimelineVideo, timeline: Timeline, manifest: TimelineManifest, background: str) -> VideoAnswers:
+def _answers(
+    video: TimelineVideo, timeline: Timeline, manifest: TimelineManifest, background: str, points: Container[str]
+) -> VideoAnswers:
     """What is measured of a video, with times that count from its first frame."""
     start, track = timeline.start_seconds, timeline.track
-    events = [found_event(event, start) for event in timeline.events]
-    place_of = {event.id: place for place, event in enumerate(timeline.events)}
+    spans = known_spans(video, manifest, timeline.duration_seconds)
+    kept = [event for event in timeline.events if is_known(found_event(event, start), spans)]
+    place_of = {event.id: place for place, event in enumerate(kept)}
     reports = [
         (seconds - start, report.event.label, place_of[report.event.id])
         for seconds, report in timeline.reports
         if report.event.id in place_of
     ]
-    targets = frame_targets(video, track.seconds_T - start, manifest, TargetRules(), background=background)
+    rules = TargetRules(multi_label=True)
+    targets = frame_targets(video, track.seconds_T - start, manifest, rules, background=background)
+    assert targets.classes_TK is not None
     counts_T = targets.weights_T > 0
     of_events = np.array([label != background for label in track.labels])
     true = tuple(event for event in video.events if event.label != background)
+    found = tuple(found_event(event, start, as_point=event.label in points) for event in kept)
     return VideoAnswers(
-        events=VideoEvents(true, tuple(events), timeline.duration_seconds),
+        events=VideoEvents(true, found, sum(end - begin for begin, end in spans)),
         reports=tuple(reports),
-        classes_T=targets.classes_T[counts_T] - 1,
+        is_true_TK=targets.classes_TK[counts_T] > 0,
         scores_TK=track.probabilities_TK[counts_T][:, of_events],
     )

@@ -77,7 +77,7 @@ def check_timelines(
     problems: list[Problem] = []
     splits: list[TimelineManifest] = []
     for path in manifests:
-        order = labels or (list(splits[0].labels) if splits else None)
+        order = labels or (list(splits[0].labels) if splits else None) or None
         manifest, found = options.parse(path, root=root, labels=order, group_column=group_column)
         with counting_progress("opening videos") as progress:
             found += check_timelines(

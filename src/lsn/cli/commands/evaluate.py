@@ -88,8 +88,17 @@ def evaluate(
     """
     timelines = timelines or TimelineOptions()
     if data is not None and timelines.apply_to(data):
-        refuse_clip_options(anytime=anytime, wanted_top1=wanted_top1 is not None, clips=views is not None)
         root = None if reading is None else reading.root
+        refuse_clip_options(
+            anytime=anytime,
+            wanted_top1=wanted_top1 is not None,
+            **{name: getattr(views, name) is not None for name in ("clips", "crops", "average") if views},
+            **{
+                name: value != getattr(Reading, name)
+                for name, value in vars(reading or Reading()).items()
+                if name != "root"
+            },
+        )
         streams = StreamOptions(**asdict(events or EventOptions()), device=device, compile=compile)
         evaluate_timelines(
             weights,
@@ -102,8 +111,8 @@ def evaluate(
             max_false_per_hour=max_false_per_hour,
         )
         return
-    if fit or max_false_per_hour is not None:
-        raise ConfigError("--fit and --max-false-per-hour are for long videos with events; add --timelines")
+    if fit or max_false_per_hour is not None or events is not None:
+        raise ConfigError("--fit and the options of events are for long videos with events; add --timelines")
     _check(data, reading := reading or Reading(), out, needs_anytime=wanted_top1 is not None and not anytime)
     from lsn.distributed import join_world
     from lsn.evaluation.anytime import check_anytime

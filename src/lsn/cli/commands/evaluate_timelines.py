@@ -46,11 +46,12 @@ def evaluate_timelines(
     from lsn.models.weights import load_weights
     from lsn.streaming.timeline_evaluation import evaluate_timelines
 
-    known = timelines.background in load_weights(weights).labels
-    streams = replace(streams, background=timelines.background if known else None)
-    predictor, remarks = streaming_predictor(weights, streams)
+    loaded = load_weights(weights)
+    is_default = timelines.background == TimelineOptions.background and timelines.background not in loaded.labels
+    streams = replace(streams, background=None if is_default else timelines.background)
+    predictor, remarks = streaming_predictor(weights, streams, loaded=loaded)
     manifest, problems = timelines.parse(data, root=root)
-    raise_on_errors(problems + check_timelines(manifest, background=timelines.background))
+    raise_on_errors(problems + check_timelines(manifest, background=timelines.background, multi_label=True))
     if out is not None:
         written = [out / name for name in (METRICS_NAME, EVENTS_NAME)]
         check_outputs(written, [data, *weights_files(weights), *(video.path for video in manifest.videos)])
@@ -79,8 +80,7 @@ def _fit(
     from lsn.models.weights import save_event_rules
     from lsn.streaming.event_fitting import fit_event_rules
 
-    pairs = [(timeline, video.events) for timeline, video in zip(result.timelines, manifest.videos, strict=True)]
-    rules = fit_event_rules(pairs, start, max_false_per_hour=max_false_per_hour)
+    rules = fit_event_rules(result.timelines, manifest, start, max_false_per_hour=max_false_per_hour)
     save_event_rules(weights, rules)
     output().print(
         f"\nKept with the weights: events start at {rules.on_threshold:.2f}, end at {rules.off_threshold:.2f} after "
@@ -109,13 +109,10 @@ def print_timeline_metrics(metrics: TimelineMetrics) -> None:
         table.add_row(f"of starts, within {name} s", _share(value))
     console.print(table)
     latency = metrics.latency
-    if latency.reported_median is not None and latency.reported_p90 is not None:
-        right = "never with the right label"
-        if latency.right_median is not None and latency.right_p90 is not None:
-            right = f"with the right label after {latency.right_median:.2f} s ({latency.right_p90:.2f} s)"
+    if latency.reported_median is not None:
         console.print(
-            f"A found event was reported {latency.reported_median:.2f} s after its start (nine of ten within "
-            f"{latency.reported_p90:.2f} s), {right}"
+            f"Median time from the start of a found event until it was reported: {latency.reported_median:.2f} s; with "
+            f"the right label: {latency.right_median:.2f} s"
         )
 
 

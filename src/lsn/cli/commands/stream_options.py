@@ -14,6 +14,7 @@ from lsn.parsing import to_json
 
 if TYPE_CHECKING:
     from lsn.config import EventRules
+    from lsn.models.weights import LoadedModel
     from lsn.streaming import StreamingPredictor
 
 KEPT_ANSWERS = 0.95
@@ -61,13 +62,13 @@ class StreamOptions(EventOptions):
 
 
 def streaming_predictor(
-    weights: Path, options: StreamOptions, *, capacity: int = 1
+    weights: Path, options: StreamOptions, *, capacity: int = 1, loaded: LoadedModel | None = None
 ) -> tuple[StreamingPredictor, list[str]]:
     """The predictor that the options ask for, and lines that say how it will see streams."""
     from lsn.models.weights import load_weights
     from lsn.streaming import ResetRules, StreamingPredictor
 
-    loaded = load_weights(weights)
+    loaded = loaded or load_weights(weights)
     events, source = _event_rules(weights, loaded.events, options)
     predictor = StreamingPredictor(
         loaded,

@@ -1,4 +1,4 @@
-"""Long videos of one hand that draws gesture after gesture in one place, with all that happens in between.
+"""Long videos of one hand that draws gesture after gesture in one scene, with all that happens in between.
 
 Between two gestures the hand rests, moves to where the next one starts, wanders about, or leaves and comes back. None
 of that is an event: an event is a gesture from its first to its last movement.

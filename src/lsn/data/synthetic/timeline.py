@@ -72,18 +72,20 @@ def _schedule(rng: np.random.Generator, num_frames: int, fps: float) -> tuple[li
     sprites: list[_Sprite] = []
     if rng.random() < SHARE_WITHOUT_EVENTS:
         return events, sprites
-    clock = _frames(rng, PAUSE_SECONDS, fps)
+    before_pause = clock = _frames(rng, PAUSE_SECONDS, fps)
     while True:
         length, pause = _frames(rng, EVENT_SECONDS, fps), _frames(rng, PAUSE_SECONDS, fps)
         if clock + length + pause > num_frames:
             return events, sprites
         label = LABELS[rng.integers(len(LABELS))]
         fade = max(1, round(FADE_SECONDS * fps))
-        before, after = (min(_frames(rng, REST_SECONDS, fps), pause // 2 - fade) for _ in range(2))
-        before, after = min(max(0, before), clock - fade), max(0, after)
-        sprites.append(_moving_sprite(rng, label, clock, length, (fade, max(0, before), after)))
+        # Half of a pause is for the shape that goes, and half for the one that comes.
+        before, after = (
+            max(0, min(_frames(rng, REST_SECONDS, fps), around // 2 - fade)) for around in (before_pause, pause)
+        )
+        sprites.append(_moving_sprite(rng, label, clock, length, (fade, before, after)))
         events.append((label, clock, clock + length))
-        clock += length + pause
+        clock, before_pause = clock + length + pause, pause
 
 
 def _moving_sprite(

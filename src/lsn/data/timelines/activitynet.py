@@ -10,7 +10,7 @@ from typing import Any
 
 from lsn.data.timelines.source import Source, expect, ids_of, make_event
 from lsn.data.timelines.table import TimelineManifest, TimelineVideo, in_order
-from lsn.files import write_text
+from lsn.files import exists, write_text
 from lsn.parsing import to_json
 
 
@@ -41,7 +41,10 @@ def parse(source: Source, content: Any) -> list[TimelineVideo]:
                 events.append(make_event(annotation.get("label"), *segment, confidence=annotation.get("score")))
             except ValueError as error:
                 source.error(f"{where(item)}, annotation {number}", error)
-        videos.append(TimelineVideo(source.video(name), in_order(events), subset=subset, where=where(item)))
+        path = source.video(name)
+        if not exists(path) and exists(source.video(f"v_{name}")):  # as the data set's own downloads are named
+            path = source.video(f"v_{name}")
+        videos.append(TimelineVideo(path, in_order(events), subset=subset, where=where(item)))
 
     source.each(expect(content[key], dict, f"{key!r}").items(), take, where)
     return videos

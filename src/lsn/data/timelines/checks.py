@@ -27,14 +27,14 @@ def label_problems(manifest: TimelineManifest, background: str) -> list[Problem]
     for video in manifest.videos:
         for event in video.events:
             first.setdefault(event.label, (video, event))
-    problems = [] if manifest.labels else [Problem("error", "no usable events in any video", manifest.source)]
+    problems = [] if manifest.labels else [Problem("warning", "no usable events in any video", manifest.source)]
     hints = suggestions([label for label in first if label not in manifest.labels], manifest.labels)
     for label, hint in hints.items():
         problems.append(Problem("error", f"unknown label {shown(label)}; {hint}", where_of(*first[label])))
     if background in manifest.labels and manifest.unlabelled == "background":
         message = (
             f"{shown(background)} is the name of the background and of an event; leave such events out, as all time "
-            "without an event is background, or give the background another name (data.background)"
+            "without an event is background, or give the background another name (--background)"
         )
         problems.append(Problem("error", message, where_of(*first[background]) if background in first else ""))
     return problems + _spellings(manifest)
@@ -80,7 +80,7 @@ def split_problems(train: TimelineManifest, other: TimelineManifest, *, name: st
     """Videos or groups that both splits hold, and labels that only one of them has."""
     in_train, in_other = train.num_events(), other.num_events()
     problems = [
-        Problem("error", f"{number} events {shown(label)} here and none in train", other.source)
+        Problem("error", f"{shown(label)} occurs {number} times here and never in train", other.source)
         for label, number in in_other.items()
         if not in_train[label]
     ]
@@ -90,7 +90,7 @@ def split_problems(train: TimelineManifest, other: TimelineManifest, *, name: st
     files = {video.file for video in train.videos}
     leaks = [video for video in other.videos if video.file in files]
     if leaks:
-        message = f"{len(leaks)} videos of {name} also in train, first {leaks[0].path}; each belongs in one split"
+        message = f"{leaks[0].path} is in train, too ({len(leaks)} such videos); each belongs in one split"
         problems.append(Problem("error", message, leaks[0].where))
     groups = {video.group for video in train.videos} & {video.group for video in other.videos} - {""}
     if groups:
@@ -116,16 +116,16 @@ def _spellings(manifest: TimelineManifest) -> list[Problem]:
 def _overlaps(video: TimelineVideo, multi_label: bool) -> list[Problem]:
     """Events at the same time, which one answer for each frame cannot name; and events listed twice."""
     problems = []
-    latest: TimelineEvent | None = None
+    latest: dict[str, TimelineEvent] = {}  # of each label, the one that ends last
     for event in video.events:
-        if latest is not None and event.start_seconds < latest.end_seconds:
-            is_same = event.label == latest.label
-            if is_same or not multi_label:
-                remedy = "join them or keep one" if is_same else "end one before, or set model.multi_label=true"
-                message = f"{video.path}: {latest} and {event} overlap; {remedy}"
-                problems.append(Problem("error", message, where_of(video, event)))
-        if latest is None or event.end_seconds > latest.end_seconds:
-            latest = event
+        others = [before for before in latest.values() if before.end_seconds > event.start_seconds]
+        if clashing := [before for before in others if not multi_label or before.label == event.label]:
+            is_same = clashing[0].label == event.label
+            remedy = "join them or keep one" if is_same else "end one before, or allow it (--multi-label)"
+            message = f"{video.path}: {clashing[0]} and {event} overlap; {remedy}"
+            problems.append(Problem("error", message, where_of(video, event)))
+        if event.label not in latest or event.end_seconds > latest[event.label].end_seconds:
+            latest[event.label] = event
     points = Counter((event.label, event.start_seconds) for event in video.events if event.is_point)
     for (label, seconds), number in points.items():
         if number > 1:
@@ -137,7 +137,7 @@ def _overlaps(video: TimelineVideo, multi_label: bool) -> list[Problem]:
 def _file_problems(video: TimelineVideo) -> list[Problem]:
     """A file that is not there or cannot be opened, and events outside of it."""
     if not exists(video.path):
-        message = f"no video {video.path} for {len(video.events)} events; give the folder of the videos (data.root)"
+        message = f"no such video: {video.path}; give the folder of the videos (--root)"
         return [Problem("error", message, video.where)]
     try:
         with open_video(video.path) as reader:

@@ -60,7 +60,7 @@ def write(path: Path, manifest: TimelineManifest) -> None:
         for event in video.events:
             if not event.is_point:
                 raise DataError(
-                    f"{path}: {event} of {video.path} has a duration, which this format has not; write .csv"
+                    f"{path}: {event} of {video.path} has a duration, which this format cannot store; write .csv"
                 )
             score = {} if event.confidence is None else {"score": event.confidence}
             events.append({"frame": times.frame_at(event.start_seconds), "label": event.label, "comment": "", **score})

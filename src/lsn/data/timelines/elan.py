@@ -6,12 +6,15 @@ Source: ELAN Annotation Format, schema 3.0 (Max Planck Institute for Psycholingu
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
+
+import numpy as np
 
 from lsn.data.clips.text import read_text
 from lsn.data.timelines.source import Source, ids_of, make_event
@@ -29,10 +32,8 @@ def parse(source: Source, files: Sequence[Path]) -> list[TimelineVideo]:
 
     def take(file: Path) -> None:
         document = _read(file)
-        media = document.find("HEADER/MEDIA_DESCRIPTOR")
-        if media is None:
-            raise ValueError("it is linked to no media file")
-        times = _time_slots(document)
+        media = _media(document)
+        times = _time_slots(document, origin=_milliseconds(media.get("TIME_ORIGIN") or "0"))
         events = []
         for tier, annotation in _aligned(document):
             label = (annotation.findtext("ANNOTATION_VALUE") or "").strip()
@@ -62,16 +63,35 @@ def _read(file: Path) -> Element:
     return document
 
 
-def _time_slots(document: Element) -> dict[str, int]:
-    """Milliseconds of the slots that have a time, from the start of the video."""
-    media = document.find("HEADER/MEDIA_DESCRIPTOR")
-    origin = int((media.get("TIME_ORIGIN") if media is not None else None) or 0)
-    slots = document.iterfind("TIME_ORDER/TIME_SLOT")
-    return {
-        slot.get("TIME_SLOT_ID", ""): int(slot.get("TIME_VALUE", 0)) + origin
-        for slot in slots
-        if slot.get("TIME_VALUE")
-    }
+def _media(document: Element) -> Element:
+    """The link to the video; a sound may be linked before it.
+
+    Raises:
+        ValueError: there is none.
+    """
+    linked = document.findall("HEADER/MEDIA_DESCRIPTOR")
+    videos = [media for media in linked if media.get("MIME_TYPE", "").startswith("video/")]
+    if not linked:
+        raise ValueError("it is linked to no media file")
+    return (videos or linked)[0]
+
+
+def _milliseconds(text: str) -> int:
+    if not re.fullmatch(r"-?[0-9]{1,12}", text):
+        raise ValueError(f"a time of {shown(text)}; expected whole milliseconds")
+    return int(text)
+
+
+def _time_slots(document: Element, *, origin: int) -> dict[str, float]:
+    """Milliseconds of the slots, from the start of the video; slots without a time are spread evenly between others."""
+    slots = [
+        (slot.get("TIME_SLOT_ID", ""), slot.get("TIME_VALUE")) for slot in document.iterfind("TIME_ORDER/TIME_SLOT")
+    ]
+    known = {place: _milliseconds(value) + origin for place, (_, value) in enumerate(slots) if value}
+    if not known:
+        return {}
+    times = np.interp(range(len(slots)), list(known), list(known.values())).tolist()
+    return {name: time for (name, _), time in zip(slots, times, strict=True)}
 
 
 def _aligned(document: Element) -> Iterator[tuple[str, Element]]:
@@ -141,7 +161,9 @@ def _document(video: TimelineVideo) -> Element:
 
 def _check(event: TimelineEvent, before: TimelineEvent | None, video: TimelineVideo) -> None:
     if round(1000 * event.end_seconds) <= round(1000 * event.start_seconds):
-        raise DataError(f"{video.path}: {event} is a point, which ELAN has not; write .csv or Label Studio's .json")
+        raise DataError(
+            f"{video.path}: {event} is a point, which ELAN cannot store; write .csv or Label Studio's .json"
+        )
     if before is not None and before.end_seconds > event.start_seconds:
         raise DataError(
             f"{video.path}: {before} and {event} overlap, which they cannot on one tier of ELAN; write .csv"

@@ -46,10 +46,15 @@ def files_of(path: Path) -> list[Path]:
 def parse(source: Source, files: Sequence[Path]) -> list[TimelineVideo]:
     """Runs of frames with one label are events, but for those of the background."""
     known = _mapping(source.path if source.path.is_dir() else source.path.parent.parent)
+    if known and source.background not in known:
+        message = (
+            f"no label is {shown(source.background)}, so all frames are of events; name the background (--background)"
+        )
+        source.warn(str(source.path), message)
     videos: list[TimelineVideo] = []
 
     def take(file: Path) -> None:
-        labels = read_text(file, "labels").split()
+        labels = [line.strip() for line in read_text(file, "labels").split("\n") if line.strip()]
         if not labels:
             raise ValueError("no labels; expected one for every frame")
         for number, label in enumerate(labels, start=1):
@@ -94,13 +99,10 @@ def write(path: Path, manifest: TimelineManifest, *, background: str) -> None:
     """Writes a folder with `mapping.txt` and a label for every frame of every video in `groundTruth`.
 
     Raises:
-        DataError: an event is shorter than a frame, two overlap or follow each other with one label, or a label has
-            blanks, none of which this format can hold.
+        DataError: an event is shorter than a frame, or two overlap or follow each other with one label, none of which
+            this format can store.
         VideoError: a video cannot be opened, so that its frames are not known.
     """
-    for label in (background, *manifest.labels):
-        if len(label.split()) != 1:
-            raise DataError(f"{path}: label {shown(label)} has blanks, which this format cannot hold; write .csv")
     ids = ids_of(manifest.videos, path)
     lines = {name: _lines(video, background) for name, video in ids.items()}
     mapping = [f"{number} {label}\n" for number, label in enumerate((background, *manifest.labels))]

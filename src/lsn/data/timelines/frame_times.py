@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
@@ -75,14 +74,6 @@ class RateTimes:
     def start_of(self, frame: int) -> float:
         """When a frame comes on screen."""
         return frame / self.fps
-
-    def frame_at(self, seconds: float) -> int:
-        """The frame that is on screen at a time."""
-        return max(0, math.floor(seconds * self.fps + 1e-4))
-
-    def first_from(self, seconds: float) -> int:
-        """The first frame that comes on screen at a time or later."""
-        return max(0, math.ceil(seconds * self.fps - 1e-4))
 
 
 def read_frame_times(path: str) -> FrameTimes:

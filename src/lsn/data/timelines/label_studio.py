@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from lsn.data.clips.folders import VIDEO_SUFFIXES
+from lsn.data.timelines.checks import END_TOLERANCE_SECONDS
 from lsn.data.timelines.frame_times import FrameTimes, RateTimes, check_rate, read_frame_times
 from lsn.data.timelines.source import Source, expect, make_event, rate, whole_number
 from lsn.data.timelines.table import TimelineEvent, TimelineManifest, TimelineVideo, in_order
@@ -36,13 +37,15 @@ def parse(source: Source, content: list[Any]) -> list[TimelineVideo]:
     videos: list[TimelineVideo] = []
     waiting: list[str] = []
 
-    def where(task: Any) -> str:
-        return f"{source.path}: task {task.get('id', content.index(task) + 1)}"
+    def where(numbered: tuple[int, Any]) -> str:
+        number, task = numbered
+        return f"{source.path}: task {task.get('id', number)}"
 
-    def take(task: Any) -> None:
+    def take(numbered: tuple[int, Any]) -> None:
+        task = numbered[1]
         annotations = [a for a in expect(task.get("annotations", []), list, "annotations") if _counts(a)]
         if not annotations:
-            waiting.append(where(task))
+            waiting.append(where(numbered))
             return
         if len(annotations) > 1:
             raise ValueError(f"{len(annotations)} people have annotated it; keep one annotation of each task")
@@ -52,14 +55,14 @@ def parse(source: Source, content: list[Any]) -> list[TimelineVideo]:
         regions = [region for region in result if expect(region, dict, "a region").get("type") == _TYPE]
         events: list[TimelineEvent] = []
         if regions:
-            times = _times(source, data, path, where(task))
+            times = _times(source, data, path, where(numbered))
             for region in regions:
                 events += _events(region, times)
-        videos.append(TimelineVideo(path, in_order(events), where=where(task)))
+        videos.append(TimelineVideo(path, in_order(events), where=where(numbered)))
 
-    source.each(content, take, where)
+    source.each(list(enumerate(content, start=1)), take, where)
     if waiting:
-        source.warn(waiting[0], f"{len(waiting)} tasks have no annotation yet, this one the first; they are left out")
+        source.warn(waiting[0], f"no annotation yet, as in {len(waiting) - 1} more tasks; they are left out")
     return videos
 
 
@@ -69,7 +72,9 @@ def _counts(annotation: Any) -> bool:
 
 def _video_name(source: Source, data: dict[str, Any]) -> str:
     """The path of a task's video as it may be found: as local files are addressed, below the root, or by its name."""
-    addresses = [text for text in data.values() if isinstance(text, str) and _path_in(text).suffix in VIDEO_SUFFIXES]
+    addresses = [
+        text for text in data.values() if isinstance(text, str) and _path_in(text).suffix.lower() in VIDEO_SUFFIXES
+    ]
     if len(addresses) != 1:
         raise ValueError(f"its data names {len(addresses)} videos; expected one, with the suffix of a video")
     path = _path_in(addresses[0])
@@ -93,7 +98,7 @@ def _times(source: Source, data: dict[str, Any], path: str, where: str) -> Frame
             "its data has no fps, and the export does not say at which rate frames were counted; give the frameRate of "
             "the <Video> tag, which is 24 unless it was set (--fps 24)"
         )
-    fps = rate(float(given) if isinstance(given, str) else given, "the fps of its data")
+    fps = rate(given, "the fps of its data")
     times = read_frame_times(path)
     if not times.is_even:
         return RateTimes(fps)
@@ -108,6 +113,9 @@ def _events(region: dict[str, Any], times: FrameTimes | RateTimes) -> list[Timel
         start, end = (whole_number(expect(span, dict, "a range").get(name), f"its {name}") for name in ("start", "end"))
         if not 1 <= start <= end:
             raise ValueError(f"a range from frame {start} to {end}; frames count from 1, and it must not end before")
+        if isinstance(times, FrameTimes):  # Label Studio counts by time, and may count on behind the last frame
+            most = times.num_frames + round(END_TOLERANCE_SECONDS * times.fps)
+            end = min(end, times.num_frames) if end <= most else end
         ends = start - 1 if start == end else end
         labels = expect(value.get(_TYPE), list, f"the {_TYPE} of a region")
         events += [make_event(label, times.start_of(start - 1), times.start_of(ends)) for label in labels]
@@ -123,15 +131,16 @@ def write(path: Path, manifest: TimelineManifest) -> None:
     Raises:
         VideoError: a video cannot be opened, so that its rate is not known.
     """
+    is_found = any(event.confidence is not None for video in manifest.videos for event in video.events)
     tasks = []
     for number, video in enumerate(manifest.videos, start=1):
         fps = read_frame_times(video.path).fps
         regions = [_region(event, fps, f"{number}-{index}") for index, event in enumerate(video.events)]
         scores = [event.confidence for event in video.events if event.confidence is not None]
         made: dict[str, Any] = {"annotations": [{"result": regions}]}
-        if scores:
-            result = {"model_version": "lsn", "score": sum(scores) / len(scores), "result": regions}
-            made = {"predictions": [result]}
+        if is_found:
+            score = sum(scores) / len(scores) if scores else 0.0
+            made = {"predictions": [{"model_version": "lsn", "score": score, "result": regions}]}
         address = f"/data/local-files/?d={quote(video.file.lstrip('/'))}"
         tasks.append({"id": number, "data": {"video": address, "fps": fps}, **made})
     write_text(path, to_json(tasks) + "\n")

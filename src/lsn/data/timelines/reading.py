@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -132,9 +133,9 @@ def write_timelines(
     if name == "frame-labels":
         frame_labels.write(path, manifest, background=background)
         return
-    writers = {
-        "csv": tables.write,
-        "jsonl": tables.write,
+    writers: dict[str, Callable[[Path, TimelineManifest], None]] = {
+        "csv": partial(tables.write, as_csv=True),
+        "jsonl": partial(tables.write, as_csv=False),
         "activitynet": activitynet.write,
         "label-studio": label_studio.write,
         "elan": elan.write,
@@ -147,6 +148,8 @@ def write_timelines(
 
 
 def _folder_of_videos(path: Path) -> Path:
+    if path.suffix.lower() == ".bundle":
+        return path.parent.parent
     return path if is_folder(path) else path.parent
 
 

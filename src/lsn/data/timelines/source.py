@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -17,10 +16,12 @@ from lsn.data.clips.text import read_text
 from lsn.data.timelines.frame_times import FrameTimes, RateTimes, read_frame_times
 from lsn.data.timelines.table import TimelineEvent, TimelineVideo
 from lsn.errors import DataError, VideoError, shown
-from lsn.files import exists
+from lsn.files import is_file
 from lsn.parsing import is_name, is_unicode, parse_json
 
 T = TypeVar("T")
+MAX_NUMBER = 1e12
+"""Above any number of frames or seconds; a larger one is a mistake."""
 _NAMES = {"dict": "an object", "list": "a list", "str": "text"}
 
 
@@ -63,16 +64,15 @@ class Source:
         if not name or not is_name(name):
             raise ValueError(f"the video is {shown(name)}; expected the name of a file")
         path = os.path.join(self.root, name)  # noqa: PTH118 - `name` may be absolute
-        if exists(path):
+        if is_file(path):
             return path
         folder, stem = os.path.split(path)
-        same = [path] if folder not in self._by_stem else self._by_stem[folder].get(stem, [])
         if folder not in self._by_stem:
             self._by_stem[folder] = _videos_by_stem(folder)
-            same = self._by_stem[folder].get(stem, [])
+        same = self._by_stem[folder].get(stem, [])
         if len(same) > 1:
             raise ValueError(f"{shown(name)} may be {' or '.join(sorted(same))}; keep one of them in that folder")
-        return same[0] if same else path
+        return same[0] if same else path  # which may be a folder of frames
 
     def frame_times(self, path: str) -> FrameTimes | RateTimes:
         """When the frames that a file counts are on screen: at the given rate, or as the video itself has them.
@@ -120,7 +120,7 @@ def make_event(label: Any, start: Any, end: Any, *, confidence: Any = None, line
 
 
 def _seconds(what: str, value: Any) -> float:
-    if not _is_number(value) or not 0 <= value < math.inf:
+    if not _is_number(value) or not 0 <= value < MAX_NUMBER:
         raise ValueError(f"an event {what} at {shown(value)}; expected seconds, 0 or more")
     return float(value)
 
@@ -135,7 +135,7 @@ def whole_number(value: Any, what: str) -> int:
     Raises:
         ValueError: it is none.
     """
-    if not _is_number(value) or value != value or value not in range(1 << 53):
+    if not _is_number(value) or not 0 <= value < MAX_NUMBER or int(value) != value:
         raise ValueError(f"{what} is {shown(value)}; expected a whole number, 0 or more")
     return int(value)
 
@@ -146,7 +146,12 @@ def rate(value: Any, what: str) -> float:
     Raises:
         ValueError: it is not above 0.
     """
-    if not _is_number(value) or not 0 < value < math.inf:
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            raise ValueError(f"{what} is {shown(value)}; expected frames per second") from None
+    if not _is_number(value) or not 0 < value < MAX_NUMBER:
         raise ValueError(f"{what} is {shown(value)}; expected frames per second, above 0")
     return float(value)
 

@@ -25,8 +25,10 @@ def parse(source: Source) -> list[TimelineVideo]:
     Raises:
         DataError: the file cannot be read, or lacks a column.
     """
+    is_csv = source.path.suffix.lower() == ".csv"
+    required = REQUIRED_COLUMNS if is_csv else REQUIRED_COLUMNS[:1]  # videos without events have no other keys
     rows, problems = read_rows(
-        source.path, required=REQUIRED_COLUMNS, optional=OPTIONAL_COLUMNS, group_column=source.group_column
+        source.path, required=required, optional=OPTIONAL_COLUMNS, group_column=source.group_column
     )
     source.problems += problems
     videos: dict[str, TimelineVideo] = {}
@@ -63,7 +65,7 @@ def _event(row: Row, line: int) -> TimelineEvent | None:
     return make_event(label, start, end, confidence=confidence, line=line)
 
 
-def write(path: Path, manifest: TimelineManifest) -> None:
+def write(path: Path, manifest: TimelineManifest, *, as_csv: bool) -> None:
     """Writes a table that `parse` reads back, with absolute paths; groups are in the column `group`."""
     has = {name: any(getattr(video, name) for video in manifest.videos) for name in (GROUP_COLUMN, "subset")}
     has_confidence = any(event.confidence is not None for video in manifest.videos for event in video.events)
@@ -76,7 +78,7 @@ def write(path: Path, manifest: TimelineManifest) -> None:
             rows.append({**about, "label": event.label, **times, "confidence": event.confidence})
         if not video.events:
             rows.append(about)
-    if path.suffix.lower() == ".csv":
+    if as_csv:
         write_csv(path, [columns, *([row.get(name) for name in columns] for row in rows)])
     else:
         lines = [to_json({name: row[name] for name in columns if row.get(name) not in (None, "")}) for row in rows]

@@ -5,7 +5,6 @@ Shapes: T frames, K classes: the background and the labels of the events, or the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,10 +42,6 @@ class TargetRules:
     """How much a frame counts so near to a boundary, beside others."""
     point_seconds: float = 0.5
     """For so long after a point it is the answer; a model that sees the past alone cannot know it before."""
-
-    def class_names(self, labels: Sequence[str], background: str) -> tuple[str, ...]:
-        """The K classes in the order of their numbers."""
-        return tuple(labels) if self.multi_label else (background, *labels)
 
 
 def frame_targets(

@@ -15,7 +15,9 @@ from lsn.data.timelines.table import TimelineEvent, TimelineManifest, TimelineVi
 from lsn.errors import DataError, shown
 from lsn.files import new_folder, write_text
 
-_NAME = re.compile(r"(?P<label>.+?)_(?P<subset>val|test)$")
+_SUBSETS = ("val", "test")
+_NAME = re.compile(rf"(?P<label>.+?)_(?P<subset>{'|'.join(_SUBSETS)})$")
+_AMBIGUOUS = "Ambiguous"
 _LINE = re.compile(r"^\S+\s+\d+(?:\.\d*)?\s+\d+(?:\.\d*)?\s*$")
 
 
@@ -25,12 +27,18 @@ def is_this(files: Sequence[Path]) -> bool:
 
 
 def parse(source: Source, files: Sequence[Path]) -> list[TimelineVideo]:
-    """The events of all classes, by video; the name of a file is the label, up to `_val` or `_test`."""
+    """The events of all classes, by video; the name of a file is the label, up to `_val` or `_test`.
+
+    Spans of `Ambiguous`, which the challenge leaves out of its evaluation, are left out.
+    """
     found: dict[tuple[str, str], list[TimelineEvent]] = {}
 
     def take(file: Path) -> None:
         name = _NAME.match(file.stem)
         label, subset = (name["label"], name["subset"]) if name else (file.stem, "")
+        if label == _AMBIGUOUS:
+            source.warn(str(file), "spans that may be several labels or none are left out, and so count as background")
+            return
         for number, line in enumerate(read_text(file, "timeline").split("\n"), start=1):
             if not line.strip():
                 continue
@@ -67,11 +75,13 @@ def write(path: Path, manifest: TimelineManifest) -> None:
         if not video.events or name.split() != [name]:
             what = "has no event" if not video.events else "has blanks in its name"
             raise DataError(f"{path}: {video.path} {what}, which this format cannot hold; write .csv")
+        if video.subset not in ("", *_SUBSETS):
+            raise DataError(f"{path}: this format has no subset {video.subset!r}, only val and test; write .csv")
         for event in video.events:
-            if "/" in event.label or _NAME.match(event.label):
+            if "/" in event.label or _NAME.match(event.label) or event.label == _AMBIGUOUS:
                 raise DataError(f"{path}: no file of this format can be named after {shown(event.label)}; write .csv")
             file = f"{event.label}_{video.subset}" if video.subset else event.label
-            files.setdefault(file, []).append(f"{name} {event.start_seconds!r} {event.end_seconds!r}\n")
+            files.setdefault(file, []).append(f"{name} {event.start_seconds:.6f} {event.end_seconds:.6f}\n")
     with new_folder(path) as folder:
         for file, lines in files.items():
             write_text(folder / f"{file}.txt", "".join(lines))

@@ -6,16 +6,18 @@ of its projects (VIA 3.1.1).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from lsn.data.timelines.source import Source, expect, make_event
 from lsn.data.timelines.table import TimelineEvent, TimelineManifest, TimelineVideo, in_order
-from lsn.files import write_text
+from lsn.errors import shown
+from lsn.files import is_file, write_text
 from lsn.parsing import to_json
 
-_VIDEO, _SELECT, _FILE_URI = 4, 4, 3  # VIA's numbers for a video, an attribute with options, and a file's address
+_VIDEO, _CHECKBOX, _SELECT, _FILE_URI = 4, 2, 4, 3  # VIA's numbers: kinds of files, of attributes, of addresses
 _TEMPORAL = ("FILE1_Z1_XY0", "FILE1_Z2_XY0")
 """What an attribute is of: one or two times in a file, and no place in the picture."""
 
@@ -27,10 +29,9 @@ def is_this(content: Any) -> bool:
 
 def parse(source: Source, content: dict[str, Any]) -> list[TimelineVideo]:
     """The videos of a project; segments without a place in the picture, labelled by the attribute of such segments."""
-    attributes = expect(content["attribute"], dict, "'attribute'")
-    temporal = [key for key, about in attributes.items() if about.get("anchor_id") in _TEMPORAL]
-    files = {str(key): expect(about, dict, f"file {key}") for key, about in content["file"].items()}
-    shown_in = {str(key): [str(fid) for fid in about["fid_list"]] for key, about in content["view"].items()}
+    files = _objects(content, "file")
+    attributes = {key: _Attribute.of(key, about) for key, about in _objects(content, "attribute").items()}
+    shown_in = {key: _fids(key, about) for key, about in _objects(content, "view").items()}
     events: dict[str, list[TimelineEvent]] = {key: [] for key in files}
 
     def where(item: tuple[str, Any]) -> str:
@@ -44,25 +45,70 @@ def parse(source: Source, content: dict[str, Any]) -> list[TimelineVideo]:
         if len(times) > 2:
             raise ValueError(f"it has {len(times)} times; expected one, or a start and an end")
         values = expect(about.get("av"), dict, "its attributes (av)")
-        chosen = [(key, values[key]) for key in temporal if values.get(key)]
-        if len(chosen) != 1:
-            raise ValueError(f"it has {len(chosen)} labels; choose one for each segment")
-        key, value = chosen[0]
-        label = expect(attributes[key].get("options", {}), dict, "the options of its attribute").get(value, value)
-        for fid in shown_in.get(str(about.get("vid")), []):
-            events[fid].append(make_event(label, times[0], times[-1]))
+        named = [attributes[key].labels(value) for key, value in values.items() if key in attributes and value]
+        labels = [label for found in named for label in found]
+        if not labels:
+            raise ValueError("it has no label")
+        fids = [fid for fid in shown_in.get(str(about.get("vid")), []) if fid in events]
+        if not fids:
+            raise ValueError(f"it is of view {shown(about.get('vid'))}, which shows no file of the project")
+        for fid in fids:
+            events[fid] += [make_event(label, times[0], times[-1]) for label in labels]
 
-    source.each(expect(content["metadata"], dict, "'metadata'").items(), take, where)
+    source.each(_objects(content, "metadata").items(), take, where)
     videos: list[TimelineVideo] = []
 
     def add(fid: str) -> None:
-        address = files[fid].get("src") or files[fid].get("fname", "")
-        name = unquote(urlsplit(str(address)).path)
-        path = source.video(name)
-        videos.append(TimelineVideo(path, in_order(events[fid]), where=f"{source.path}: file {fid}"))
+        videos.append(
+            TimelineVideo(_path(source, files[fid]), in_order(events[fid]), where=f"{source.path}: file {fid}")
+        )
 
     source.each(files, add, lambda fid: f"{source.path}: file {fid}")
     return videos
+
+
+@dataclass(frozen=True)
+class _Attribute:
+    """What a person chooses of a segment."""
+
+    is_of_times: bool
+    is_multiple: bool
+    options: dict[str, str]
+    """Labels by what segments refer to them with; empty if labels are written out."""
+
+    @classmethod
+    def of(cls, key: str, content: Any) -> _Attribute:
+        about = expect(content, dict, f"attribute {key}")
+        options = expect(about.get("options", {}), dict, f"the options of attribute {key}")
+        return cls(about.get("anchor_id") in _TEMPORAL, about.get("type") == _CHECKBOX, options)
+
+    def labels(self, value: Any) -> list[str]:
+        """The labels that a value stands for; none if the attribute is not of times."""
+        text = expect(value, str, "its label")
+        if not self.is_of_times:
+            return []
+        chosen = text.split(",") if self.is_multiple else [text]
+        for each in chosen:
+            if self.options and each not in self.options:
+                raise ValueError(f"its label is option {shown(each)}, which its attribute does not have")
+        return [self.options.get(each, each) for each in chosen]
+
+
+def _objects(content: dict[str, Any], name: str) -> dict[str, Any]:
+    return {str(key): about for key, about in expect(content[name], dict, f"{name!r}").items()}
+
+
+def _fids(key: str, content: Any) -> list[str]:
+    listed = expect(content, dict, f"view {key}").get("fid_list")
+    return [str(fid) for fid in expect(listed, list, f"the files of view {key}")]
+
+
+def _path(source: Source, content: Any) -> str:
+    """Where a file of the project is: at its address, or by its name below the root."""
+    about = expect(content, dict, "its value")
+    name, address = (str(about.get(key) or "") for key in ("fname", "src"))
+    path = unquote(urlsplit(address).path) if "://" in address else address
+    return path if path and is_file(path) else source.video(name or Path(path).name)
 
 
 def write(path: Path, manifest: TimelineManifest) -> None:

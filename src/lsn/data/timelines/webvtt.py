@@ -70,7 +70,7 @@ def write(path: Path, manifest: TimelineManifest) -> None:
         for event in video.events:
             start, end = (round(1000 * seconds) for seconds in (event.start_seconds, event.end_seconds))
             if end <= start:
-                raise DataError(f"{video.path}: {event} is a point, which WebVTT has not; write .csv")
+                raise DataError(f"{video.path}: {event} is a point, which WebVTT cannot store; write .csv")
             text = html.escape(" ".join(event.label.split()), quote=False)
             cues.append(f"{_time(start)} --> {_time(end)}\n{text}\n")
         texts[name] = "\n".join(cues)

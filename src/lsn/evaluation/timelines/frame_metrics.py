@@ -37,14 +37,14 @@ def average_precision(is_true_T: np.ndarray, scores_T: np.ndarray, *, calibrated
     return float(np.sum(np.diff(hits, prepend=0.0) * precision) / num_true)
 
 
-def mean_average_precision(labels_T: np.ndarray, scores_TK: np.ndarray, *, calibrated: bool = False) -> float:
+def mean_average_precision(is_true_TK: np.ndarray, scores_TK: np.ndarray, *, calibrated: bool = False) -> float:
     """The mean of `average_precision` over the classes that occur, 0..1; NaN if none does.
 
     Args:
-        labels_T: int; the class of each frame, or -1 for a frame of none (the background is none).
+        is_true_TK: bool; the classes of each frame, of which there may be several or none.
         scores_TK: how sure the model is of each class.
         calibrated: as of `average_precision`.
     """
-    classes = [k for k in range(scores_TK.shape[1]) if (labels_T == k).any()]
-    found = [average_precision(labels_T == k, scores_TK[:, k], calibrated=calibrated) for k in classes]
+    classes = np.flatnonzero(is_true_TK.any(axis=0))
+    found = [average_precision(is_true_TK[:, k], scores_TK[:, k], calibrated=calibrated) for k in classes]
     return float(np.mean(found)) if found else float("nan")

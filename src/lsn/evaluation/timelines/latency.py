@@ -18,10 +18,11 @@ class Latency:
     reported_median: float | None
     """Until the event was first reported, under whatever label."""
     reported_p90: float | None
-    """Within which nine of ten were."""
+    """The same, 90th percentile."""
     right_median: float | None
     """Until it was reported with the right label, which it kept."""
     right_p90: float | None
+    """The same, 90th percentile."""
 
 
 def measure_latency(videos: Sequence[tuple[VideoEvents, Sequence[tuple[float, str, int]]]], *, tiou: float) -> Latency:

@@ -9,6 +9,9 @@ import numpy as np
 
 from lsn.data.timelines.table import TimelineEvent
 
+POINT_TOLERANCE_SECONDS = 1.0
+"""Within which two points are taken for the same."""
+
 
 @dataclass(frozen=True)
 class VideoEvents:
@@ -17,15 +20,15 @@ class VideoEvents:
     true: tuple[TimelineEvent, ...]
     found: tuple[TimelineEvent, ...]
     seconds: float
-    """Duration of the video."""
+    """Duration of what is annotated of the video."""
 
 
 def overlap(one: TimelineEvent, other: TimelineEvent) -> float:
-    """Temporal intersection over union of two events, 0..1; of points, 1 for the same time and else 0."""
+    """Temporal intersection over union of two events, 0..1; of points, 1 within `POINT_TOLERANCE_SECONDS`, else 0."""
+    if one.is_point and other.is_point:
+        return float(abs(one.start_seconds - other.start_seconds) <= POINT_TOLERANCE_SECONDS)
     intersection = min(one.end_seconds, other.end_seconds) - max(one.start_seconds, other.start_seconds)
     union = max(one.end_seconds, other.end_seconds) - min(one.start_seconds, other.start_seconds)
-    if union == 0:
-        return 1.0
     return max(0.0, intersection) / union
 
 

@@ -36,8 +36,8 @@ class VideoAnswers:
     """Events, true and found."""
     reports: tuple[tuple[float, str, int], ...]
     """What was reported when: seconds, label, and the place of the event among those found; in the order of time."""
-    classes_T: np.ndarray
-    """int: the label of each frame by its number, -1 for none."""
+    is_true_TK: np.ndarray
+    """bool: the labels of each frame that counts."""
     scores_TK: np.ndarray
     """How sure the model is of each label."""
 
@@ -72,9 +72,9 @@ class TimelineMetrics:
 
 
 def measure_timelines(videos: Sequence[VideoAnswers]) -> TimelineMetrics:
-    """All metrics of at least one video; see `lsn.evaluation.timelines` for what each is."""
+    """All metrics of at least one video; `TimelineMetrics` says what each is."""
     events = [video.events for video in videos]
-    classes_T = np.concatenate([video.classes_T for video in videos])
+    is_true_TK = np.concatenate([video.is_true_TK for video in videos])
     scores_TK = np.concatenate([video.scores_TK for video in videos])
     detection = {f"{100 * tiou:.0f}": detection_map(events, tiou=tiou) for tiou in DETECTION_OVERLAPS}
     counts = count_events(events, tiou=COUNTED_OVERLAP)
@@ -82,8 +82,8 @@ def measure_timelines(videos: Sequence[VideoAnswers]) -> TimelineMetrics:
         num_videos=len(videos),
         hours=sum(video.seconds for video in events) / 3600,
         num_events=sum(len(video.true) for video in events),
-        frame_map=mean_average_precision(classes_T, scores_TK),
-        calibrated_frame_map=mean_average_precision(classes_T, scores_TK, calibrated=True),
+        frame_map=mean_average_precision(is_true_TK, scores_TK),
+        calibrated_frame_map=mean_average_precision(is_true_TK, scores_TK, calibrated=True),
         f1={f"{100 * tiou:.0f}": count_events(events, tiou=tiou).f1 for tiou in F1_OVERLAPS},
         edit=edit_score(events),
         detection_map=detection | {"mean": float(np.mean(list(detection.values())))},
