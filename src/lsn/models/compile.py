@@ -25,7 +25,7 @@ def compile_model(model: Recognizer, *, frozen: bool = False) -> None:
 
     It compiles when it is called, which takes seconds to minutes: for one clip or stream and for any number above, for
     one frame and for more, for each size of frames, and in each mode. Copies of the model run compiled too. The first
-    answer for each shape of clips is held against the network as it is, but not in training.
+    answer for each shape of clips is compared with the network as it is, but not in training.
 
     Args:
         model: is changed in place; its weights and state dict stay as they are.

@@ -24,7 +24,7 @@ def fuse(model: Recognizer) -> Recognizer:
 
     The kernels of its memories are put together beforehand, and batch norms become part of the convolutions before
     them: in eval mode a norm is a scale and a shift for each channel, which a convolution can do. Which convolution
-    that is shows in a run: the norm reads the very tensor that the convolution has made. The copy is then held against
+    that is shows in a run: the norm reads the very tensor that the convolution has made. The copy is then compared with
     the model on noise; should a CNN use a convolution's output in a second place, its norms stay.
 
     Args:

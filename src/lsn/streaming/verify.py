@@ -37,7 +37,7 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Check:
-    """One way of computing, held against the clip."""
+    """One way of computing, compared with the clip."""
 
     name: str
     """What was compared."""
@@ -64,7 +64,7 @@ def verify(
 ) -> list[Check]:
     """Compares a model's ways of computing on one video, on the CPU in float32.
 
-    The clip in one call is held against the same frames one by one, in chunks, in a pool in which other streams join,
+    The clip in one call is compared with the same frames one by one, in chunks, in a pool in which other streams join,
     leave, are reset and run at other rates, and against a stream that is saved in the middle and continued in
     another process. For models with a memory or a shift a control makes sure that the past matters at all.
 

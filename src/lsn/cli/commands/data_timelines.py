@@ -31,7 +31,7 @@ class TimelineOptions:
     fps: float | None = None
     """Rate at which frame numbers count, where the file does not say it or says it wrong."""
     background: str = "background"
-    """Name of what is no event."""
+    """Name of the background."""
     unlabelled: Literal["background", "unknown"] = "background"
     """What time without an event is: background, or unknown."""
 
@@ -163,7 +163,7 @@ def convert(
     fps
         Rate at which frame numbers count, where the file does not say it or says it wrong.
     background
-        Name of what is no event, in formats that label every frame.
+        Name of the background, in formats that label every frame.
     """
     from lsn.data.timelines.reading import read_timelines, write_timelines
 

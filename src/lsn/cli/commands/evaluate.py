@@ -60,8 +60,8 @@ def evaluate(
 ) -> None:
     """Measure the accuracy of weights on a data set.
 
-    With --timelines the data are long videos with events: each is run once, as one stream, and what is found is held
-    against them.
+    With --timelines the data are long videos with events: each is run once, as one stream, and what is found is
+    compared with them.
 
     Parameters
     ----------

@@ -58,7 +58,7 @@ def check_timelines(
 
     Args:
         manifest: what is checked.
-        background: name of what is no event.
+        background: name of the background.
         multi_label: events may overlap.
         progress: called with the videos opened and their number.
     """

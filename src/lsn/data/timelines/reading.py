@@ -59,7 +59,7 @@ def read_timelines(
         subset: of a file that names subsets, the one that is read, such as "training".
         fps: rate at which frame numbers count, where the file does not say it or says it wrong.
         unlabelled: what time without an event is.
-        background: name of what is no event.
+        background: name of the background.
 
     Raises:
         DataError: the file cannot be used, or has errors; up to ten are listed.
@@ -120,7 +120,7 @@ def write_timelines(
         path: the file; a folder, for formats with a file per video or class.
         manifest: what is written.
         format: by default that of the suffix: `csv` or `jsonl`.
-        background: name of what is no event, for `frame-labels`.
+        background: name of the background, for `frame-labels`.
 
     Raises:
         DataError: the format cannot hold an event, or no format is given.

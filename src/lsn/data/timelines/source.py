@@ -36,7 +36,7 @@ class Source:
     fps: float | None = None
     """Rate that frame numbers count at, instead of what the file says; None takes the file's word."""
     background: str = "background"
-    """Name of what is no event, in formats that label every frame."""
+    """Name of the background, in formats that label every frame."""
     problems: list[Problem] = field(default_factory=list)
 
     def error(self, where: str, message: object) -> None:

@@ -54,7 +54,7 @@ def frame_targets(
         seconds_T: moments, counted from the first frame.
         manifest: gives the labels, and what time without an event is.
         rules: how events become answers.
-        background: name of what is no event; listed spans of it are background where other time is unknown.
+        background: name of the background; listed spans of it are background where other time is unknown.
     """
     labels = [label for label in manifest.labels if label != background]
     number_of = {label: number for number, label in enumerate(labels)}
