@@ -9,7 +9,7 @@ from lsn.distributed import World
 from lsn.errors import TrainingError
 from lsn.models import create_model
 from lsn.training.carry import CarriedState, StatefulModel
-from lsn.training.step import StepContext, mix_backgrounds, train_step
+from lsn.training.step import StepContext, train_step
 
 ALONE = World(rank=0, size=1, device=torch.device("cpu"))
 
@@ -306,19 +306,3 @@ def test_clips_of_uneven_passes_carry_on(long_clips):
         )
         assert tally.clips == 3
     assert carried.state.num_frames_B.tolist() == [25]  # five passes over 5 frames
-
-
-def test_a_background_is_a_still_frame_of_another_clip() -> None:
-    torch.manual_seed(0)
-    clips = torch.randint(0, 256, (64, 3, 3, 4, 4), dtype=torch.uint8)
-    mixed = mix_backgrounds(clips, 0.5)
-    changed_B = (mixed != clips).flatten(1).any(1)
-    assert 20 < changed_B.sum() < 44
-    for number in changed_B.nonzero()[:, 0].tolist():
-        difference_TCHW = mixed[number].float() - clips[number]  # strength (still - clip)
-        best = min(
-            (still.float() - clips[number] - difference_TCHW / strength).abs().max() * strength
-            for still in clips[number - 1]
-            for strength in [difference_TCHW.abs().sum() / (still.float() - clips[number]).abs().sum()]
-        )
-        assert best < 4  # values are whole

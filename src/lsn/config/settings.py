@@ -133,12 +133,6 @@ class InputConfig:
     """Operations of RandAugment per clip; 0 is off."""
     rand_augment_magnitude: int = 9
     """Strength of RandAugment, 0 to 30."""
-    corruption_prob: float = 0.0
-    """Share of training clips with another gamma, blur, noise or JPEG compression."""
-    erasing_prob: float = 0.0
-    """Share of training clips in which a rectangle is covered in all frames."""
-    background_prob: float = 0.0
-    """Share of training clips into which a still frame of another clip is blended."""
     horizontal_flip: bool = True
     """Mirror half of the clips; left and right classes swap, or stay if one has no partner."""
 
@@ -155,8 +149,6 @@ class InputConfig:
         _require(self.rand_augment_layers >= 0, "input.rand_augment_layers", self.rand_augment_layers, "0 or more")
         magnitude = self.rand_augment_magnitude
         _require(0 <= magnitude <= 30, "input.rand_augment_magnitude", magnitude, "between 0 and 30")
-        for key in ("corruption_prob", "erasing_prob", "background_prob"):
-            _require(0 <= getattr(self, key) <= 1, f"input.{key}", getattr(self, key), "between 0 and 1")
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,6 @@ def overfit(config: RunConfig, num_clips: int, *, progress: Callable[[int, int],
     config = replace(
         config,
         model=replace(config.model, dropout=0.0),
-        input=replace(config.input, background_prob=0.0),
         training=replace(config.training, label_smoothing=0.0, state_carry_prob=0.0),
     )
     train_set, _ = load_splits(config.data, config.training.seed)

@@ -134,8 +134,6 @@ def clip_dataset(config: RunConfig, train_set: Manifest, model: Recognizer) -> C
         rand_augment_layers=config.input.rand_augment_layers,
         rand_augment_magnitude=config.input.rand_augment_magnitude,
         fill=[round(255 * channel) for channel in model.mean],
-        corruption_prob=config.input.corruption_prob,
-        erasing_prob=config.input.erasing_prob,
         horizontal_flip=config.input.horizontal_flip,
     )
     return ClipDataset(
@@ -189,7 +187,6 @@ def step_context(
         world=world,
         precision=settings.precision,
         label_smoothing=settings.label_smoothing,
-        background_prob=config.input.background_prob,
         clip_grad_norm=config.optim.clip_grad_norm,
         tbptt_frames=settings.tbptt_frames,
         carried=CarriedState(settings.state_carry_prob, world) if settings.state_carry_prob else None,

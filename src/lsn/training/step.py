@@ -46,8 +46,6 @@ class StepContext:
     """Of the forward pass."""
     label_smoothing: float = 0.0
     """Share of the target spread over all classes."""
-    background_prob: float = 0.0
-    """Share of clips into which a still frame of another clip is blended."""
     clip_grad_norm: float = 0.0
     """Largest norm of the gradient; 0 is off."""
     tbptt_frames: int = 0
@@ -107,8 +105,6 @@ def _add_gradient(
     device, carried = context.world.device, context.carried
     labels_B = labels_B.to(device, non_blocking=True)
     num_frames = clip_BTCHW.shape[1]
-    if context.background_prob:
-        clip_BTCHW = mix_backgrounds(clip_BTCHW, context.background_prob)
     chunks = clip_BTCHW.tensor_split(math.ceil(num_frames / (context.tbptt_frames or num_frames)), dim=1)
     state = None if carried is None else carried.draw(len(labels_B))
     losses, scores_BK = [], []
@@ -130,25 +126,6 @@ def _add_gradient(
         context.spread.add(answers_BK)
     correct = (answers_BK.argmax(1) == labels_B).sum()
     return torch.stack([torch.stack(losses).sum(), correct, torch.full_like(correct, len(labels_B))])
-
-
-def mix_backgrounds(clip_BTCHW: Tensor, prob: float) -> Tensor:
-    """Blends a still frame of the clip before into some clips, at up to half its strength: what moves stays the same.
-
-    Args:
-        clip_BTCHW: uint8 RGB; a single clip has no other, and stays as it is.
-        prob: Share of clips; drawn, as dropout is, from torch's generator.
-
-    Source:
-        Wang et al., Removing the Background by Adding the Background, CVPR 2021, arXiv:2009.05769.
-    """
-    num_clips, num_frames = clip_BTCHW.shape[:2]
-    if num_clips == 1:
-        return clip_BTCHW
-    still_BCHW = clip_BTCHW.roll(1, 0)[torch.arange(num_clips), torch.randint(num_frames, (num_clips,))]
-    strength_B = 0.5 * torch.rand(num_clips) * (torch.rand(num_clips) < prob)
-    mixed_BTCHW = torch.lerp(clip_BTCHW.float(), still_BCHW.unsqueeze(1).float(), strength_B.view(-1, 1, 1, 1, 1))
-    return mixed_BTCHW.round_().to(clip_BTCHW.dtype)
 
 
 def _forward(context: StepContext, chunk_BTCHW: Tensor, state: StreamState | None) -> tuple[Tensor, StreamState | None]:

@@ -11,8 +11,6 @@ import math
 import random
 from collections.abc import Callable, Sequence
 
-import numpy as np
-import simplejpeg
 import torch
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
@@ -30,59 +28,6 @@ def color_jitter(frames_TCHW: torch.Tensor, *, strength: float, rng: random.Rand
     for jitter in rng.sample(jitters, len(jitters)):
         frames_TCHW = jitter(frames_TCHW, rng.uniform(max(0.0, 1 - strength), 1 + strength))
     return frames_TCHW
-
-
-def corrupt(frames_TCHW: torch.Tensor, *, rng: random.Random) -> torch.Tensor:
-    """Makes a clip look as if a worse camera had taken it: another gamma, blur, noise or compression, one of them.
-
-    Args:
-        frames_TCHW: uint8 RGB.
-        rng: source of all randomness.
-
-    Source:
-        Hendrycks and Dietterich, Benchmarking Neural Network Robustness to Common Corruptions, 2019, arXiv:1903.12261.
-    """
-    return rng.choice((_gamma, _blur, _noise, _jpeg))(frames_TCHW, rng)
-
-
-def erase(frames_TCHW: torch.Tensor, *, rng: random.Random) -> torch.Tensor:
-    """Covers one rectangle of 2 to 20% of the picture with a colour, the same in all frames.
-
-    Args:
-        frames_TCHW: uint8 RGB.
-        rng: source of all randomness.
-
-    Source:
-        Zhong et al., Random Erasing Data Augmentation, 2020, arXiv:1708.04896.
-    """
-    height, width = frames_TCHW.shape[-2:]
-    area, aspect = rng.uniform(0.02, 0.2), math.exp(rng.uniform(-1, 1))
-    high, wide = (min(1.0, math.sqrt(area * aspect)), min(1.0, math.sqrt(area / aspect)))
-    top, left = round(rng.uniform(0, 1 - high) * height), round(rng.uniform(0, 1 - wide) * width)
-    colour = torch.tensor([rng.randrange(256) for _ in range(3)], dtype=torch.uint8)
-    return F.erase(frames_TCHW, top, left, round(high * height), round(wide * width), colour[:, None, None])
-
-
-def _gamma(frames_TCHW: torch.Tensor, rng: random.Random) -> torch.Tensor:
-    return F.adjust_gamma(frames_TCHW, math.exp(rng.uniform(-0.9, 0.9)))
-
-
-def _blur(frames_TCHW: torch.Tensor, rng: random.Random) -> torch.Tensor:
-    sigma = rng.uniform(0.006, 0.02) * frames_TCHW.shape[-1]
-    return F.gaussian_blur(frames_TCHW, [2 * math.ceil(2 * sigma) + 1] * 2, [sigma, sigma])
-
-
-def _noise(frames_TCHW: torch.Tensor, rng: random.Random) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(rng.getrandbits(63))
-    noise_TCHW = torch.randn(frames_TCHW.shape, generator=generator) * rng.uniform(2, 16)
-    return (frames_TCHW + noise_TCHW).round_().clamp_(0, 255).to(torch.uint8)
-
-
-def _jpeg(frames_TCHW: torch.Tensor, rng: random.Random) -> torch.Tensor:
-    quality = rng.randint(15, 60)
-    encoded = (simplejpeg.encode_jpeg(frame.numpy(), quality) for frame in frames_TCHW.permute(0, 2, 3, 1).contiguous())
-    decoded_THWC = np.stack([simplejpeg.decode_jpeg(data) for data in encoded])
-    return torch.from_numpy(decoded_THWC).permute(0, 3, 1, 2).contiguous()
 
 
 def rand_augment(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torchvision.transforms.v2 import functional as F
 
-from lsn.video.transforms.augment import color_jitter, corrupt, erase, rand_augment
+from lsn.video.transforms.augment import color_jitter, rand_augment
 from lsn.video.transforms.crops import Box, check_frames, multi_scale_box
 from lsn.video.transforms.mirror import mirror_labels
 
@@ -29,8 +29,6 @@ class TrainTransform:
         rand_augment_layers: operations of RandAugment a clip; 0 is none.
         rand_augment_magnitude: their strength, 0 to 30.
         fill: RGB of what they move in from outside the frame, 0 to 255.
-        corruption_prob: share of clips that look as if a worse camera had taken them.
-        erasing_prob: share of clips in which a rectangle is covered.
         horizontal_flip: mirror half of the clips whose class allows it.
     """
 
@@ -44,8 +42,6 @@ class TrainTransform:
         rand_augment_layers: int = 0,
         rand_augment_magnitude: int = 9,
         fill: Sequence[int] = (0, 0, 0),
-        corruption_prob: float = 0.0,
-        erasing_prob: float = 0.0,
         horizontal_flip: bool = True,
     ) -> None:
         self.size = size
@@ -54,8 +50,6 @@ class TrainTransform:
         self.rand_augment_layers = rand_augment_layers
         self.rand_augment_magnitude = rand_augment_magnitude
         self.fill = tuple(fill)
-        self.corruption_prob = corruption_prob
-        self.erasing_prob = erasing_prob
         self.mirrors = mirror_labels(labels) if horizontal_flip else [None] * len(labels)
 
     def __call__(self, frames_TCHW: torch.Tensor, label: int, rng: random.Random) -> tuple[torch.Tensor, int]:
@@ -111,8 +105,4 @@ class TrainTransform:
             )
         if self.color_jitter:
             clip_TCHW = color_jitter(clip_TCHW, strength=self.color_jitter, rng=rng)
-        if self.corruption_prob and rng.random() < self.corruption_prob:
-            clip_TCHW = corrupt(clip_TCHW, rng=rng)
-        if self.erasing_prob and rng.random() < self.erasing_prob:
-            clip_TCHW = erase(clip_TCHW, rng=rng)
         return clip_TCHW, label
