@@ -1,5 +1,9 @@
+from pathlib import Path
+
 import pytest
 from extraction_helpers import clip_of
+from timeline_helpers import NAMES, NUM_FRAMES, RATE
+from video_files import encode_pictures
 
 from lsn.video import write_video
 
@@ -15,3 +19,12 @@ def videos(tmp_path):
     )
     (tmp_path / "videos/val.csv").write_text("path,label\nb/three.mp4,x\n")
     return tmp_path / "videos"
+
+
+@pytest.fixture(scope="session")
+def numbered_videos(tmp_path_factory) -> Path:
+    """Three files of 240 frames at 29.97 frames per second."""
+    folder = tmp_path_factory.mktemp("timelines")
+    for name in NAMES:
+        encode_pictures(folder / f"{name}.mp4", num_frames=NUM_FRAMES, rate=RATE)
+    return folder
