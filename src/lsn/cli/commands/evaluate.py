@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from lsn.cli.commands.data_timelines import TimelineOptions
-from lsn.cli.commands.evaluate_timelines import evaluate_timelines, refuse_clip_options
-from lsn.cli.commands.stream_options import EventOptions, StreamOptions
+from lsn.cli.commands.evaluate_timelines import FittedEventOptions, evaluate_timelines
 from lsn.cli.commands.train import print_metrics
 from lsn.cli.commands.weights_options import ViewOptions, run_config
 from lsn.cli.ui.anytime import print_anytime
@@ -22,7 +21,9 @@ from lsn.files import check_outputs
 
 if TYPE_CHECKING:
     from lsn.data import Manifest
+    from lsn.evaluation.protocol import EvaluationProtocol
     from lsn.evaluation.result import EvaluationResult
+    from lsn.models import Recognizer
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,7 @@ def evaluate(
     device: str = "auto",
     compile: bool = False,
     timelines: Annotated[TimelineOptions | None, Parameter(name="*")] = None,
-    events: Annotated[EventOptions | None, Parameter(name="*")] = None,
-    fit: bool = False,
-    max_false_per_hour: float | None = None,
+    events: Annotated[FittedEventOptions | None, Parameter(name="*")] = None,
 ) -> None:
     """Measure the accuracy of weights on a data set.
 
@@ -80,45 +79,18 @@ def evaluate(
         cpu, cuda, cuda:1 or mps; auto takes a GPU if there is one.
     compile
         Run the network through PyTorch's compiler: the first batch waits half a minute for it, the others are faster.
-    fit
-        With --timelines, find the rules of events that do best on these videos (F1 at an overlap of 25%), and keep them
-        with the weights as the default of their streams.
-    max_false_per_hour
-        Fit rules that find as many events as possible with at most so many false ones an hour.
     """
     timelines = timelines or TimelineOptions()
     if data is not None and timelines.apply_to(data):
-        root = None if reading is None else reading.root
-        refuse_clip_options(
-            anytime=anytime,
-            wanted_top1=wanted_top1 is not None,
-            **{name: getattr(views, name) is not None for name in ("clips", "crops", "average") if views},
-            **{
-                name: value != getattr(Reading, name)
-                for name, value in vars(reading or Reading()).items()
-                if name != "root"
-            },
-        )
-        streams = StreamOptions(**asdict(events or EventOptions()), device=device, compile=compile)
-        evaluate_timelines(
-            weights,
-            data,
-            timelines,
-            streams,
-            root=root,
-            out=out,
-            fit=fit or max_false_per_hour is not None,
-            max_false_per_hour=max_false_per_hour,
-        )
+        _refuse_clip_options(reading, views, anytime=anytime, wanted_top1=wanted_top1 is not None)
+        root, events = None if reading is None else reading.root, events or FittedEventOptions()
+        evaluate_timelines(weights, data, timelines, events, root=root, out=out, device=device, compile=compile)
         return
-    if fit or max_false_per_hour is not None or events is not None:
+    if events is not None:
         raise ConfigError("--fit and the options of events are for long videos with events; add --timelines")
     _check(data, reading := reading or Reading(), out, needs_anytime=wanted_top1 is not None and not anytime)
-    from lsn.distributed import join_world
     from lsn.evaluation.anytime import check_anytime
-    from lsn.evaluation.evaluate import evaluate as run_evaluation
     from lsn.evaluation.protocol import EvaluationProtocol
-    from lsn.inference.prepare import prepare_for_inference
     from lsn.models.weights import load_weights
 
     config, loaded = run_config(weights), load_weights(weights)
@@ -127,9 +99,30 @@ def evaluate(
         check_anytime(loaded.model, protocol, wanted_top1)
     manifest = _manifest(data, weights, config, loaded.labels, reading)
     output().print(f"{loaded.model.name} on {len(manifest)} videos of {manifest.source}: {protocol.describe()}")
+    prepared = (loaded.model, manifest, protocol, reading)
+    result = _run(*prepared, device=device, compile=compile, anytime=anytime, wanted_top1=wanted_top1)
+    _print_result(result, out, weights)
+
+
+def _run(
+    model: Recognizer,
+    manifest: Manifest,
+    protocol: EvaluationProtocol,
+    reading: Reading,
+    *,
+    device: str,
+    compile: bool,
+    anytime: bool,
+    wanted_top1: float | None,
+) -> EvaluationResult:
+    """Runs a model over the clips of a manifest, under torchrun with all processes."""
+    from lsn.distributed import join_world
+    from lsn.evaluation.evaluate import evaluate as run_evaluation
+    from lsn.inference.prepare import prepare_for_inference
+
     with join_world(device) as world, counting_progress("evaluating") as progress:
-        result = run_evaluation(
-            prepare_for_inference(loaded.model, device=world.device, compile=compile),
+        return run_evaluation(
+            prepare_for_inference(model, device=world.device, compile=compile),
             manifest,
             protocol,
             device=world.device,
@@ -140,7 +133,16 @@ def evaluate(
             wanted_top1=wanted_top1,
             progress=progress,
         )
-    _print_result(result, out, weights)
+
+
+def _refuse_clip_options(reading: Reading | None, views: ViewOptions | None, **others: bool) -> None:
+    """Refuses options that are for clips."""
+    given = {name: value is not None for name, value in vars(views or ViewOptions()).items()} | others
+    defaults = vars(Reading())
+    given |= {name: value != defaults[name] for name, value in vars(reading or Reading()).items() if name != "root"}
+    for name, is_given in given.items():
+        if is_given:
+            raise ConfigError(f"--{name.replace('_', '-')} is for clips; leave it out, as timelines are run as streams")
 
 
 def _print_result(result: EvaluationResult, out: Path | None, weights: Path) -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lsn.cli.commands.data_timelines import TimelineOptions
-from lsn.cli.commands.stream_options import StreamOptions, streaming_predictor
+from lsn.cli.commands.stream_options import EventOptions, StreamOptions, streaming_predictor
 from lsn.cli.commands.weights_options import weights_files
 from lsn.cli.ui.console import columns, output, percent
 from lsn.cli.ui.progress import counting_progress
-from lsn.errors import ConfigError
 from lsn.files import check_outputs, write_text
 from lsn.parsing import to_json
 
@@ -25,21 +24,28 @@ if TYPE_CHECKING:
 METRICS_NAME, EVENTS_NAME = "timelines.json", "events.csv"
 
 
+@dataclass(frozen=True)
+class FittedEventOptions(EventOptions):
+    """What is an event in long videos, as it is given, or as it does best on them."""
+
+    fit: bool = False
+    """Keep the rules of events with the weights that do best on these timelines: F1 at an overlap of 25%."""
+    max_false_per_hour: float | None = None
+    """Fit rules that find as many events as possible with at most so many false ones an hour."""
+
+
 def evaluate_timelines(
     weights: Path,
     data: str,
     timelines: TimelineOptions,
-    streams: StreamOptions,
+    events: FittedEventOptions,
     *,
     root: str | None,
     out: Path | None,
-    fit: bool,
-    max_false_per_hour: float | None,
+    device: str,
+    compile: bool,
 ) -> None:
-    """Runs weights over long videos as streams; prints and writes what they find and how good that is.
-
-    With `fit`, rules of events that do best on these videos are kept with the weights instead.
-    """
+    """Runs weights over long videos as streams; prints and writes what they find and how good that is."""
     from lsn.data import raise_on_errors
     from lsn.data.timelines.checks import check_timelines
     from lsn.data.timelines.reading import write_timelines
@@ -48,7 +54,9 @@ def evaluate_timelines(
 
     loaded = load_weights(weights)
     is_default = timelines.background == TimelineOptions.background and timelines.background not in loaded.labels
-    streams = replace(streams, background=None if is_default else timelines.background)
+    given = {entry.name: getattr(events, entry.name) for entry in fields(EventOptions)}
+    background = None if is_default else timelines.background
+    streams = StreamOptions(**given, background=background, device=device, compile=compile)
     predictor, remarks = streaming_predictor(weights, streams, loaded=loaded)
     manifest, problems = timelines.parse(data, root=root)
     raise_on_errors(problems + check_timelines(manifest, background=timelines.background, multi_label=True))
@@ -61,8 +69,8 @@ def evaluate_timelines(
     with counting_progress("running videos") as progress:
         result = evaluate_timelines(predictor, manifest, progress=progress)
     print_timeline_metrics(result.metrics)
-    if fit:
-        _fit(weights, predictor.events, result, manifest, max_false_per_hour)
+    if events.fit or events.max_false_per_hour is not None:
+        _fit(weights, predictor.events, result, manifest, events.max_false_per_hour)
     if out is not None:
         write_text(out / METRICS_NAME, to_json(_plain(asdict(result.metrics))) + "\n")
         write_timelines(out / EVENTS_NAME, result.found)
@@ -114,17 +122,6 @@ def print_timeline_metrics(metrics: TimelineMetrics) -> None:
             f"Median time from the start of a found event until it was reported: {latency.reported_median:.2f} s; with "
             f"the right label: {latency.right_median:.2f} s"
         )
-
-
-def refuse_clip_options(**given: bool) -> None:
-    """Refuses options that are for clips.
-
-    Raises:
-        ConfigError: one of them was given.
-    """
-    for name, is_given in given.items():
-        if is_given:
-            raise ConfigError(f"--{name.replace('_', '-')} is for clips; leave it out, as timelines are run as streams")
 
 
 def _share(value: float) -> str:

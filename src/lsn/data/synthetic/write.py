@@ -176,18 +176,15 @@ def write_synthetic(
 ) -> SyntheticSet:
     """Writes the videos and manifests of an embedded data set, or finds them already written.
 
-    "motion" holds five pairs of motions that are exact time-reversals of each other, "long" two short events
-    whose order is the class, "gestures" ten paths drawn by a fingertip. "timeline" and "gesture_timeline" are long
-    videos with the motions and the gestures as events. Videos of motions and of "long" come as a video and its exact
-    reversal, both in the same split, coded without loss. Pixels depend on the parameters only, not on the number of
-    workers. The folder appears when it is complete: an interrupted call leaves nothing that a later one would mistake
-    for a data set.
+    "motion" holds five pairs of motions that are exact time-reversals of each other, "long" two short events whose
+    order is the class, "gestures" ten paths drawn by a fingertip; "timeline" and "gesture_timeline" are long videos
+    with the motions and the gestures as events. Pixels depend on the parameters only. The folder appears when it is
+    complete: an interrupted call leaves nothing that a later one would mistake for a data set.
 
     Args:
         folder: where to write `train.csv`, `val.csv`, the videos and `synthetic.json`.
         kind: which data set.
-        num_train: videos to train on, by default 1000, of timelines 200; clips over all classes, a multiple of the
-            number of classes.
+        num_train: videos to train on, by default 1000, of timelines 200; of clips a multiple of the classes.
         num_val: videos to validate on, by default 200, of timelines 40; likewise.
         size: height of the frames in pixels, even; by default 96, long 64, gestures 120. Gestures are wider by a
             third, the others square.
