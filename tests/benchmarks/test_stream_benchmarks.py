@@ -113,7 +113,7 @@ def test_what_is_shown_at_a_time(gesture_stream, seconds, shown):
     ],
 )
 def test_which_event_means_a_gesture(gesture_stream, label, start, end, meant):
-    event = Event(label, start, end, confidence=0.5, peak=0.5)
+    event = Event(1, label, start, end, confidence=0.5, peak=0.5, peak_seconds=start)
     assert gesture_stream.Truth("left", 10.0, 14.0).is_meant_by(event) is meant
 
 
