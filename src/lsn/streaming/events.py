@@ -18,12 +18,10 @@ import numpy as np
 from lsn.config import EventRules
 from lsn.errors import ConfigError, WeightsError, did_you_mean
 from lsn.streaming.snapshot_arrays import kept_array
+from lsn.video.frame_sampler import SAME_TIME_SECONDS
 
 if TYPE_CHECKING:
     from lsn.evaluation.result import PredictionRow
-
-
-_TIME_TOLERANCE_SECONDS = 1e-6
 
 
 @dataclass(frozen=True)
@@ -128,7 +126,7 @@ class EventDetector:
             return []
         if math.isnan(run.below_since):
             run.below_since = seconds
-        if seconds - run.below_since < self.rules.merge_seconds - _TIME_TOLERANCE_SECONDS:
+        if seconds - run.below_since < self.rules.merge_seconds - SAME_TIME_SECONDS:
             return []
         self._run = None
         return self._end(run, run.below_since)
@@ -139,7 +137,7 @@ class EventDetector:
         best = int(run.evidence_K.argmax())
         if best != run.label:
             led_seconds = run.others_since - run.label_since
-            if run.is_reported and led_seconds >= self.rules.split_seconds - _TIME_TOLERANCE_SECONDS:
+            if run.is_reported and led_seconds >= self.rules.split_seconds - SAME_TIME_SECONDS:
                 reports += self._end(run, run.others_since)
                 run = self._run = run.split(best, self._next_id())
             else:
@@ -152,7 +150,7 @@ class EventDetector:
         return reports
 
     def _is_event(self, run: _Run, seconds: float) -> bool:
-        lasted_seconds = seconds - run.start_seconds + _TIME_TOLERANCE_SECONDS
+        lasted_seconds = seconds - run.start_seconds + SAME_TIME_SECONDS
         return (
             max(run.seen.peak, run.others.peak) >= self.rules.on_threshold and lasted_seconds >= self.rules.min_seconds
         )

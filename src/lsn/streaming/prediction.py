@@ -82,7 +82,7 @@ class StreamEnd:
     seconds: float
     """Time of its last tick, on the clock of the stream."""
     events: tuple[EventReport, ...]
-    """The ends of events that were going on; a stream that is continued from its saved state goes on with them."""
+    """The ends of events that were going on; a stream that is continued from its saved state continues them."""
     counts: FrameCounts
     """Frames read, dropped and left out."""
     error: Exception | None

@@ -9,14 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 from lsn.data.clips.table import Problem
 from lsn.data.clips.text import listing, suggestions
+from lsn.data.clips.windows import END_TOLERANCE_SECONDS
 from lsn.data.timelines.table import TimelineEvent, TimelineManifest, TimelineVideo
 from lsn.errors import VideoError, shown
 from lsn.files import exists
 from lsn.hardware import usable_cores
 from lsn.video import VideoInfo, open_video
-
-END_TOLERANCE_SECONDS = 0.5
-"""Tools round the durations of files, so an event may end a little behind the last frame."""
 
 
 def label_problems(manifest: TimelineManifest, background: str) -> list[Problem]:

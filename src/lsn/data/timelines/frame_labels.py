@@ -118,7 +118,7 @@ def _lines(video: TimelineVideo, background: str) -> list[str]:
     for one, other in pairwise(video.events):
         touches = other.start_seconds == one.end_seconds and one.label == other.label
         if touches or other.start_seconds < one.end_seconds:
-            raise DataError(f"{video.path}: {one} and {other} cannot be told apart in this format; write .csv")
+            raise DataError(f"{video.path}: {one} and {other} would become one event in this format; write .csv")
     for event in video.events:
         first, end = times.first_from(event.start_seconds), times.first_from(event.end_seconds)
         if first >= end:

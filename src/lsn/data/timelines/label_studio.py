@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from lsn.data.clips.folders import VIDEO_SUFFIXES
-from lsn.data.timelines.checks import END_TOLERANCE_SECONDS
+from lsn.data.clips.windows import END_TOLERANCE_SECONDS
 from lsn.data.timelines.frame_times import FrameTimes, RateTimes, check_rate, read_frame_times
 from lsn.data.timelines.source import Source, expect, make_event, rate, whole_number
 from lsn.data.timelines.table import TimelineEvent, TimelineManifest, TimelineVideo, in_order

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from lsn.data.timelines.table import TimelineManifest, TimelineVideo
+from lsn.video.frame_sampler import SAME_TIME_SECONDS
 
 BACKGROUND = 0
 """Number of the background among the classes."""
-TIME_TOLERANCE_SECONDS = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +73,7 @@ def frame_targets(
         classes_TK[inside_T, number_of[event.label]] = 1
         is_event_T |= inside_T
         for boundary in (event.start_seconds, end_seconds):
-            is_near_boundary_T |= np.abs(seconds_T - boundary) < rules.boundary_seconds - TIME_TOLERANCE_SECONDS
+            is_near_boundary_T |= np.abs(seconds_T - boundary) < rules.boundary_seconds - SAME_TIME_SECONDS
     weights_T = np.where(is_event_T, rules.foreground_weight, 1.0)
     weights_T[is_near_boundary_T] *= rules.boundary_weight
     weights_T[~is_known_T] = 0.0
@@ -81,5 +81,5 @@ def frame_targets(
 
 
 def _between(seconds_T: np.ndarray, start_seconds: float, end_seconds: float) -> np.ndarray:
-    later_T = seconds_T >= start_seconds - TIME_TOLERANCE_SECONDS
-    return later_T & (seconds_T < end_seconds - TIME_TOLERANCE_SECONDS)
+    later_T = seconds_T >= start_seconds - SAME_TIME_SECONDS
+    return later_T & (seconds_T < end_seconds - SAME_TIME_SECONDS)
