@@ -26,9 +26,9 @@ from lsn.config import load_config
 from lsn.config.recipes import find_recipe
 from lsn.data import read_manifest
 from lsn.errors import LSNError, TrainingStopped
-from lsn.evaluation.metrics import Metrics
 from lsn.files import write_csv
 from lsn.training import StepReport, train
+from lsn.training.task import Validation
 
 GESTURES = ("circle", "cross", "left", "right", "up", "down")
 CLIPS = 60
@@ -88,9 +88,9 @@ class Watcher:
     def on_evaluation(self, done: int, total: int) -> None:
         """Says nothing."""
 
-    def on_evaluated(self, epoch: int, metrics: Metrics, is_best: bool) -> None:
+    def on_evaluated(self, epoch: int, validation: Validation, is_best: bool) -> None:
         """Notes how many training clips are right."""
-        self.top1.append(metrics.top1)
+        self.top1.append(validation.score)
 
     def is_enough(self) -> bool:
         """Whether the clips are fitted."""

@@ -27,7 +27,7 @@ from torchvision.transforms.v2.functional import center_crop, resize
 
 from lsn.data import read_manifest
 from lsn.errors import DataError, LSNError
-from lsn.training.views import TrainingViews
+from lsn.training.clips.views import TrainingViews
 from lsn.video import VideoReader, VideoWriter, open_video
 from lsn.video.clip_sampler import SegmentSampler
 from lsn.video.transforms import TrainTransform

@@ -32,7 +32,7 @@ from lsn.cli import main as run_command
 from lsn.data import ClipDataset, make_loader, read_manifest
 from lsn.data.synthetic import write_synthetic
 from lsn.hardware import BRIEF_WAITING, tune_allocator
-from lsn.training.views import TrainingViews
+from lsn.training.clips.views import TrainingViews
 from lsn.video.clip_sampler import SegmentSampler
 from lsn.video.transforms import TrainTransform
 

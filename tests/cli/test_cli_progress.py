@@ -8,7 +8,6 @@ from rich.progress import Progress
 from lsn.cli.ui import progress, whole_progress
 from lsn.cli.ui.progress import BarProgress, LineProgress, counting_progress, duration, training_progress
 from lsn.cli.ui.whole_progress import WholeProgress
-from lsn.evaluation.metrics import Metrics
 from lsn.training import StepReport
 
 REPORT = StepReport(
@@ -19,18 +18,15 @@ REPORT = StepReport(
     loss=1.25,
     top1=0.5,
     learning_rate=0.1,
-    clips_per_second=7.25,
+    items_per_second=7.25,
+    unit="clips",
     seconds_left=185,
 )
-METRICS = Metrics(
-    num_videos=4,
-    top1=0.75,
-    top5=1.0,
-    mean_class_accuracy=0.7,
-    calibration_error=0.1,
-    loss=0.5,
-    classes_without_samples=(),
-)
+
+
+class FoundWell:
+    def describe(self):
+        return "top-1 75.0%, loss 0.500"
 
 
 def test_lines_tell_how_training_goes(monkeypatch):
@@ -42,7 +38,7 @@ def test_lines_tell_how_training_goes(monkeypatch):
     lines.on_step(replace(REPORT, step=1))  # too early for a line
     lines.on_step(REPORT)
     lines.on_evaluation(2, 4)  # too early again
-    lines.on_evaluated(1, METRICS, True)
+    lines.on_evaluated(1, FoundWell(), True)
     lines.on_step(replace(REPORT, step=8, epoch=2.0, seconds_left=0))  # the last step is always shown
 
     assert lines.console.file.getvalue().splitlines() == [
@@ -61,7 +57,7 @@ def test_bars_move_and_validations_leave_a_line():
         shown.on_evaluation(2, 4)
         bars.refresh()
         text = console.file.getvalue()
-        shown.on_evaluated(1, METRICS, False)
+        shown.on_evaluated(1, FoundWell(), False)
 
         assert "epoch 1/2" in text and "3:05 left, loss 1.250, top-1 50.0%, 7.2 clips/s" in text
         assert "2 of 4 videos" in text

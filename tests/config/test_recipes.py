@@ -12,7 +12,7 @@ import yaml
 
 from lsn.cli.app import app
 from lsn.cli.commands.train import read_run
-from lsn.config import RunConfig, load_config, settings, to_mapping
+from lsn.config import RunConfig, load_config, settings, timelines, to_mapping
 from lsn.config.recipes import copy_recipe, describe_recipe, find_recipe, list_recipes, read_recipe, show_recipe
 from lsn.errors import ConfigError
 from lsn.models import create_model
@@ -82,10 +82,10 @@ def keys_with_comments(text: str) -> dict[str, tuple[str, str]]:
 
 
 def docs() -> dict[str, str]:
-    """By dotted name in order: the docstrings below the fields in settings.py."""
+    """By dotted name in order: the docstrings below the fields of the settings."""
     sections = {field.default_factory.__name__: field.name for field in dataclasses.fields(RunConfig)}
     found = {}
-    for node in ast.walk(ast.parse(inspect.getsource(settings))):
+    for node in [node for file in (settings, timelines) for node in ast.parse(inspect.getsource(file)).body]:
         if isinstance(node, ast.ClassDef) and node.name in sections:
             for field, below in zip(node.body, node.body[1:], strict=False):
                 if isinstance(field, ast.AnnAssign):

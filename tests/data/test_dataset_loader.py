@@ -314,7 +314,7 @@ class TestFailures:
     @pytest.mark.slow
     def test_a_killed_worker_is_an_error_and_no_hang(self, manifest):
         loader = make_loader(ClipDataset(manifest, deadly_view), indices=[0, 1], batch_size=1, num_workers=1)
-        with pytest.raises(DataError, match=r"a process that reads clips died.*data\.num_workers"):
+        with pytest.raises(DataError, match=r"a process that reads videos died.*data\.num_workers"):
             list(loader)
 
     @pytest.mark.slow

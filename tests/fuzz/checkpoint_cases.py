@@ -212,5 +212,5 @@ class _StopAtLastStep:
     def on_evaluation(self, done: int, total: int) -> None:
         pass
 
-    def on_evaluated(self, epoch: int, metrics: object, is_best: bool) -> None:
+    def on_evaluated(self, epoch: int, validation: object, is_best: bool) -> None:
         pass

@@ -12,7 +12,7 @@ from lsn.evaluation.timelines.event_metrics import count_events, false_per_hour
 from lsn.evaluation.timelines.matching import VideoEvents
 from lsn.models.weights import load_weights, save_event_rules, save_weights
 from lsn.streaming import StreamingPredictor
-from lsn.streaming.event_fitting import events_of, fit_event_rules
+from lsn.streaming.event_fitting import fit_event_rules
 from lsn.streaming.found_events import found_event
 from lsn.streaming.timeline import Timeline, make_timeline
 from lsn.video.writing.overlay import Track
@@ -38,7 +38,7 @@ FAINT = timeline_of(("wave", 5, 6.4, 0.45), ("wave", 6.7, 8, 0.45), ("clap", 20,
 
 
 def counts(timeline, true, rules):
-    found = tuple(found_event(event, timeline.start_seconds) for event in events_of(timeline, rules))
+    found = tuple(found_event(event, timeline.start_seconds) for event in timeline.with_rules(rules).events)
     video = VideoEvents(tuple(true), found, timeline.duration_seconds)
     return count_events([video], tiou=0.25), false_per_hour([video], tiou=0.1)
 
@@ -81,7 +81,7 @@ def test_events_by_other_rules_are_those_of_a_stream_with_these_rules(rated, tmp
     rules = EventRules(on_threshold=0.3, off_threshold=0.2, min_seconds=0.1, merge_seconds=0.2, background=LABELS[0])
     stream = make_timeline(StreamingPredictor(rated, events=rules), path)
     assert len(stream.events) > 0
-    assert tuple(events_of(first, rules)) == stream.events
+    assert first.with_rules(rules).events == stream.events
 
 
 def test_rules_are_kept_with_the_weights(tmp_path):

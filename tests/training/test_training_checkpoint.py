@@ -12,12 +12,13 @@ from lsn.data import Clip, Manifest
 from lsn.errors import ConfigError, WeightsError
 from lsn.training.checkpoint import CHECKPOINT_NAME, load_checkpoint, save_checkpoint
 from lsn.training.checksum import ChecksumWriter
+from lsn.training.clips.task import clips_fingerprint
 from lsn.training.position import Best, Position, Tally
 
 CONFIG = RunConfig()
 CLIPS = Manifest("train.csv", ("a", "b"), (Clip("x/1.mp4", "a"), Clip("x/2.mp4", "b", start_seconds=1.0)))
 POSITION = Position(
-    epoch=3, step_in_epoch=2, step=41, seconds=7.5, best=Best(0.5, 1.25, 2), tally=Tally(loss=2.0, correct=1, clips=4)
+    epoch=3, step_in_epoch=2, step=41, seconds=7.5, best=Best(0.5, -1.25, 2), tally=Tally(loss=2.0, correct=1, weight=4)
 )
 
 
@@ -25,7 +26,7 @@ def save(folder, **changes):
     arguments = {
         "config": CONFIG,
         "num_processes": 2,
-        "train_set": CLIPS,
+        "fingerprint": "abc",
         "position": POSITION,
         "trained_names": ["cnn.weight"],
         "states": {"model": {"weight": torch.arange(3.0)}, "optimizer": {"lr": 0.5}},
@@ -34,7 +35,7 @@ def save(folder, **changes):
 
 
 def load(folder, **changes):
-    return load_checkpoint(folder, **{"config": CONFIG, "num_processes": 2, "train_set": CLIPS} | changes)
+    return load_checkpoint(folder, **{"config": CONFIG, "num_processes": 2, "fingerprint": "abc"} | changes)
 
 
 def change(section, **values):
@@ -120,11 +121,11 @@ def test_keys_that_a_checkpoint_is_older_than_count_as_their_defaults(tmp_path):
 
 
 def test_moved_clips_are_the_same_and_other_clips_are_not(tmp_path):
-    save(tmp_path)
+    save(tmp_path, fingerprint=clips_fingerprint(CLIPS))
     moved = replace(
         CLIPS, source="y", clips=tuple(replace(c, path=c.path.replace("x/", "/other/")) for c in CLIPS.clips)
     )
-    load(tmp_path, train_set=moved)
+    load(tmp_path, fingerprint=clips_fingerprint(moved))
 
     for other in (
         replace(CLIPS, clips=CLIPS.clips[::-1]),
@@ -132,8 +133,8 @@ def test_moved_clips_are_the_same_and_other_clips_are_not(tmp_path):
         replace(CLIPS, labels=("b", "a")),
         replace(CLIPS, clips=(CLIPS.clips[0], replace(CLIPS.clips[1], start_seconds=2.0))),
     ):
-        with pytest.raises(ConfigError, match="training clips are not those"):
-            load(tmp_path, train_set=other)
+        with pytest.raises(ConfigError, match="the training set is not that which the run started with"):
+            load(tmp_path, fingerprint=clips_fingerprint(other))
 
 
 def test_nothing_to_resume(tmp_path):

@@ -69,7 +69,7 @@ class TestWatch:
             for _ in range(16):
                 step += 1
                 watch.spread.add(torch.tensor([[3.0, -3.0], [-3.0, 3.0]] if differ else [[0.1, 0.0], [0.1, 0.0]]))
-                new = watch.step(step, Tally(loss=4 * loss, clips=4), model, torch.rand(2, 1, 3, 32, 32))
+                new = watch.step(step, Tally(loss=4 * loss, weight=4), model, torch.rand(2, 1, 3, 32, 32))
             found.append([finding.kind for finding in new])
         return found
 
@@ -98,13 +98,13 @@ class TestWatch:
         ]
         for step in range(1, 9):
             watches[0].spread.add(torch.zeros(2, 2))
-            watches[0].step(step, Tally(loss=1.4, clips=2), model, torch.rand(1, 1, 3, 32, 32))
+            watches[0].step(step, Tally(loss=1.4, weight=2), model, torch.rand(1, 1, 3, 32, 32))
         watches[1].load_state_dict(watches[0].state_dict())
         for step in range(9, 17):
             for watch in watches:
                 watch.spread.add(torch.zeros(2, 2))
             one, other = (
-                watch.step(step, Tally(loss=1.4, clips=2), model, torch.rand(1, 1, 3, 32, 32)) for watch in watches
+                watch.step(step, Tally(loss=1.4, weight=2), model, torch.rand(1, 1, 3, 32, 32)) for watch in watches
             )
             assert one == other
         assert [finding.kind for finding in one] == ["collapsed"]

@@ -7,7 +7,7 @@ from lsn.distributed import World
 from lsn.models import create_model
 from lsn.training.batch_norm import enter_training
 from lsn.training.carry import CarriedState, StatefulModel
-from lsn.training.step import StepContext, train_step
+from lsn.training.step import ClipPass, StepContext, train_step
 
 ALONE = World(rank=0, size=1, device=torch.device("cpu"))
 
@@ -29,7 +29,7 @@ def trained():
     enter_training(model, [])
     for _ in range(3):
         clips = torch.randn(4, 4, 3, 32, 32), torch.tensor([0, 1, 2, 0])
-        train_step(context, [clips], where="a step", num_clips=4)
+        train_step(context, [ClipPass(*clips)], where="a step", num_items=4)
     assert any(block.expand[1].weight.any() for block in model.memory.values())
     return model.double().eval()
 

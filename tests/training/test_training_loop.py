@@ -40,8 +40,8 @@ class Recorder:
         if event == self.event and self.steps and self.steps[-1].step == self.stop_at:
             raise InterruptedError
 
-    def on_evaluated(self, epoch, metrics, is_best):
-        self.validations.append((epoch, metrics.top1, is_best))
+    def on_evaluated(self, epoch, validation, is_best):
+        self.validations.append((epoch, validation.score, is_best))
         self.stop_if("evaluated")
 
 
@@ -95,7 +95,7 @@ training:
 
 def test_it_learns(learned):
     _, result, _ = learned
-    assert result.top1 == 1.0
+    assert result.score == 1.0
     train_lines = metrics_of(result.out, "train")
     assert train_lines[-1]["loss"] < train_lines[0]["loss"]
 
@@ -179,7 +179,7 @@ def test_a_finished_run_resumes_to_its_result(learned):
 
     again = train(config, result.out, resume=True, progress=recorder)
 
-    assert (again.top1, again.epoch) == (result.top1, result.epoch)
+    assert (again.score, again.epoch) == (result.score, result.epoch)
     assert recorder.steps == recorder.validations == []
     assert_same_results(result.out, expected)
 

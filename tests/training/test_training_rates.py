@@ -5,8 +5,8 @@ import pytest
 
 from lsn.data import Clip, Manifest, read_manifest
 from lsn.models.weights import FrameRates
-from lsn.training import rates
-from lsn.training.rates import measure_frame_rates
+from lsn.training.clips import rates
+from lsn.training.clips.rates import measure_frame_rates
 from lsn.video.clip_sampler import DenseSampler, SegmentSampler, TimedSampler
 
 SEGMENTS = SegmentSampler(2)

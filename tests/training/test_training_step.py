@@ -9,7 +9,7 @@ from lsn.distributed import World
 from lsn.errors import TrainingError
 from lsn.models import create_model
 from lsn.training.carry import CarriedState, StatefulModel
-from lsn.training.step import StepContext, train_step
+from lsn.training.step import ClipPass, StepContext, train_step
 
 ALONE = World(rank=0, size=1, device=torch.device("cpu"))
 
@@ -44,7 +44,8 @@ def step(model, passes, *, num_clips=None, **changes):
         "world": ALONE,
     }
     num_clips = num_clips or sum(len(labels) for _, labels in passes)
-    return train_step(StepContext(model, **arguments | changes), passes, where="step 7", num_clips=num_clips)
+    passes = [ClipPass(clip_BTCHW, labels_B) for clip_BTCHW, labels_B in passes]
+    return train_step(StepContext(model, **arguments | changes), passes, where="step 7", num_items=num_clips)
 
 
 def plain_step(model, clip, labels, **loss_options):
@@ -68,7 +69,7 @@ def test_accumulation_in_uneven_parts_equals_one_batch(model, clips, sizes):
     tally = step(model, cut(clips, *sizes))
 
     torch.testing.assert_close(model.state_dict(), expected)
-    assert tally.clips == 6
+    assert tally.weight == 6
 
 
 def test_tally_sums_loss_and_correct_clips(model, clips):
@@ -95,7 +96,7 @@ def test_without_a_single_clip_the_weights_stay(model, clips):
 
     tally = step(model, cut(tuple(t[:0] for t in clips), 0), num_clips=2, optimizer=decaying)
 
-    assert tally.clips == 0
+    assert tally.weight == 0
     torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
 
 
@@ -229,7 +230,7 @@ def test_chunks_have_their_own_loss_and_no_gradient_between_them(long_clips, tbp
 
     torch.testing.assert_close(gradients, gradients_of(literal), rtol=1e-4, atol=1e-6)  # the loss is of float32
     assert tally.loss == pytest.approx(3 * loss.item(), rel=1e-5)
-    assert (tally.correct, tally.clips) == ((answers.argmax(1) == labels).sum(), 3)
+    assert (tally.correct, tally.weight) == ((answers.argmax(1) == labels).sum(), 3)
 
 
 def peak_of_saved_bytes(model, num_frames, **changes):
@@ -304,5 +305,5 @@ def test_clips_of_uneven_passes_carry_on(long_clips):
         tally = step(
             StatefulModel(model), cut(long_clips, *sizes), optimizer=optimizer, carried=carried, tbptt_frames=3
         )
-        assert tally.clips == 3
+        assert tally.weight == 3
     assert carried.state.num_frames_B.tolist() == [25]  # five passes over 5 frames

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import lsn.video.decoding.reader as reader_module
-from lsn.training.views import TrainingViews
+from lsn.training.clips.views import TrainingViews
 from lsn.video import array_reader, clip_sampler
 from lsn.video.transforms import TrainTransform
 

@@ -12,7 +12,7 @@ from lsn.errors import LSNError
 from lsn.models import create_model
 from lsn.training import train
 from lsn.training.batch_norm import enter_training, synchronize_batch_norm
-from lsn.training.step import StepContext, train_step
+from lsn.training.step import ClipPass, StepContext, train_step
 
 
 def take_steps(world: World, *, shares: list[tuple[int, ...]]) -> tuple[dict[str, torch.Tensor], list[float]]:
@@ -37,7 +37,9 @@ def take_steps(world: World, *, shares: list[tuple[int, ...]]) -> tuple[dict[str
         label_smoothing=0.1,
         clip_grad_norm=5.0,
     )
-    losses = [train_step(context, passes, where="a step", num_clips=7).loss for _ in range(3)]
+    losses = [
+        train_step(context, [ClipPass(*each) for each in passes], where="a step", num_items=7).loss for _ in range(3)
+    ]
     return model.state_dict(), losses
 
 
@@ -63,7 +65,7 @@ def main(folder: Path) -> None:
             result = train(load_config(recipe), out, progress=Copier(out) if out.name == "carried" else None)
             if out.name == "carried":
                 train(load_config(recipe), f"{out}_parts", resume=True)
-            line = f"RESULT {recipe.stem} {result.top1} {result.epoch}"
+            line = f"RESULT {recipe.stem} {result.score} {result.epoch}"
         except LSNError as error:
             line = f"RESULT {recipe.stem} {error}"
         sys.stdout.write(f"{line}\n")  # in one piece, since both processes write to the same pipe

@@ -95,7 +95,7 @@ def jpeg(width: int, height: int) -> bytes:
 READ = """
 import random, resource, sys
 from lsn.evaluation.protocol import EvaluationProtocol
-from lsn.training.views import TrainingViews
+from lsn.training.clips.views import TrainingViews
 from lsn.video import open_video
 from lsn.video.clip_sampler import DenseSampler
 from lsn.video.transforms import TrainTransform

@@ -13,6 +13,7 @@ from lsn.config.settings import (
     RunConfig,
     TrainingConfig,
 )
+from lsn.config.timelines import TimelineConfig
 
 __all__ = [
     "MAX_FRAMES",
@@ -24,6 +25,7 @@ __all__ = [
     "ModelConfig",
     "OptimConfig",
     "RunConfig",
+    "TimelineConfig",
     "TrainingConfig",
     "from_mapping",
     "load_config",

@@ -25,6 +25,7 @@ _MEANT_BEFORE = {
     "min_steps_per_epoch": 1,
     "keep": "best",
     "calibrate": False,
+    "kind": "clips",
 }
 """Settings that are younger than runs that can be resumed, with what those did."""
 _OPTIONS = {"--silence": "--max-gap", "--enter": "--on-threshold", "--leave": "--off-threshold"}

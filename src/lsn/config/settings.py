@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from lsn.errors import ConfigError, shown
+from lsn.config.checks import require
+from lsn.config.timelines import TimelineConfig
+from lsn.errors import ConfigError
 
 MAX_FRAMES = 4096
 """Frames per clip may have; those of a longer one would fill the memory."""
@@ -60,11 +62,11 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         expected = f"at least 1 and at most {MAX_FRAMES}"
-        _require(1 <= self.num_frames <= MAX_FRAMES, "model.num_frames", self.num_frames, expected)
-        _require(0 <= self.dropout < 1, "model.dropout", self.dropout, "in [0, 1)")
+        require(1 <= self.num_frames <= MAX_FRAMES, "model.num_frames", self.num_frames, expected)
+        require(0 <= self.dropout < 1, "model.dropout", self.dropout, "in [0, 1)")
         if self.readout_frames is not None:
             expected = f"between 1 and model.num_frames ({self.num_frames})"
-            _require(1 <= self.readout_frames <= self.num_frames, "model.readout_frames", self.readout_frames, expected)
+            require(1 <= self.readout_frames <= self.num_frames, "model.readout_frames", self.readout_frames, expected)
 
     def overrides(self) -> dict[str, Any]:
         """The keyword arguments of `lsn.create_model` that this configuration sets."""
@@ -76,10 +78,12 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where the clips are, and what happens to those that cannot be read."""
+    """Where the videos are, and what happens to those that cannot be read."""
 
+    kind: Literal["clips", "timelines"] = "clips"
+    """clips: videos with one label each; timelines: long videos with events."""
     train: str = ""
-    """Manifest (.csv, .jsonl, TSN .txt) or folder of class folders to train on."""
+    """Manifest (.csv, .jsonl, TSN .txt), folder of class folders, or timelines to train on."""
     val: str | None = None
     """The same for validation; null sets aside `val_fraction` of `train`."""
     test: str | None = None
@@ -102,9 +106,9 @@ class DataConfig:
     """Processes that read clips; 0 reads in the training process."""
 
     def __post_init__(self) -> None:
-        _require(0 < self.val_fraction < 1, "data.val_fraction", self.val_fraction, "between 0 and 1")
-        _require(self.clips_per_class >= 0, "data.clips_per_class", self.clips_per_class, "0 or more")
-        _require(self.num_workers >= 0, "data.num_workers", self.num_workers, "0 or more")
+        require(0 < self.val_fraction < 1, "data.val_fraction", self.val_fraction, "between 0 and 1")
+        require(self.clips_per_class >= 0, "data.clips_per_class", self.clips_per_class, "0 or more")
+        require(self.num_workers >= 0, "data.num_workers", self.num_workers, "0 or more")
 
 
 @dataclass(frozen=True)
@@ -137,18 +141,18 @@ class InputConfig:
     """Mirror half of the clips; left and right classes swap, or stay if one has no partner."""
 
     def __post_init__(self) -> None:
-        _require(1 <= self.size <= MAX_SIDE, "input.size", self.size, f"at least 1 and at most {MAX_SIDE}")
+        require(1 <= self.size <= MAX_SIDE, "input.size", self.size, f"at least 1 and at most {MAX_SIDE}")
         expected = f"at least input.size ({self.size}) and at most {MAX_SIDE}"
-        _require(self.size <= self.short_side <= MAX_SIDE, "input.short_side", self.short_side, expected)
-        _require(self.frame_stride >= 1, "input.frame_stride", self.frame_stride, "at least 1")
-        _require(self.fps > 0, "input.fps", self.fps, "above 0")
-        _require(self.fps_jitter >= 1, "input.fps_jitter", self.fps_jitter, "at least 1")
-        _require(0 < self.min_span <= 1, "input.min_span", self.min_span, "in (0, 1]")
-        _require(bool(self.scales) and all(0 < s <= 1 for s in self.scales), "input.scales", self.scales, "in (0, 1]")
-        _require(self.color_jitter >= 0, "input.color_jitter", self.color_jitter, "0 or more")
-        _require(self.rand_augment_layers >= 0, "input.rand_augment_layers", self.rand_augment_layers, "0 or more")
+        require(self.size <= self.short_side <= MAX_SIDE, "input.short_side", self.short_side, expected)
+        require(self.frame_stride >= 1, "input.frame_stride", self.frame_stride, "at least 1")
+        require(self.fps > 0, "input.fps", self.fps, "above 0")
+        require(self.fps_jitter >= 1, "input.fps_jitter", self.fps_jitter, "at least 1")
+        require(0 < self.min_span <= 1, "input.min_span", self.min_span, "in (0, 1]")
+        require(bool(self.scales) and all(0 < s <= 1 for s in self.scales), "input.scales", self.scales, "in (0, 1]")
+        require(self.color_jitter >= 0, "input.color_jitter", self.color_jitter, "0 or more")
+        require(self.rand_augment_layers >= 0, "input.rand_augment_layers", self.rand_augment_layers, "0 or more")
         magnitude = self.rand_augment_magnitude
-        _require(0 <= magnitude <= 30, "input.rand_augment_magnitude", magnitude, "between 0 and 30")
+        require(0 <= magnitude <= 30, "input.rand_augment_magnitude", magnitude, "between 0 and 30")
 
 
 @dataclass(frozen=True)
@@ -181,16 +185,16 @@ class OptimConfig:
     """Largest norm of the gradient; 0 is off."""
 
     def __post_init__(self) -> None:
-        _require(self.learning_rate > 0, "optim.learning_rate", self.learning_rate, "above 0")
-        _require(self.lr_base_size >= 0, "optim.lr_base_size", self.lr_base_size, "0 or more")
-        _require(0 <= self.momentum < 1, "optim.momentum", self.momentum, "in [0, 1)")
-        _require(0 <= self.beta2 < 1, "optim.beta2", self.beta2, "in [0, 1)")
-        _require(self.weight_decay >= 0, "optim.weight_decay", self.weight_decay, "0 or more")
-        _require(self.new_layer_lr_mult > 0, "optim.new_layer_lr_mult", self.new_layer_lr_mult, "above 0")
-        _require(self.warmup_epochs >= 0, "optim.warmup_epochs", self.warmup_epochs, "0 or more")
-        _require(self.clip_grad_norm >= 0, "optim.clip_grad_norm", self.clip_grad_norm, "0 or more")
+        require(self.learning_rate > 0, "optim.learning_rate", self.learning_rate, "above 0")
+        require(self.lr_base_size >= 0, "optim.lr_base_size", self.lr_base_size, "0 or more")
+        require(0 <= self.momentum < 1, "optim.momentum", self.momentum, "in [0, 1)")
+        require(0 <= self.beta2 < 1, "optim.beta2", self.beta2, "in [0, 1)")
+        require(self.weight_decay >= 0, "optim.weight_decay", self.weight_decay, "0 or more")
+        require(self.new_layer_lr_mult > 0, "optim.new_layer_lr_mult", self.new_layer_lr_mult, "above 0")
+        require(self.warmup_epochs >= 0, "optim.warmup_epochs", self.warmup_epochs, "0 or more")
+        require(self.clip_grad_norm >= 0, "optim.clip_grad_norm", self.clip_grad_norm, "0 or more")
         if self.schedule == "step":
-            _require(bool(self.step_epochs), "optim.step_epochs", self.step_epochs, "given with schedule: step")
+            require(bool(self.step_epochs), "optim.step_epochs", self.step_epochs, "given with schedule: step")
 
 
 @dataclass(frozen=True)
@@ -240,19 +244,19 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "min_steps_per_epoch", "batch_size", "grad_accum_steps", "evaluate_every"):
-            _require(getattr(self, name) >= 1, f"training.{name}", getattr(self, name), "at least 1")
-        _require(0 <= self.seed < MAX_INTEGER, "training.seed", self.seed, "between 0 and 2^63 - 1")
-        _require(0 <= self.label_smoothing < 1, "training.label_smoothing", self.label_smoothing, "in [0, 1)")
-        _require(0 <= self.ema_decay < 1, "training.ema_decay", self.ema_decay, "in [0, 1)")
-        _require(0 <= self.frozen_stages <= 4, "training.frozen_stages", self.frozen_stages, "between 0 and 4")
-        _require(0 <= self.state_carry_prob <= 1, "training.state_carry_prob", self.state_carry_prob, "in [0, 1]")
-        _require(self.tbptt_frames >= 0, "training.tbptt_frames", self.tbptt_frames, "0 or more")
+            require(getattr(self, name) >= 1, f"training.{name}", getattr(self, name), "at least 1")
+        require(0 <= self.seed < MAX_INTEGER, "training.seed", self.seed, "between 0 and 2^63 - 1")
+        require(0 <= self.label_smoothing < 1, "training.label_smoothing", self.label_smoothing, "in [0, 1)")
+        require(0 <= self.ema_decay < 1, "training.ema_decay", self.ema_decay, "in [0, 1)")
+        require(0 <= self.frozen_stages <= 4, "training.frozen_stages", self.frozen_stages, "between 0 and 4")
+        require(0 <= self.state_carry_prob <= 1, "training.state_carry_prob", self.state_carry_prob, "in [0, 1]")
+        require(self.tbptt_frames >= 0, "training.tbptt_frames", self.tbptt_frames, "0 or more")
         if self.compile and self.grad_checkpointing:
             raise ConfigError(
                 "training.compile and training.grad_checkpointing cannot go together, as the compiler decides by "
                 "itself what the backward pass computes again; set one of them to false"
             )
-        _require(self.checkpoint_every >= 0, "training.checkpoint_every", self.checkpoint_every, "0 or more")
+        require(self.checkpoint_every >= 0, "training.checkpoint_every", self.checkpoint_every, "0 or more")
 
 
 @dataclass(frozen=True)
@@ -269,8 +273,8 @@ class EvaluationConfig:
     """Views per forward pass; it does not change the result."""
 
     def __post_init__(self) -> None:
-        _require(1 <= self.num_clips <= 1000, "evaluation.num_clips", self.num_clips, "between 1 and 1000")
-        _require(self.batch_size >= 1, "evaluation.batch_size", self.batch_size, "at least 1")
+        require(1 <= self.num_clips <= 1000, "evaluation.num_clips", self.num_clips, "between 1 and 1000")
+        require(self.batch_size >= 1, "evaluation.batch_size", self.batch_size, "at least 1")
 
 
 @dataclass(frozen=True)
@@ -283,8 +287,12 @@ class RunConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    timelines: TimelineConfig = field(default_factory=TimelineConfig)
 
     def __post_init__(self) -> None:
+        if self.data.kind == "timelines":
+            self._check_timelines()
+            return
         if self.training.tbptt_frames and self.model.readout_frames:
             raise ConfigError(
                 f"model.readout_frames is {self.model.readout_frames} and training.tbptt_frames "
@@ -292,7 +300,22 @@ class RunConfig:
                 "of them to null or 0"
             )
 
-
-def _require(holds: bool, name: str, value: Any, expected: str) -> None:
-    if not holds:
-        raise ConfigError(f"{name} is {shown(value)}; it must be {expected}")
+    def _check_timelines(self) -> None:
+        """Refuses what has no meaning for streams."""
+        chunk, stretch = self.training.tbptt_frames, self.timelines.stretch_frames
+        if chunk and stretch % chunk:
+            raise ConfigError(
+                f"timelines.stretch_frames is {stretch}, which is no multiple of training.tbptt_frames ({chunk}); "
+                f"set it to {chunk * max(1, stretch // chunk)}"
+            )
+        if self.input.sampling != "timed":
+            raise ConfigError(
+                f"input.sampling is {self.input.sampling}, but a stream has a rate and no end; set input.sampling=timed"
+            )
+        if self.training.grad_accum_steps > 1:
+            raise ConfigError(
+                f"training.grad_accum_steps is {self.training.grad_accum_steps}, but the streams of a step go on in "
+                "the next one, so they are one batch; set it to 1, and training.batch_size or the processes instead"
+            )
+        if self.data.clips_per_class:
+            raise ConfigError("data.clips_per_class draws clips, but data.kind is timelines; set it to 0")

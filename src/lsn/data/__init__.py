@@ -11,14 +11,14 @@ from lsn.data.clips.splits import check_splits, load_splits, load_test_set, spli
 from lsn.data.clips.table import Clip, Manifest, Problem, raise_on_errors
 from lsn.data.clips.windows import open_clip
 from lsn.data.loading.dataset import Batch, ClipDataset, MakeViews, Sample
-from lsn.data.loading.loader import ClipLoader, load_steps, make_loader
+from lsn.data.loading.loader import BatchLoader, load_steps, make_loader
 from lsn.data.loading.step_sampler import Step, StepSampler
 
 __all__ = [
     "Batch",
+    "BatchLoader",
     "Clip",
     "ClipDataset",
-    "ClipLoader",
     "Description",
     "MakeViews",
     "Manifest",

@@ -110,6 +110,7 @@ def save_weights(
     state: dict[str, Tensor] | None = None,
     untrained: Sequence[str] = (),
     frame_rates: FrameRates | None = None,
+    events: EventRules | None = None,
 ) -> None:
     """Writes a weights folder; each file appears whole or not at all.
 
@@ -122,6 +123,7 @@ def save_weights(
         state: other tensors for the same architecture, such as a moving average.
         untrained: parameters that still have random values, as after a conversion.
         frame_rates: of the clips that it was trained on.
+        events: when its answers on a stream are an event.
 
     Raises:
         WeightsError: the number of labels is not that of the classes.
@@ -136,6 +138,7 @@ def save_weights(
         "labels": list(labels),
         "input": to_mapping(input),
         "frame_rates": None if frame_rates is None else to_mapping(frame_rates),
+        "events": None if events is None else to_mapping(events),
         "mean": list(model.mean),
         "std": list(model.std),
         "metrics": metrics,

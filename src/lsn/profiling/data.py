@@ -18,9 +18,9 @@ from lsn.data import ClipDataset, load_splits, make_loader
 from lsn.hardware import resolve_device, tune_allocator, usable_cores
 from lsn.profiling.model import training_step
 from lsn.profiling.timing import check_seconds, time_runs
-from lsn.training.setup import clip_dataset
+from lsn.training.clips.task import clip_dataset
+from lsn.training.clips.views import TrainingViews
 from lsn.training.start import start_model
-from lsn.training.views import TrainingViews
 from lsn.video.transforms import TrainTransform
 
 Work = Literal["disk", "decode", "transform"]

@@ -31,7 +31,7 @@ from lsn.models.forward import eval_mode, forward_views
 from lsn.models.weights import LoadedModel, is_weights_folder, load_weights
 from lsn.profiling.timing import Figure, check_seconds, time_runs
 from lsn.streaming.engine import StreamEngine
-from lsn.training.step import Precision, StepContext, train_step
+from lsn.training.step import ClipPass, Precision, StepContext, train_step
 from lsn.video import write_video
 
 Part = Literal["training", "test", "stream", "decode", "transform"]
@@ -172,8 +172,8 @@ def training_step(
         precision=precision,
         clip_grad_norm=20.0,
     )
-    passes = [(_noise(batch_size, num_frames, size), torch.zeros(batch_size, dtype=torch.int64))]
-    return lambda: train_step(context, passes, where="the measurement", num_clips=batch_size)
+    passes = [ClipPass(_noise(batch_size, num_frames, size), torch.zeros(batch_size, dtype=torch.int64))]
+    return lambda: train_step(context, passes, where="the measurement", num_items=batch_size)
 
 
 def _noise(batch_size: int, num_frames: int, size: int) -> Tensor:

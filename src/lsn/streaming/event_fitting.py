@@ -11,7 +11,6 @@ from lsn.data.timelines.table import TimelineManifest, TimelineVideo
 from lsn.evaluation.timelines.event_metrics import count_events, false_per_hour
 from lsn.evaluation.timelines.matching import VideoEvents
 from lsn.evaluation.timelines.metrics import COUNTED_OVERLAP
-from lsn.streaming.events import Event, EventDetector
 from lsn.streaming.found_events import found_event, is_known, known_spans, point_labels
 from lsn.streaming.timeline import Timeline
 
@@ -26,16 +25,6 @@ _SECONDS = {
     "merge_seconds": (0.0, 0.25, 0.5, 1.0),
     "split_seconds": (0.5, 1.0, 2.0, 4.0, 1000.0),
 }
-
-
-def events_of(timeline: Timeline, rules: EventRules) -> list[Event]:
-    """The events of a timeline by other rules, without running the model again; its resets end none of them."""
-    detector = EventDetector(timeline.track.labels, rules)
-    reports = []
-    for seconds, probabilities_K in zip(timeline.track.seconds_T, timeline.track.probabilities_TK, strict=True):
-        reports += detector.update(float(seconds), probabilities_K)
-    reports += detector.finish(timeline.start_seconds + timeline.duration_seconds)
-    return [report.event for report in reports if report.kind == "end"]
 
 
 def fit_event_rules(
@@ -61,7 +50,7 @@ def fit_event_rules(
     def found(timeline: Timeline, video: TimelineVideo, rules: EventRules) -> VideoEvents:
         spans = known_spans(video, manifest, timeline.duration_seconds)
         at = timeline.start_seconds
-        kept = [event for event in events_of(timeline, rules) if is_known(found_event(event, at), spans)]
+        kept = [event for event in timeline.with_rules(rules).events if is_known(found_event(event, at), spans)]
         true = tuple(event for event in video.events if event.label != start.background)
         events = tuple(found_event(event, at, as_point=event.label in points) for event in kept)
         return VideoEvents(true, events, sum(end - begin for begin, end in spans))

@@ -5,14 +5,15 @@ Shapes: T ticks, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from lsn.config import EventRules
 from lsn.inference.source import open_source
-from lsn.streaming.events import Event, EventReport
+from lsn.streaming.events import Event, EventDetector, EventReport
 from lsn.streaming.prediction import StreamPrediction
 from lsn.streaming.predictor import StreamingPredictor
 from lsn.streaming.runner import StreamRunner
@@ -35,6 +36,16 @@ class Timeline:
     """When the first frame is shown, on the clock of the file."""
     duration_seconds: float
     """Length of the video."""
+
+    def with_rules(self, rules: EventRules) -> Timeline:
+        """The events by other rules, without running the model again; resets of the stream end none of them."""
+        detector = EventDetector(self.track.labels, rules)
+        reports: list[tuple[float, EventReport]] = []
+        for seconds, probabilities_K in zip(self.track.seconds_T.tolist(), self.track.probabilities_TK, strict=True):
+            reports += [(seconds, report) for report in detector.update(seconds, probabilities_K)]
+        end_seconds = self.start_seconds + self.duration_seconds
+        reports += [(end_seconds, report) for report in detector.finish(end_seconds)]
+        return replace(self, events=_ended(reports), reports=tuple(reports))
 
 
 def make_timeline(
@@ -68,5 +79,9 @@ def make_timeline(
                     progress(int(result.seconds - start_seconds), int(total_seconds))
     seconds, probabilities = zip(*answers, strict=True)
     track = Track(predictor.labels, np.stack(probabilities), np.array(seconds))
-    events = sorted((r.event for _, r in reports if r.kind == "end"), key=lambda event: event.start_seconds)
-    return Timeline(str(video), track, tuple(events), tuple(reports), start_seconds, total_seconds)
+    return Timeline(str(video), track, _ended(reports), tuple(reports), start_seconds, total_seconds)
+
+
+def _ended(reports: Iterable[tuple[float, EventReport]]) -> tuple[Event, ...]:
+    """The events that have ended, in the order in which they began."""
+    return tuple(sorted((r.event for _, r in reports if r.kind == "end"), key=lambda event: event.start_seconds))

@@ -5,49 +5,88 @@ Shapes: T ticks, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+import logging
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
+from lsn.config import EventRules, to_mapping
 from lsn.data.clips.text import suggestion
+from lsn.data.timelines.reading import write_timelines
 from lsn.data.timelines.table import TimelineManifest, TimelineVideo
 from lsn.data.timelines.targets import TargetRules, frame_targets
-from lsn.errors import DataError
+from lsn.distributed import current_world
+from lsn.errors import DataError, LSNError, VideoError
 from lsn.evaluation.timelines.matching import VideoEvents
 from lsn.evaluation.timelines.metrics import TimelineMetrics, VideoAnswers, measure_timelines
+from lsn.files import write_text
+from lsn.parsing import to_json
+from lsn.streaming.event_fitting import fit_event_rules
 from lsn.streaming.found_events import found_event, is_known, known_spans, point_labels
 from lsn.streaming.predictor import StreamingPredictor
 from lsn.streaming.timeline import Timeline, make_timeline
+
+logger = logging.getLogger(__name__)
+
+METRICS_NAME, EVENTS_NAME = "timelines.json", "events.csv"
 
 
 @dataclass(frozen=True, eq=False)
 class TimelineEvaluation:
     """What a model found in long videos, and how good that is."""
 
+    truth: TimelineManifest
+    """The videos that could be read, and what happens in them."""
     found: TimelineManifest
-    """The found events with their confidence."""
+    """The same with the found events and their confidence."""
     metrics: TimelineMetrics
     timelines: tuple[Timeline, ...]
     """What the model has said of each video."""
+    rules: EventRules
+    """When its answers are an event."""
+    unreadable: tuple[tuple[str, str], ...] = ()
+    """Path and error of each video that could not be read."""
+
+    def save(self, folder: str | Path) -> None:
+        """Writes `timelines.json` and `events.csv`; each appears whole or not at all."""
+        folder = Path(folder)
+        content = {
+            "source": self.truth.source,
+            "metrics": self.metrics.to_dict(),
+            "rules": to_mapping(self.rules),
+            "unreadable": [{"path": path, "error": error} for path, error in self.unreadable],
+        }
+        write_text(folder / METRICS_NAME, to_json(content) + "\n")
+        write_timelines(folder / EVENTS_NAME, self.found)
 
 
 def evaluate_timelines(
     predictor: StreamingPredictor,
     manifest: TimelineManifest,
     *,
+    fit: bool = False,
+    max_false_per_hour: float | None = None,
+    on_unreadable: Literal["raise", "skip"] = "raise",
     progress: Callable[[int, int], None] | None = None,
 ) -> TimelineEvaluation:
     """Runs a model over every video of a manifest as one stream, and measures what it finds.
 
+    Under torchrun all processes call it; each runs a share of the videos and gets the whole result.
+
     Args:
         predictor: with a free slot; its rules say what an event is, and which class is the background.
         manifest: videos and what happens in them; the labels of its events must be among those of the model.
+        fit: measure with the rules that do best on these videos, instead of those of the predictor.
+        max_false_per_hour: of `fit_event_rules`.
+        on_unreadable: stop at a video that cannot be read, or leave it out.
         progress: called with the videos done and their number.
 
     Raises:
-        DataError: there is no video, or an event has a label that the model does not know.
-        VideoError: a video cannot be read.
+        DataError: there is no video, or none that can be read, or an event has a label that the model does not know.
+        VideoError: a video cannot be read, and such videos are not skipped.
     """
     if not len(manifest):
         raise DataError(f"{manifest.source}: no videos to evaluate on; give at least one")
@@ -56,18 +95,75 @@ def evaluate_timelines(
     for label in manifest.labels:
         if label not in (*labels, background):
             raise DataError(f"{manifest.source}: unknown label {label!r}; {suggestion(label, labels)}")
-    manifest = replace(manifest, labels=labels)
-    answers, videos, timelines = [], [], []
-    points = point_labels(manifest)
-    for number, video in enumerate(manifest.videos, start=1):
-        timeline = make_timeline(predictor, video.path)
-        timelines.append(timeline)
-        answers.append(_answers(video, timeline, manifest, background or "", points))
-        videos.append(replace(video, events=answers[-1].events.found))
-        if progress is not None:
-            progress(number, len(manifest))
-    found = replace(manifest, videos=tuple(videos))
-    return TimelineEvaluation(found, measure_timelines(answers), tuple(timelines))
+    found = _run_all(predictor, manifest.videos, on_unreadable, progress)
+    read = [(video, each) for video, each in zip(manifest.videos, found, strict=True) if isinstance(each, Timeline)]
+    unreadable = [
+        (video.path, str(each))
+        for video, each in zip(manifest.videos, found, strict=True)
+        if isinstance(each, VideoError)
+    ]
+    if not read:
+        raise DataError(f"{manifest.source}: none of its videos can be read: {unreadable[0][1]}")
+    truth = replace(manifest, labels=labels, videos=tuple(video for video, _ in read))
+    timelines = [timeline for _, timeline in read]
+    rules = predictor.events
+    if fit:
+        rules = fit_event_rules(timelines, truth, rules, max_false_per_hour=max_false_per_hour)
+        timelines = [timeline.with_rules(rules) for timeline in timelines]
+    return measured(timelines, truth, rules, unreadable=tuple(unreadable))
+
+
+def measured(
+    timelines: Sequence[Timeline],
+    truth: TimelineManifest,
+    rules: EventRules,
+    *,
+    unreadable: tuple[tuple[str, str], ...] = (),
+) -> TimelineEvaluation:
+    """How good the events of timelines are.
+
+    Args:
+        timelines: one for each video of the manifest.
+        truth: the videos and what happens in them; its labels are those of the model without the background.
+        rules: that the events of the timelines are by.
+        unreadable: of the result.
+    """
+    points = point_labels(truth)
+    answers = [
+        _answers(video, timeline, truth, rules.background or "", points)
+        for video, timeline in zip(truth.videos, timelines, strict=True)
+    ]
+    videos = [replace(video, events=each.events.found) for video, each in zip(truth.videos, answers, strict=True)]
+    found = replace(truth, videos=tuple(videos))
+    return TimelineEvaluation(truth, found, measure_timelines(answers), tuple(timelines), rules, unreadable)
+
+
+def _run_all(
+    predictor: StreamingPredictor,
+    videos: Sequence[TimelineVideo],
+    on_unreadable: Literal["raise", "skip"],
+    progress: Callable[[int, int], None] | None,
+) -> list[Timeline | VideoError]:
+    """What the model says of each video, or why it cannot be read."""
+    world = current_world()
+    share: dict[int, Timeline | VideoError] = {}
+    failure: LSNError | None = None
+    try:
+        for number in range(world.rank, len(videos), world.size):
+            try:
+                share[number] = make_timeline(predictor, videos[number].path)
+            except VideoError as error:
+                if on_unreadable == "raise":
+                    raise type(error)(f"{videos[number].where}: {error}") from error
+                logger.warning("left out: %s", error)
+                share[number] = error
+            if progress is not None:
+                progress(min(len(share) * world.size, len(videos)), len(videos))
+    except LSNError as error:  # passed to the other processes, which would wait for this one's share for ever
+        failure = error
+    world.raise_on_all_ranks(failure)
+    found = {number: each for part in world.gather([share]) for number, each in part.items()}
+    return [found[number] for number in range(len(videos))]
 
 
 def _answers(

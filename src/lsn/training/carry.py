@@ -21,16 +21,21 @@ class StatefulModel(nn.Module):
     """A causal network as it learns from streams: a clip, or a part of one, goes on from a state.
 
     A module and not a function, since `World.wrap` averages the gradients of what runs through its `forward`.
+
+    Args:
+        model: The network.
+        every_frame: Give the scores of every frame, BTK, instead of those of the clip, BK.
     """
 
-    def __init__(self, model: Recognizer) -> None:
+    def __init__(self, model: Recognizer, *, every_frame: bool = False) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.every_frame = model, every_frame
 
     def forward(self, clip_BTCHW: Tensor, state: StreamState | None) -> tuple[Tensor, StreamState]:
-        """Class scores BK and the state after the last frame, without gradient."""
+        """Class scores and the state after the last frame, without gradient."""
         logits_BTK, state = self.model.step(clip_BTCHW, state)
-        return self.model.answer(logits_BTK), state.map(Tensor.detach)
+        scores = logits_BTK if self.every_frame else self.model.answer(logits_BTK)
+        return scores, state.map(Tensor.detach)
 
 
 class CarriedState:

@@ -6,8 +6,6 @@ and from where the run stands.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +15,6 @@ import torch
 
 from lsn.config import RunConfig, from_mapping, to_mapping
 from lsn.config.old_names import current_keys
-from lsn.data import Manifest
 from lsn.errors import ConfigError, TrainingError, WeightsError, shown
 from lsn.files import atomic_path
 from lsn.training.checksum import ChecksumWriter, verify_checksum
@@ -58,7 +55,7 @@ def save_checkpoint(
     *,
     config: RunConfig,
     num_processes: int,
-    train_set: Manifest,
+    fingerprint: str,
     position: Position,
     trained_names: list[str],
     states: Mapping[str, Any],
@@ -69,7 +66,7 @@ def save_checkpoint(
         out: The run's folder.
         config: The run's configuration.
         num_processes: Processes that train.
-        train_set: The training clips, of which a fingerprint is kept.
+        fingerprint: Of what it trains on.
         position: Where the run stands.
         trained_names: Parameters that started from trained weights.
         states: State dictionaries of the parts by name.
@@ -81,7 +78,7 @@ def save_checkpoint(
         "format_version": FORMAT_VERSION,
         "config": to_mapping(config),
         "num_processes": num_processes,
-        "clips": _fingerprint(train_set),
+        "clips": fingerprint,
         "position": asdict(position),
         "trained_names": trained_names,
         "states": dict(states),
@@ -103,7 +100,7 @@ def save_checkpoint(
         ) from error
 
 
-def load_checkpoint(out: Path, *, config: RunConfig, num_processes: int, train_set: Manifest) -> dict[str, Any]:
+def load_checkpoint(out: Path, *, config: RunConfig, num_processes: int, fingerprint: str) -> dict[str, Any]:
     """Reads `checkpoint.pt` to the CPU, without running code in it, and checks that it belongs to this run.
 
     Returns:
@@ -118,9 +115,9 @@ def load_checkpoint(out: Path, *, config: RunConfig, num_processes: int, train_s
         raise ConfigError(f"{out}: there is no {CHECKPOINT_NAME} to resume; start the run without --resume")
     saved = read_checkpoint(path)
     _require_same(path, _what_matters(saved["config"], saved["num_processes"]), config, num_processes)
-    if saved["clips"] != _fingerprint(train_set):
+    if saved["clips"] != fingerprint:
         raise ConfigError(
-            f"{path}: the training clips are not those that the run started with; "
+            f"{path}: the training set is not that which the run started with; "
             "give it the same manifest, or start a new run with another --out"
         )
     return saved
@@ -181,10 +178,21 @@ def _typed(saved: dict[str, Any]) -> dict[str, Any]:
         raise TypeError("a section of the config, or a state, is no mapping")
     if not all(isinstance(name, str) for name in saved["trained_names"]):
         raise TypeError(f"trained_names is {shown(saved['trained_names'])}")
-    position = from_mapping(Position, saved["position"], "position")
+    position = from_mapping(Position, _current_position(saved["position"]), "position")
     if min(position.epoch, position.step_in_epoch, position.step) < 0:
         raise ValueError(f"position is {shown(saved['position'])}")
     return {"position": position}
+
+
+def _current_position(position: dict[str, Any]) -> dict[str, Any]:
+    """A position by the names of this version; up to 0.4.0 runs knew clips alone."""
+    best, tally = position["best"], position["tally"]
+    if best is not None and "top1" in best:
+        best = {"score": best["top1"], "tie_break": -best["loss"], "epoch": best["epoch"]}
+    if "clips" in tally:
+        tally = {**tally, "weight": tally["clips"], "items": tally["clips"]}
+        del tally["clips"]
+    return {**position, "best": best, "tally": tally}
 
 
 def _require_same(path: Path, before: dict[str, Any], config: RunConfig, num_processes: int) -> None:
@@ -209,12 +217,3 @@ def _what_matters(config: dict[str, Any], num_processes: int) -> dict[str, Any]:
         for key, value in current_keys(values, known.get(section, ())).items()
     }
     return {key: value for key, value in flat.items() if key not in _FREE_KEYS} | {"processes": num_processes}
-
-
-def _fingerprint(manifest: Manifest) -> str:
-    """A digest of the labels and of the clips in their order, by file name, that outlives moving the data."""
-    clips = [
-        (Path(c.path).name, c.label, c.start_seconds, c.end_seconds, c.first_frame, c.last_frame)
-        for c in manifest.clips
-    ]
-    return hashlib.sha256(json.dumps([manifest.labels, clips]).encode()).hexdigest()

@@ -18,8 +18,7 @@ def describe(run: Run, *, resumed: bool) -> list[str]:
     num_parameters = sum(p.numel() for p in run.model.parameters())
     num_learning = sum(p.numel() for p in run.model.parameters() if p.requires_grad)
     num_new = sum(p.numel() for name, p in run.model.named_parameters() if name in new_names)
-    clips_per_step, optim = run.sampler.clips_per_step, run.config.optim
-    passes = len(run.dataset) // len(run.train_set)
+    clips_per_step, optim = run.task.clips_per_step, run.config.optim
     rate = f"{optim.optimizer} with a learning rate of {run.learning_rate:.3g}"
     if optim.lr_base_size not in (0, clips_per_step):
         rate += f" ({optim.learning_rate:g} for steps of {optim.lr_base_size} clips)"
@@ -27,9 +26,6 @@ def describe(run: Run, *, resumed: bool) -> list[str]:
     return [
         f"{network.name}: {num_parameters:,} parameters, of which {num_learning:,} learn and {num_new:,} are new; "
         f"starts from {start}",
-        f"{len(run.train_set.labels)} classes; {len(run.train_set)} clips to train on from {run.train_set.source}, "
-        f"{len(run.val_set)} to validate on from {run.val_set.source}",
-        f"{settings.epochs} epochs of {len(run.sampler)} steps of up to {clips_per_step} clips"
-        + (f", {passes} passes over the training set each" if passes > 1 else ""),
+        *run.task.describe(),
         f"{rate}; on {run.world.device} in {settings.precision}, {processes}; everything goes to {run.out}",
     ]

@@ -107,7 +107,7 @@ def open_folder(run: Run, *, resumed: bool) -> None:
                 run.tracker = Tracker(
                     run.out,
                     step=run.position.step,
-                    validated=run.position.step_in_epoch < len(run.sampler),
+                    validated=run.position.step_in_epoch < run.task.steps_per_epoch,
                     tensorboard=run.config.training.tensorboard,
                 )
     except BaseException:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,13 +91,21 @@ class TrainingWatch:
         chance: Loss of the best constant answer, see `loss_of_guessing`.
         steps_per_epoch: Steps of an epoch.
         warmup_steps: First steps, in which a loss that stays where it is means nothing.
+        unit: What the answers are on, in the plural.
         start: Steps that are done already.
     """
 
     def __init__(
-        self, *, num_classes: int, chance: float, steps_per_epoch: int, warmup_steps: int, start: int = 0
+        self,
+        *,
+        num_classes: int,
+        chance: float,
+        steps_per_epoch: int,
+        warmup_steps: int,
+        unit: str = "clips",
+        start: int = 0,
     ) -> None:
-        self.chance = chance
+        self.chance, self.unit = chance, unit
         self.spread = AnswerSpread(num_classes)
         self._window = min(steps_per_epoch * math.ceil(MIN_WINDOW / steps_per_epoch), MAX_WINDOW)
         self._warmup_steps = warmup_steps
@@ -113,7 +121,7 @@ class TrainingWatch:
             model: The network, left as it is.
             clip_BTCHW: Clips of the step, in which dead units are looked for; may be empty.
         """
-        self._loss, self._num_clips = self._loss + tally.loss, self._num_clips + tally.clips
+        self._loss, self._num_clips = self._loss + tally.loss, self._num_clips + tally.weight
         if step % self._window:
             return []
         begin, loss, num_clips, information = self._begin, self._loss, self._num_clips, self.spread.information()
@@ -157,7 +165,7 @@ class TrainingWatch:
             yield Finding("diverged", f"training diverges: {losses}")
         elif loss > _AT_CHANCE * self.chance and begin >= self._warmup_steps:
             if information < _SAME * self.chance:
-                yield Finding("collapsed", f"the network answers the same for all clips: {losses}")
+                yield Finding("collapsed", f"the network answers the same for all {self.unit}: {losses}")
             else:
                 yield Finding("at_chance", f"nothing is learned yet: {losses}")
 
@@ -180,10 +188,14 @@ def remedy(kind: str, *, learning_rate: float, batch_norm: str) -> str:
 
 def loss_of_guessing(train_set: Manifest, label_smoothing: float) -> float:
     """Mean cross-entropy, in nats, of the best answer that does not depend on the clip; ln K for K equal classes."""
-    counts, num_classes = Counter(clip.label for clip in train_set.clips), len(train_set.labels)
-    shares = [counts[label] / len(train_set) for label in train_set.labels]
-    smoothed = [(1 - label_smoothing) * share + label_smoothing / num_classes for share in shares]
-    return -sum(share * math.log(share) for share in smoothed if share)
+    counts = Counter(clip.label for clip in train_set.clips)
+    return guessing_loss([counts[label] / len(train_set) for label in train_set.labels], label_smoothing)
+
+
+def guessing_loss(shares: Sequence[float], label_smoothing: float) -> float:
+    """The same for classes of these shares, which sum to 1."""
+    smoothed = [(1 - label_smoothing) * share + label_smoothing / len(shares) for share in shares]
+    return -sum(share * math.log(share) for share in smoothed if share > 0)
 
 
 def _dead_units(model: Recognizer, clip_BTCHW: Tensor) -> Iterator[Finding]:

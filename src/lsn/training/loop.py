@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from lsn.config import RunConfig
-from lsn.data import Batch, Manifest, Step, load_steps
 from lsn.distributed import join_world
 from lsn.errors import LSNError, TrainingStopped
-from lsn.evaluation.evaluate import evaluate
-from lsn.evaluation.result import EvaluationResult
-from lsn.evaluation.temperature import state_at_temperature
-from lsn.models import Recognizer
-from lsn.models.weights import load_weights, save_weights
 from lsn.training.batch_norm import enter_training
 from lsn.training.description import describe
 from lsn.training.folder import claimed_folder, open_folder
@@ -29,6 +22,7 @@ from lsn.training.reporting import Reporter
 from lsn.training.run import Run
 from lsn.training.setup import build_run
 from lsn.training.step import train_step
+from lsn.training.task import LoadedStep
 from lsn.training.tracking import Progress
 
 TEST_NAME = "test"
@@ -41,12 +35,12 @@ class TrainingResult:
 
     out: Path
     """The run's folder, which is a weights folder of the kept weights."""
-    top1: float
-    """Top-1 accuracy of the kept weights on the validation set, 0 to 1."""
+    score: float
+    """Of the kept weights on the validation set, 0 to 1: top-1 accuracy, or on timelines the F1 of events."""
     epoch: int
     """Epochs done when they were reached."""
-    test_top1: float | None
-    """Their top-1 accuracy on the test set; None without one."""
+    test_score: float | None
+    """The same on the test set; None without one."""
     seconds: float
     """Time spent, over all parts of a resumed run."""
 
@@ -63,10 +57,10 @@ def train(
     """Trains a network and leaves the run's folder behind.
 
     The folder holds `recipe.yaml`, the kept weights (`config.json`, `model.safetensors`) with their evaluation on the
-    validation set (`evaluation.json`, `predictions.csv`), in `test` that on the test set if there is one,
-    `metrics.jsonl`, and `checkpoint.pt` to resume from. Under
-    torchrun every process calls this; the first one writes. A run that was stopped anywhere and resumed ends with the
-    same weights as one that was not, bit by bit on a CPU.
+    validation set (`evaluation.json` and `predictions.csv`, of timelines `timelines.json` and `events.csv`), in `test`
+    that on the test set if there is one, `metrics.jsonl`, and `checkpoint.pt` to resume from. Under torchrun every
+    process calls this; the first one writes. A run that was stopped anywhere and resumed ends with the same weights as
+    one that was not, bit by bit on a CPU.
 
     Args:
         config: The experiment.
@@ -81,7 +75,7 @@ def train(
         ConfigError: the settings contradict each other, the folder, or the run that is resumed; or another process
             trains in the folder.
         DataError: the manifests are not sound.
-        VideoError: a clip cannot be read, and `data.on_unreadable` is raise.
+        VideoError: a video cannot be read, and `data.on_unreadable` is raise.
         TrainingStopped: `should_stop` asked for it; the checkpoint is of the last step.
         LSNError: the loss is no longer a number.
     """
@@ -94,18 +88,19 @@ def train(
         reporter.start(describe(run, resumed=resume))
         for epoch in range(position.epoch, settings.epochs):
             _train_epoch(run, epoch, reporter, should_stop)
+            run.task.end_epoch()
             if (epoch + 1) % settings.evaluate_every == 0 or epoch + 1 == settings.epochs:
                 run.save()  # a long validation may be stopped too
                 _validate(run, epoch + 1, reporter, should_stop)
             position.epoch, position.step_in_epoch = epoch + 1, 0
             run.save()
-        test_top1 = None if run.test_set is None else _test(run, run.test_set, should_stop)
+        test_score = _test(run, should_stop) if run.task.has_test else None
         run.close()
         with world.errors_on_all_ranks():
             if world.is_main and when_done is not None:
                 when_done()
         assert position.best is not None  # the last epoch is always validated
-        return TrainingResult(run.out, position.best.top1, position.best.epoch, test_top1, position.seconds)
+        return TrainingResult(run.out, position.best.score, position.best.epoch, test_score, position.seconds)
 
 
 def _train_epoch(run: Run, epoch: int, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
@@ -113,11 +108,11 @@ def _train_epoch(run: Run, epoch: int, reporter: Reporter, should_stop: Callable
     settings, position = run.config.training, run.position
     enter_training(run.model, run.frozen_norms)
     with closing(_read_steps(run, epoch, should_stop)) as steps:
-        for step, batches in steps:
+        for step in steps:
             # Move the weights.
             rate = run.learning_rate * run.schedule.factor(position.step)
             set_learning_rate(run.context.optimizer, rate)
-            tally = _learn(run, step, batches)
+            tally = _learn(run, step)
             position.step += 1
             position.step_in_epoch += 1
             if run.ema is not None:
@@ -126,35 +121,30 @@ def _train_epoch(run: Run, epoch: int, reporter: Reporter, should_stop: Callable
             # Report, and be ready to be killed.
             reporter.step(tally, learning_rate=rate)
             if run.world.is_main:
-                for finding in run.watch.step(position.step, tally, run.model, _clip(batches[-1], run.config)):
+                for finding in run.watch.step(position.step, tally, run.model, step.frames_BTCHW):
                     reporter.warn(finding)
-            is_last = position.step_in_epoch == len(run.sampler)
+            is_last = position.step_in_epoch == run.task.steps_per_epoch
             if settings.checkpoint_every and position.step % settings.checkpoint_every == 0 and not is_last:
                 run.save()
 
 
-def _read_steps(
-    run: Run, epoch: int, should_stop: Callable[[], bool]
-) -> Generator[tuple[Step, list[Batch]], None, None]:
-    """The steps of an epoch from where the run stands, each with the batches that this process reads for it.
+def _read_steps(run: Run, epoch: int, should_stop: Callable[[], bool]) -> Generator[LoadedStep, None, None]:
+    """What this process reads for the steps of an epoch from where the run stands.
 
     What one process cannot read stops all, as does its wish to stop, after a checkpoint.
     """
-    steps = run.sampler.steps(epoch)[run.position.step_in_epoch :]
-    run.dataset.set_epoch(epoch)
-    loaded = load_steps(run.dataset, steps, num_workers=run.config.data.num_workers, device=run.world.device)
-    with closing(loaded):
-        for step in steps:
-            batches: list[Batch] = []
-            error = None
+    with closing(run.task.read(epoch, run.position.step_in_epoch)) as loaded:
+        for _ in range(run.position.step_in_epoch, run.task.steps_per_epoch):
+            step, error = None, None
             try:
-                batches = next(loaded)
+                step = next(loaded)
             except LSNError as caught:
                 error = caught
             if run.world.raise_on_all_ranks(error, wish=should_stop()):
                 run.save()
                 raise _stopped(run)
-            yield step, batches
+            assert step is not None
+            yield step
 
 
 def _never() -> bool:
@@ -166,93 +156,50 @@ def _stopped(run: Run) -> TrainingStopped:
     return TrainingStopped(f"{run.out}: training was stopped after step {run.position.step}; resume it to continue")
 
 
-def _learn(run: Run, step: Step, batches: Sequence[Batch]) -> Tally:
-    """One update of the weights; clips that could not be read are counted and listed."""
-    config, position = run.config, run.position
+def _learn(run: Run, step: LoadedStep) -> Tally:
+    """One update of the weights; what could not be read is counted and listed."""
+    position = run.position
     # What is random in the network follows from the seed, the step and the process, so no state need be kept.
-    torch.manual_seed(random.Random(f"step/{config.training.seed}/{position.step}/{run.world.rank}").getrandbits(63))
-    tally = train_step(
-        run.context,
-        [(_clip(batch, config), batch.labels_B) for batch in batches],
-        where=f"step {position.step + 1} (epoch {position.epoch + 1})",
-        num_clips=step.num_clips,
-    )
-    tally.unreadable = step.num_clips - tally.clips
+    seed = f"step/{run.config.training.seed}/{position.step}/{run.world.rank}"
+    torch.manual_seed(random.Random(seed).getrandbits(63))
+    where = f"step {position.step + 1} (epoch {position.epoch + 1})"
+    tally = train_step(run.context, step.passes, where=where, num_items=step.num_items)
     if tally.unreadable:
-        for index, error in run.world.gather([failure for batch in batches for failure in batch.unreadable]):
+        for path, error in run.world.gather(list(step.unreadable)):
             if run.tracker is not None:
-                path, epoch = run.dataset.manifest.clips[index].path, (position.step + 1) / len(run.sampler)
+                epoch = (position.step + 1) / run.task.steps_per_epoch
                 run.tracker.log_unreadable(path, error, epoch=epoch, step=position.step + 1)
     return tally
-
-
-def _clip(batch: Batch, config: RunConfig) -> Tensor:
-    """The clips of a batch, BTCHW; B is 0 if none could be read."""
-    if batch.views_BVTCHW is not None:
-        return batch.views_BVTCHW[:, 0]
-    return torch.zeros(0, config.model.num_frames, 3, config.input.size, config.input.size, dtype=torch.uint8)
 
 
 def _validate(run: Run, epoch: int, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
     """Evaluates on the validation set; the best weights so far, or the last, are kept with their evaluation."""
     model, position = run.evaluated_model, run.position
 
-    def on_batch(done: int, total: int) -> None:
+    def on_video(done: int, total: int) -> None:
         if should_stop():  # raised in all processes once they gather their answers; the checkpoint is there
             raise _stopped(run)
         reporter.evaluation(done, total)
 
     run.world.share_buffers(model)
-    result = _evaluate(run, model, run.val_set, on_batch)
-    metrics, best, keeps_last = result.metrics, position.best, run.config.training.keep == "last"
-    is_best = best is None or (metrics.top1, -metrics.loss) > (best.top1, -best.loss)
+    found = run.task.validate(model, on_video)
+    best, keeps_last = position.best, run.config.training.keep == "last"
+    is_best = best is None or (found.score, found.tie_break) > (best.score, best.tie_break)
     if is_best or keeps_last:
-        position.best = Best(top1=metrics.top1, loss=metrics.loss, epoch=epoch)
+        position.best = Best(score=found.score, tie_break=found.tie_break, epoch=epoch)
         if run.world.is_main:
-            _save_weights(run, result, epoch)
-    reporter.evaluated(epoch, result, is_best=is_best and not keeps_last)
+            found.keep(run.out, model, epoch=epoch)
+    reporter.evaluated(epoch, found, is_best=is_best and not keeps_last)
 
 
-def _test(run: Run, test_set: Manifest, should_stop: Callable[[], bool]) -> float:
-    """Evaluates the weights that were kept on the test set; returns the top-1 accuracy."""
+def _test(run: Run, should_stop: Callable[[], bool]) -> float:
+    """Evaluates the weights that were kept on the test set; returns their score."""
 
-    def on_batch(done: int, total: int) -> None:
+    def on_video(done: int, total: int) -> None:
         if should_stop():
             raise _stopped(run)
 
-    result = _evaluate(run, load_weights(run.out).model, test_set, on_batch)
+    found = run.task.test(run.out, on_video)
     if run.world.is_main:
-        result.save(run.out / TEST_NAME)
-    return result.metrics.top1
-
-
-def _evaluate(
-    run: Run, model: Recognizer, manifest: Manifest, progress: Callable[[int, int], None]
-) -> EvaluationResult:
-    data = run.config.data
-    return evaluate(
-        model,
-        manifest,
-        run.protocol,
-        device=run.world.device,
-        reader=data.reader,
-        on_unreadable=data.on_unreadable,
-        num_workers=data.num_workers,
-        progress=progress,
-    )
-
-
-def _save_weights(run: Run, result: EvaluationResult, epoch: int) -> None:
-    """Keeps the network with its evaluation, both at the temperature that makes its probabilities right."""
-    temperature = result.helpful_temperature() if run.config.training.calibrate else 1.0
-    result = result.at_temperature(temperature)
-    save_weights(
-        run.out,
-        run.evaluated_model,
-        labels=run.train_set.labels,
-        input=run.config.input,
-        metrics=asdict(result.metrics) | {"epoch": epoch, "views": run.protocol.describe(), "temperature": temperature},
-        state=state_at_temperature(run.evaluated_model, temperature),
-        frame_rates=run.frame_rates,
-    )
-    result.save(run.out)
+        found.save(run.out / TEST_NAME)
+    return found.score

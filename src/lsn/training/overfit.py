@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
 
 import torch
-from torch import Tensor
 
 from lsn.config import EvaluationConfig, RunConfig
 from lsn.data import ClipDataset, Manifest, load_splits, make_loader
@@ -24,7 +23,7 @@ from lsn.training.optim import set_learning_rate
 from lsn.training.position import Tally
 from lsn.training.setup import peak_learning_rate, ready_to_train, step_context
 from lsn.training.start import start_model
-from lsn.training.step import train_step
+from lsn.training.step import ClipPass, train_step
 
 MAX_STEPS = 200
 """Updates of the weights after which clips that are not fitted count as not to be fitted."""
@@ -85,9 +84,11 @@ def overfit(config: RunConfig, num_clips: int, *, progress: Callable[[int, int],
         progress: Called with the steps done and their greatest number.
 
     Raises:
-        ConfigError: there are too few clips, or several processes.
+        ConfigError: there are too few clips, several processes, or timelines to learn.
         LSNError: as of `lsn.training.train`.
     """
+    if config.data.kind == "timelines":
+        raise ConfigError("--overfit is for clips, but data.kind is timelines; train on a few videos for some epochs")
     config = replace(
         config,
         model=replace(config.model, dropout=0.0),
@@ -102,7 +103,7 @@ def overfit(config: RunConfig, num_clips: int, *, progress: Callable[[int, int],
         frozen_norms = ready_to_train(model, config, world)
         context = step_context(model, config, world)
         steps = _fixed_steps(clips, model, config)
-        rate = peak_learning_rate(config, sum(len(labels_B) for _, labels_B in steps[0]))
+        rate = peak_learning_rate(config, sum(len(each.labels_B) for each in steps[0]))
         max_passes = math.ceil(MAX_STEPS / len(steps))
         losses: list[float] = []
         num_right = 0
@@ -112,11 +113,11 @@ def overfit(config: RunConfig, num_clips: int, *, progress: Callable[[int, int],
             for number, passes in enumerate(steps, start=len(losses) * len(steps) + 1):
                 set_learning_rate(context.optimizer, rate * min(1.0, number / WARMUP_STEPS))
                 enter_training(model, frozen_norms)
-                num_in_step = sum(len(labels_B) for _, labels_B in passes)
-                total.add(train_step(context, passes, where=f"step {number}", num_clips=num_in_step))
+                num_in_step = sum(len(each.labels_B) for each in passes)
+                total.add(train_step(context, passes, where=f"step {number}", num_items=num_in_step))
                 if progress is not None:
                     progress(number, max_passes * len(steps))
-            losses.append(total.loss / total.clips)
+            losses.append(total.loss / total.weight)
 
             # See whether that is enough.
             if total.correct == num_clips or len(losses) == max_passes:
@@ -145,8 +146,8 @@ def _some(train_set: Manifest, num_clips: int, *, seed: int) -> Manifest:
     return replace(train_set, clips=tuple(in_turn[:num_clips]))
 
 
-def _fixed_steps(clips: Manifest, model: Recognizer, config: RunConfig) -> list[list[tuple[Tensor, Tensor]]]:
-    """The forward passes of each step: clips BTCHW as an evaluation sees them, and their labels."""
+def _fixed_steps(clips: Manifest, model: Recognizer, config: RunConfig) -> list[list[ClipPass]]:
+    """The forward passes of each step: clips as an evaluation sees them, and their labels."""
     protocol = EvaluationProtocol.of(model, config.input, EvaluationConfig())
     loader = make_loader(
         ClipDataset(clips, protocol, reader=config.data.reader),
@@ -154,13 +155,13 @@ def _fixed_steps(clips: Manifest, model: Recognizer, config: RunConfig) -> list[
         batch_size=config.training.batch_size,
         num_workers=0,
     )
-    passes = [(batch.views_BVTCHW[:, 0], batch.labels_B) for batch in loader if batch.views_BVTCHW is not None]
+    passes = [ClipPass(batch.views_BVTCHW[:, 0], batch.labels_B) for batch in loader if batch.views_BVTCHW is not None]
     size = config.training.grad_accum_steps
     return [passes[start : start + size] for start in range(0, len(passes), size)]
 
 
-def _num_right(model: Recognizer, passes: Iterable[tuple[Tensor, Tensor]]) -> int:
+def _num_right(model: Recognizer, passes: Iterable[ClipPass]) -> int:
     device = next(model.parameters()).device
     with eval_mode(model):
-        right = [model(clip_BTCHW.to(device)).argmax(1).cpu() == labels_B for clip_BTCHW, labels_B in passes]
+        right = [model(each.clip_BTCHW.to(device)).argmax(1).cpu() == each.labels_B for each in passes]
     return int(torch.cat(right).sum())

@@ -7,11 +7,13 @@ from dataclasses import asdict, dataclass, field
 
 @dataclass
 class Tally:
-    """Sums over clips since the last line of metrics."""
+    """Sums over clips, or over the frames of streams, since the last line of metrics."""
 
     loss: float = 0.0
     correct: float = 0.0
-    clips: float = 0.0
+    weight: float = 0.0
+    """What the two above are to be divided by: the items, each as it counts."""
+    items: float = 0.0
     unreadable: float = 0.0
     seconds: float = 0.0
 
@@ -25,8 +27,8 @@ class Tally:
 class Best:
     """The best validation so far."""
 
-    top1: float
-    loss: float
+    score: float
+    tie_break: float
     epoch: int
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 
-from lsn.evaluation.result import EvaluationResult
 from lsn.training.health import Finding, remedy
 from lsn.training.position import Tally
 from lsn.training.run import Run
+from lsn.training.task import Validation
 from lsn.training.tracking import Progress, StepReport
 
 logger = logging.getLogger(__name__)
@@ -45,12 +44,12 @@ class Reporter:
         run, position = self.run, self.run.position
         tally.seconds = self._lap()
         position.tally.add(tally)
-        if not run.world.is_main or not position.tally.clips:
+        if not run.world.is_main or not position.tally.weight:
             return
         report = self._report(learning_rate)
         if self.progress is not None:
             self.progress.on_step(report)
-        steps_per_epoch, done = len(run.sampler), position.step_in_epoch
+        steps_per_epoch, done = run.task.steps_per_epoch, position.step_in_epoch
         is_due = LINES_PER_EPOCH * done // steps_per_epoch > LINES_PER_EPOCH * (done - 1) // steps_per_epoch
         if run.tracker is not None and is_due:
             run.tracker.log(
@@ -60,7 +59,7 @@ class Reporter:
                 loss=report.loss,
                 top1=report.top1,
                 learning_rate=report.learning_rate,
-                clips_per_second=report.clips_per_second,
+                **{f"{report.unit}_per_second": report.items_per_second},
                 unreadable=int(position.tally.unreadable),
                 seconds=round(position.seconds, 1),
             )
@@ -69,7 +68,7 @@ class Reporter:
     def warn(self, finding: Finding) -> None:
         """Something is wrong with the training."""
         run, position = self.run, self.run.position
-        epoch = position.step / len(run.sampler)
+        epoch = position.step / run.task.steps_per_epoch
         settings = run.config.training
         advice = remedy(finding.kind, learning_rate=run.learning_rate, batch_norm=settings.batch_norm)
         logger.warning("epoch %.3g of %d: %s; %s", epoch, settings.epochs, finding.text, advice)
@@ -81,7 +80,7 @@ class Reporter:
         if self.progress is not None:
             self.progress.on_evaluation(done, total)
 
-    def evaluated(self, epoch: int, result: EvaluationResult, *, is_best: bool) -> None:
+    def evaluated(self, epoch: int, validation: Validation, *, is_best: bool) -> None:
         """The validation after `epoch` epochs is done."""
         run, position = self.run, self.run.position
         if run.tracker is not None:
@@ -89,12 +88,11 @@ class Reporter:
                 "val",
                 epoch=epoch,
                 step=position.step,
-                **asdict(result.metrics),
-                unreadable=len(result.unreadable),
+                **validation.record(),
                 seconds=round(position.seconds, 1),
             )
         if self.progress is not None:
-            self.progress.on_evaluated(epoch, result.metrics, is_best)
+            self.progress.on_evaluated(epoch, validation, is_best)
         self._lap()
 
     def _report(self, learning_rate: float) -> StepReport:
@@ -104,12 +102,13 @@ class Reporter:
         return StepReport(
             step=position.step,
             num_steps=run.num_steps,
-            epoch=position.step / len(run.sampler),
+            epoch=position.step / run.task.steps_per_epoch,
             num_epochs=run.config.training.epochs,
-            loss=tally.loss / tally.clips,
-            top1=tally.correct / tally.clips,
+            loss=tally.loss / tally.weight,
+            top1=tally.correct / tally.weight,
             learning_rate=learning_rate,
-            clips_per_second=tally.clips / tally.seconds,
+            items_per_second=tally.items / tally.seconds,
+            unit=run.task.unit,
             seconds_left=seconds_per_step * (run.num_steps - position.step),
         )
 

@@ -11,16 +11,14 @@ from timm.utils import ModelEmaV3
 from torch import nn
 
 from lsn.config import RunConfig
-from lsn.data import ClipDataset, Manifest, StepSampler
 from lsn.distributed import World
-from lsn.evaluation.protocol import EvaluationProtocol
 from lsn.models import Recognizer
-from lsn.models.weights import FrameRates
 from lsn.training.checkpoint import CHECKPOINT_NAME, damaged, save_checkpoint
 from lsn.training.health import TrainingWatch
 from lsn.training.optim import Schedule, restore_optimizer
 from lsn.training.position import Position
 from lsn.training.step import StepContext
+from lsn.training.task import Task
 from lsn.training.tracking import Tracker
 
 
@@ -31,13 +29,8 @@ class Run:
     config: RunConfig
     out: Path
     world: World
-    train_set: Manifest
-    val_set: Manifest
-    test_set: Manifest | None
-    dataset: ClipDataset
-    """The clips of an epoch: the training set, once or more."""
-    sampler: StepSampler
-    protocol: EvaluationProtocol
+    task: Task
+    """What is learned."""
     model: Recognizer
     frozen_norms: list[nn.Module]
     context: StepContext
@@ -50,8 +43,6 @@ class Run:
     position: Position
     tracker: Tracker | None = None
     """In the main process only."""
-    frame_rates: FrameRates | None = None
-    """Of the training clips, for the weights that are saved; in the main process only."""
 
     @property
     def evaluated_model(self) -> Recognizer:
@@ -61,7 +52,7 @@ class Run:
     @property
     def num_steps(self) -> int:
         """Steps of the whole run."""
-        return self.config.training.epochs * len(self.sampler)
+        return self.config.training.epochs * self.task.steps_per_epoch
 
     def save(self) -> None:
         """Writes the checkpoint, in the main process; all processes must call it.
@@ -77,7 +68,7 @@ class Run:
                     self.out,
                     config=self.config,
                     num_processes=self.world.size,
-                    train_set=self.train_set,
+                    fingerprint=self.task.fingerprint,
                     position=self.position,
                     trained_names=[name for name, _ in self.model.named_parameters() if name not in new_names],
                     states=states,
@@ -114,6 +105,7 @@ class Run:
             "optimizer": context.optimizer,
             "scaler": context.scaler,
             "watch": self.watch,
+            **self.task.parts(),
         }
         if self.ema is not None:
             parts["ema"] = self.ema.module

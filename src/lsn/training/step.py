@@ -1,6 +1,6 @@
-"""One step: forward and backward over its clips, then one update of the weights.
+"""One step: forward and backward over what was read for it, then one update of the weights.
 
-Shapes: B clips, T frames, C channels, H height, W width, K classes.
+Shapes: B clips or streams, T frames, C channels, H height, W width, K classes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -61,75 +61,100 @@ class StepContext:
         return self.carried is not None or self.tbptt_frames > 0
 
 
-def train_step(context: StepContext, passes: Sequence[tuple[Tensor, Tensor]], *, where: str, num_clips: int) -> Tally:
-    """Moves the weights by the gradient of the mean loss over all clips of the step.
-
-    With `tbptt_frames` a clip is learned from in even parts of at most that many frames, each of which goes on from the
-    state of the one before. Each has a loss of its own, weighted by its share of the frames, and no gradient flows
-    between them, so the memory that a step takes does not depend on the length of the clips.
+def train_step(context: StepContext, passes: Sequence[Pass], *, where: str, num_items: int) -> Tally:
+    """Moves the weights by the gradient of the mean loss over all that counts in the step.
 
     Args:
         context: What stays the same from step to step.
-        passes: What this process read: clip_BTCHW and labels_B of each forward pass, where B may be 0.
+        passes: The forward passes of this process.
         where: What an error calls this step.
-        num_clips: Clips planned for the step, over all passes and processes; fewer may have been readable.
+        num_items: Clips, or frames of streams, that were planned for the step, over all passes and processes; fewer may
+            have been readable.
 
     Returns:
-        Loss, correct clips and clips, summed over all processes. If no clip could be read the weights stay.
+        Sums over all processes. If nothing that counts could be read the weights stay.
 
     Raises:
         TrainingError: the loss or the gradient is not finite; the weights stay.
     """
     optimizer, scaler, world = context.optimizer, context.scaler, context.world
     optimizer.zero_grad(set_to_none=True)
-    sums = torch.zeros(3, device=world.device)  # read once a step, so that a GPU is not held up
-    for number, (clip_BTCHW, labels_B) in enumerate(passes, start=1):
-        sums += _add_gradient(context, clip_BTCHW, labels_B, num_clips=num_clips, is_last=number == len(passes))
-    loss_sum, num_correct, num_read = world.sum(sums.tolist())
-    if not math.isfinite(loss_sum):
-        raise TrainingError(f"{where}: the loss became {loss_sum}; {_REMEDY}")
-    if num_read:
+    sums = torch.zeros(4, device=world.device)  # read once a step, so that a GPU is not held up
+    for number, each in enumerate(passes, start=1):
+        sums += each.add_gradient(context, share=world.size / num_items, is_last=number == len(passes))
+    loss, correct, weight, items = world.sum(sums.tolist())
+    if not math.isfinite(loss):
+        raise TrainingError(f"{where}: the loss became {loss}; {_REMEDY}")
+    if weight:
         scaler.unscale_(optimizer)
-        norm = _mend_gradient(optimizer, num_clips / num_read, context.clip_grad_norm)
+        norm = _mend_gradient(optimizer, num_items / weight, context.clip_grad_norm)
         if not math.isfinite(norm) and not scaler.is_enabled():  # the scaler skips a step that overflowed in fp16
             raise TrainingError(f"{where}: the norm of the gradient became {norm}; {_REMEDY}")
         scaler.step(optimizer)
         scaler.update()
-    return Tally(loss=loss_sum, correct=num_correct, clips=num_read)
+    return Tally(loss=loss, correct=correct, weight=weight, items=items, unreadable=num_items - items)
 
 
-def _add_gradient(
-    context: StepContext, clip_BTCHW: Tensor, labels_B: Tensor, *, num_clips: int, is_last: bool
-) -> Tensor:
-    """Goes forward and backward over one batch; returns the sum of its losses, its correct clips and its clips."""
-    device, carried = context.world.device, context.carried
-    labels_B = labels_B.to(device, non_blocking=True)
-    num_frames = clip_BTCHW.shape[1]
-    chunks = clip_BTCHW.tensor_split(math.ceil(num_frames / (context.tbptt_frames or num_frames)), dim=1)
-    state = None if carried is None else carried.draw(len(labels_B))
-    losses, scores_BK = [], []
-    for place, chunk_BTCHW in enumerate(chunks, start=1):
-        share = chunk_BTCHW.shape[1] / num_frames
-        with nullcontext() if is_last and place == len(chunks) else without_sync(context.model):
-            logits_BK, state = _forward(context, chunk_BTCHW.to(device, non_blocking=True), state)
-            loss = F.cross_entropy(
-                logits_BK.float(), labels_B, label_smoothing=context.label_smoothing, reduction="sum"
-            )
-            # Gradients are averaged over the processes: times their number, this is the mean over the step's clips.
-            context.scaler.scale(loss * (share * context.world.size / num_clips)).backward()
-        losses.append(share * loss.detach())
-        scores_BK.append(share * logits_BK.detach())
-    if carried is not None and state is not None:
-        carried.keep(state)
-    answers_BK = torch.stack(scores_BK).sum(0)
-    if context.spread is not None:
-        context.spread.add(answers_BK)
-    correct = (answers_BK.argmax(1) == labels_B).sum()
-    return torch.stack([torch.stack(losses).sum(), correct, torch.full_like(correct, len(labels_B))])
+class Pass(Protocol):
+    """What goes through the network at once."""
+
+    def add_gradient(self, context: StepContext, *, share: float, is_last: bool) -> Tensor:
+        """Goes forward and backward, and adds to the gradient that of the summed loss.
+
+        Args:
+            context: What stays the same from step to step.
+            share: Factor on the loss. Gradients are averaged over the processes: with this factor their sum is that of
+                a mean.
+            is_last: Whether this is the last pass of the step, in which the processes exchange their gradients.
+
+        Returns:
+            The sums of the losses, of what is right, of what counts, and the number of items, without gradient.
+        """
 
 
-def _forward(context: StepContext, chunk_BTCHW: Tensor, state: StreamState | None) -> tuple[Tensor, StreamState | None]:
-    """Class scores BK in the precision of the run, and the state after the last frame if states are learned from."""
+@dataclass(frozen=True)
+class ClipPass:
+    """Whole clips, each with one label.
+
+    With `tbptt_frames` a clip is learned from in even parts of at most that many frames, each of which goes on from the
+    state of the one before. Each has a loss of its own, weighted by its share of the frames, and no gradient flows
+    between them, so the memory that a step takes does not depend on the length of the clips.
+    """
+
+    clip_BTCHW: Tensor
+    """B may be 0."""
+    labels_B: Tensor
+
+    def add_gradient(self, context: StepContext, *, share: float, is_last: bool) -> Tensor:
+        """As of `Pass`."""
+        device, carried = context.world.device, context.carried
+        labels_B = self.labels_B.to(device, non_blocking=True)
+        num_frames = self.clip_BTCHW.shape[1]
+        chunks = self.clip_BTCHW.tensor_split(math.ceil(num_frames / (context.tbptt_frames or num_frames)), dim=1)
+        state = None if carried is None else carried.draw(len(labels_B))
+        losses, scores_BK = [], []
+        for place, chunk_BTCHW in enumerate(chunks, start=1):
+            part = chunk_BTCHW.shape[1] / num_frames
+            with nullcontext() if is_last and place == len(chunks) else without_sync(context.model):
+                logits_BK, state = forward(context, chunk_BTCHW.to(device, non_blocking=True), state)
+                loss = F.cross_entropy(
+                    logits_BK.float(), labels_B, label_smoothing=context.label_smoothing, reduction="sum"
+                )
+                context.scaler.scale(loss * (part * share)).backward()
+            losses.append(part * loss.detach())
+            scores_BK.append(part * logits_BK.detach())
+        if carried is not None and state is not None:
+            carried.keep(state)
+        answers_BK = torch.stack(scores_BK).sum(0)
+        if context.spread is not None:
+            context.spread.add(answers_BK)
+        correct = (answers_BK.argmax(1) == labels_B).sum()
+        num_clips = torch.full_like(correct, len(labels_B))
+        return torch.stack([torch.stack(losses).sum(), correct, num_clips, num_clips])
+
+
+def forward(context: StepContext, chunk_BTCHW: Tensor, state: StreamState | None) -> tuple[Tensor, StreamState | None]:
+    """Class scores in the precision of the run, and the state after the last frame if states are learned from."""
     precision = context.precision
     with torch.autocast(chunk_BTCHW.device.type, _AUTOCAST_DTYPES[precision], enabled=precision != "float32"):
         return context.model(chunk_BTCHW, state) if context.learns_from_states else (context.model(chunk_BTCHW), None)

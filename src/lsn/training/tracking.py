@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lsn.errors import ConfigError, DataError
-from lsn.evaluation.metrics import Metrics
 from lsn.files import read_text, write_text
 from lsn.parsing import parse_json
+from lsn.training.task import Validation
 
 METRICS_NAME = "metrics.jsonl"
 
 
 @dataclass(frozen=True)
 class StepReport:
-    """How training stands after a step; averages are over the clips since the last line of metrics."""
+    """How training stands after a step; averages are over the items since the last line of metrics."""
 
     step: int
     """Steps done."""
@@ -31,11 +31,13 @@ class StepReport:
     loss: float
     """Mean training loss."""
     top1: float
-    """Share of training clips that are classified correctly."""
+    """Share of the training clips, or of the frames as they count, that are classified correctly."""
     learning_rate: float
     """Rate of this step for trained layers."""
-    clips_per_second: float
+    items_per_second: float
     """Speed of training over all processes."""
+    unit: str
+    """What is counted, in the plural: clips or frames."""
     seconds_left: float
     """Estimated time to the end of the run."""
 
@@ -52,7 +54,7 @@ class Progress(Protocol):
     def on_evaluation(self, done: int, total: int) -> None:
         """`done` of `total` validation videos are evaluated."""
 
-    def on_evaluated(self, epoch: int, metrics: Metrics, is_best: bool) -> None:
+    def on_evaluated(self, epoch: int, validation: Validation, is_best: bool) -> None:
         """The validation after `epoch` epochs is done."""
 
 

@@ -30,9 +30,9 @@ from lsn.files import held_lock, write_text
 
 if TYPE_CHECKING:
     from lsn.data.synthetic import SyntheticSet
-    from lsn.evaluation.metrics import Metrics
     from lsn.inference.predictor import Prediction
     from lsn.training import StepReport
+    from lsn.training.task import Validation
 
 NUM_TRAIN, NUM_VAL = 1000, 200
 SIZE, NUM_FRAMES = 64, 12
@@ -198,9 +198,9 @@ class _DemoProgress:
         """Says that the bar stands because of a validation."""
         self.update(f"validating: {done} of {total} videos")
 
-    def on_evaluated(self, epoch: int, metrics: Metrics, is_best: bool) -> None:
+    def on_evaluated(self, epoch: int, validation: Validation, is_best: bool) -> None:
         """Logs the accuracy."""
-        self._progress.log(validation_line(epoch, metrics, is_best))
+        self._progress.log(validation_line(epoch, validation, is_best))
 
 
 @contextmanager

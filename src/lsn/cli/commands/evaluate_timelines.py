@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lsn.cli.commands.data_timelines import TimelineOptions
 from lsn.cli.commands.stream_options import EventOptions, StreamOptions, streaming_predictor
 from lsn.cli.commands.weights_options import weights_files
 from lsn.cli.ui.console import columns, output, percent
 from lsn.cli.ui.progress import counting_progress
-from lsn.files import check_outputs, write_text
-from lsn.parsing import to_json
+from lsn.files import check_outputs
 
 if TYPE_CHECKING:
     from lsn.config import EventRules
     from lsn.data.timelines.table import TimelineManifest
-    from lsn.evaluation.timelines.metrics import TimelineMetrics
     from lsn.streaming.timeline_evaluation import TimelineEvaluation
-
-METRICS_NAME, EVENTS_NAME = "timelines.json", "events.csv"
 
 
 @dataclass(frozen=True)
@@ -48,9 +44,8 @@ def evaluate_timelines(
     """Runs weights over long videos as streams; prints and writes what they find and how good that is."""
     from lsn.data import raise_on_errors
     from lsn.data.timelines.checks import check_timelines
-    from lsn.data.timelines.reading import write_timelines
     from lsn.models.weights import load_weights
-    from lsn.streaming.timeline_evaluation import evaluate_timelines
+    from lsn.streaming.timeline_evaluation import EVENTS_NAME, METRICS_NAME, evaluate_timelines
 
     loaded = load_weights(weights)
     is_default = timelines.background == TimelineOptions.background and timelines.background not in loaded.labels
@@ -68,12 +63,11 @@ def evaluate_timelines(
         console.print(remark, style="dim")
     with counting_progress("running videos") as progress:
         result = evaluate_timelines(predictor, manifest, progress=progress)
-    print_timeline_metrics(result.metrics)
+    print_timeline_metrics(result.metrics.to_dict())
     if events.fit or events.max_false_per_hour is not None:
         _fit(weights, predictor.events, result, manifest, events.max_false_per_hour)
     if out is not None:
-        write_text(out / METRICS_NAME, to_json(_plain(asdict(result.metrics))) + "\n")
-        write_timelines(out / EVENTS_NAME, result.found)
+        result.save(out)
         console.print(f"\nMetrics  {out / METRICS_NAME}\nEvents   {out / EVENTS_NAME}")
 
 
@@ -97,39 +91,31 @@ def _fit(
     )
 
 
-def print_timeline_metrics(metrics: TimelineMetrics) -> None:
-    """Prints what was measured on long videos."""
+def print_timeline_metrics(metrics: Mapping[str, Any]) -> None:
+    """Prints what was measured on long videos, as `TimelineMetrics.to_dict` gives it."""
     console = output()
-    console.print(
-        f"{metrics.num_videos} videos of {60 * metrics.hours:.1f} minutes in all with {metrics.num_events} events"
-    )
+    minutes = 60 * metrics["hours"]
+    console.print(f"{metrics['num_videos']} videos of {minutes:.1f} minutes in all with {metrics['num_events']} events")
     table = columns("Found", "Missed", "False", "False per hour", "F1@10", "F1@25", "F1@50", "Edit", right=("Found",))
-    shares = (*metrics.f1.values(), metrics.edit)
-    counts = (str(metrics.found), str(metrics.missed), str(metrics.false), f"{metrics.false_per_hour:.1f}")
-    table.add_row(*counts, *map(_share, shares))
+    counts = (str(metrics["found"]), str(metrics["missed"]), str(metrics["false"]), f"{metrics['false_per_hour']:.1f}")
+    table.add_row(*counts, *map(_share, (*metrics["f1"].values(), metrics["edit"])))
     console.print(table)
     table = columns("Mean average precision", "", right=("",))
-    table.add_row("of frames", _share(metrics.frame_map))
-    table.add_row("of frames, calibrated", _share(metrics.calibrated_frame_map))
-    for name, value in metrics.detection_map.items():
+    table.add_row("of frames", _share(metrics["frame_map"]))
+    table.add_row("of frames, calibrated", _share(metrics["calibrated_frame_map"]))
+    for name, value in metrics["detection_map"].items():
         table.add_row("of events, mean" if name == "mean" else f"of events, overlap {name}%", _share(value))
-    for name, value in metrics.spotting_map.items():
+    for name, value in metrics["spotting_map"].items():
         table.add_row(f"of starts, within {name} s", _share(value))
     console.print(table)
-    latency = metrics.latency
-    if latency.reported_median is not None:
+    latency = metrics["latency"]
+    if latency["reported_median"] is not None:
+        right = "-" if latency["right_median"] is None else f"{latency['right_median']:.2f} s"
         console.print(
-            f"Median time from the start of a found event until it was reported: {latency.reported_median:.2f} s; with "
-            f"the right label: {latency.right_median:.2f} s"
+            f"Median time from the start of a found event until it was reported: {latency['reported_median']:.2f} s; "
+            f"with the right label: {right}"
         )
 
 
-def _share(value: float) -> str:
-    return "-" if math.isnan(value) else percent(value)
-
-
-def _plain(value: object) -> object:
-    """The value with null for what is not a number, which JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    return None if isinstance(value, float) and math.isnan(value) else value
+def _share(value: float | None) -> str:
+    return "-" if value is None else percent(value)

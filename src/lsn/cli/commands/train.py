@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from lsn.cli.commands.evaluate_timelines import print_timeline_metrics
 from lsn.cli.commands.folds import cross_validate
 from lsn.cli.runs import train_and_report
 from lsn.cli.ui.console import columns, is_main_process, output, percent
@@ -14,6 +15,9 @@ from lsn.cli.ui.progress import counting_progress, duration
 from lsn.config import RunConfig, load_config
 from lsn.config.recipes import find_recipe
 from lsn.errors import ConfigError, TrainingError
+
+if TYPE_CHECKING:
+    from lsn.training import TrainingResult
 
 
 def train(
@@ -67,15 +71,24 @@ def train(
     folder = out or Path("runs", path.stem)
     result = train_and_report(config, folder, resume=resume)
     if is_main_process():
+        _print_result(config, folder, result)
+
+
+def _print_result(config: RunConfig, folder: Path, result: TrainingResult) -> None:
+    has_events = config.data.kind == "timelines"
+    if has_events:
+        print_timeline_metrics(json.loads((folder / "timelines.json").read_text(encoding="utf-8"))["metrics"])
+    else:
         print_metrics(json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))["metrics"])
-        kept = "Best" if config.training.keep == "best" else "Kept"
-        if result.test_top1 is not None:
-            output().print(f"\nTop-1 on {config.data.test}, which chose nothing: {percent(result.test_top1)}")
-        output().print(
-            f"\n{kept} after epoch {result.epoch} of {config.training.epochs}; {duration(result.seconds)} in all."
-            f"\nWeights  {folder}\nReport   {folder / 'report.html'}"
-            f"\nTry it   lsn predict {folder} VIDEO"
-        )
+    if result.test_score is not None:
+        name = "F1@25" if has_events else "Top-1"
+        output().print(f"\n{name} on {config.data.test}, which chose nothing: {percent(result.test_score)}")
+    kept = "Best" if config.training.keep == "best" else "Kept"
+    output().print(
+        f"\n{kept} after epoch {result.epoch} of {config.training.epochs}; {duration(result.seconds)} in all."
+        f"\nWeights  {folder}\nReport   {folder / 'report.html'}"
+        f"\nTry it   lsn {'timeline' if has_events else 'predict'} {folder} VIDEO"
+    )
 
 
 def _overfit(config: RunConfig, num_clips: int) -> None:

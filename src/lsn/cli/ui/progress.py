@@ -14,8 +14,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from lsn.cli.ui.console import percent, plain_console
 
 if TYPE_CHECKING:
-    from lsn.evaluation.metrics import Metrics
     from lsn.training import StepReport
+    from lsn.training.task import Validation
 
 SECONDS_BETWEEN_LINES = 10.0
 BAR = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[status]}"))
@@ -72,9 +72,9 @@ class LineProgress:
         if self.pace.is_due():
             self.console.print(f"validating: {done} of {total} videos")
 
-    def on_evaluated(self, epoch: int, metrics: Metrics, is_best: bool) -> None:
+    def on_evaluated(self, epoch: int, validation: Validation, is_best: bool) -> None:
         """Prints the accuracy."""
-        self.console.print(validation_line(epoch, metrics, is_best))
+        self.console.print(validation_line(epoch, validation, is_best))
 
 
 class BarProgress:
@@ -106,12 +106,12 @@ class BarProgress:
             self.validation = self.bars.add_task("validating", total=total, status="")
         self.bars.update(self.validation, completed=done, total=total, status=f"{done} of {total} videos")
 
-    def on_evaluated(self, epoch: int, metrics: Metrics, is_best: bool) -> None:
+    def on_evaluated(self, epoch: int, validation: Validation, is_best: bool) -> None:
         """Prints the accuracy and takes the second bar away."""
         if self.validation is not None:
             self.bars.remove_task(self.validation)
             self.validation = None
-        self.bars.console.print(validation_line(epoch, metrics, is_best))
+        self.bars.console.print(validation_line(epoch, validation, is_best))
 
 
 class Pace:
@@ -140,14 +140,14 @@ def progress_console() -> Console:
 def _status(report: StepReport) -> str:
     return (
         f"{duration(report.seconds_left)} left, loss {report.loss:.3f}, top-1 {percent(report.top1)}, "
-        f"{report.clips_per_second:.1f} clips/s"
+        f"{report.items_per_second:.1f} {report.unit}/s"
     )
 
 
-def validation_line(epoch: int, metrics: Metrics, is_best: bool) -> str:
+def validation_line(epoch: int, validation: Validation, is_best: bool) -> str:
     """What a validation found."""
     best = ", the best so far" if is_best else ""
-    return f"epoch {epoch}: validation top-1 {percent(metrics.top1)}, loss {metrics.loss:.3f}{best}"
+    return f"epoch {epoch}: validation {validation.describe()}{best}"
 
 
 def duration(seconds: float) -> str:

@@ -121,17 +121,17 @@ class ClipDataset(Dataset[Sample]):
             return Sample(None, label, index, type(error)(f"{self.manifest.where(clip)}: {error}"))
         return Sample(views_VTCHW, label, index, seconds_T=seconds_T)
 
-
-def collate(samples: Sequence[Sample]) -> Batch:
-    """Stacks the samples that could be read; runs in the workers."""
-    readable = [(sample, sample.views_VTCHW) for sample in samples if sample.views_VTCHW is not None]
-    times = [sample.seconds_T for sample, _ in readable if sample.seconds_T is not None]
-    errors = [(sample.index, sample.error) for sample in samples if sample.error is not None]
-    return Batch(
-        views_BVTCHW=torch.stack([views_VTCHW for _, views_VTCHW in readable]) if readable else None,
-        labels_B=torch.tensor([sample.label for sample, _ in readable], dtype=torch.int64),
-        indices_B=torch.tensor([sample.index for sample, _ in readable], dtype=torch.int64),
-        unreadable=[(index, str(error)) for index, error in errors if isinstance(error, VideoError)],
-        failure=next((error for _, error in errors if not isinstance(error, VideoError)), None),
-        seconds_BT=torch.stack(times) if times else None,
-    )
+    @staticmethod
+    def collate(samples: Sequence[Sample]) -> Batch:
+        """Stacks the samples that could be read; runs in the workers."""
+        readable = [(sample, sample.views_VTCHW) for sample in samples if sample.views_VTCHW is not None]
+        times = [sample.seconds_T for sample, _ in readable if sample.seconds_T is not None]
+        errors = [(sample.index, sample.error) for sample in samples if sample.error is not None]
+        return Batch(
+            views_BVTCHW=torch.stack([views_VTCHW for _, views_VTCHW in readable]) if readable else None,
+            labels_B=torch.tensor([sample.label for sample, _ in readable], dtype=torch.int64),
+            indices_B=torch.tensor([sample.index for sample, _ in readable], dtype=torch.int64),
+            unreadable=[(index, str(error)) for index, error in errors if isinstance(error, VideoError)],
+            failure=next((error for _, error in errors if not isinstance(error, VideoError)), None),
+            seconds_BT=torch.stack(times) if times else None,
+        )

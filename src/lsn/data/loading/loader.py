@@ -10,26 +10,54 @@ from contextlib import closing
 from itertools import islice
 from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
-from typing import Any, cast
+from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 
 import torch
 from torch.utils.data import DataLoader
 
-from lsn.data.loading.dataset import Batch, ClipDataset, Sample, collate
+from lsn.data.loading.dataset import Batch, ClipDataset
 from lsn.data.loading.step_sampler import Step
 from lsn.data.loading.workers import WorkerDied, check_num_workers, exit_with_parent, starting_workers
-from lsn.errors import VideoError
+from lsn.errors import LSNError, VideoError
 
 logger = logging.getLogger(__name__)
 
 _DEAD_WORKER = (
-    "a process that reads clips died (killed, or out of memory or of shared memory in /dev/shm); "
+    "a process that reads videos died (killed, or out of memory or of shared memory in /dev/shm); "
     "lower data.num_workers or the batch size, or set data.num_workers=0 to read in the main process"
 )
 _DEAD_SERVER = (
-    "the processes that read clips could not be started: the server that starts them died (killed, or out of memory); "
+    "the processes that read videos could not be started: the server that starts them died (killed, or out of memory); "
     "run the same command again, or set data.num_workers=0 to read in the main process"
 )
+
+
+class LoadedBatch(Protocol):
+    """What a loader looks at in a batch."""
+
+    unreadable: list[tuple[int, str]]
+    """Number and error of what could not be read."""
+    failure: LSNError | None
+    """An error that is nobody's data's fault."""
+
+
+B = TypeVar("B", bound=LoadedBatch)
+B_co = TypeVar("B_co", bound=LoadedBatch, covariant=True)
+
+
+class BatchDataset(Protocol[B_co]):
+    """Samples by index that a loader makes batches of."""
+
+    on_unreadable: Literal["raise", "skip"]
+    """Stop at what cannot be read, or leave it out."""
+    unreadable: dict[int, str]
+    """Error of all that was left out so far, by number."""
+
+    def __getitem__(self, index: int) -> Any:
+        """A sample."""
+
+    def collate(self, samples: Sequence[Any]) -> B_co:
+        """A batch of samples."""
 
 
 def make_loader(
@@ -39,7 +67,7 @@ def make_loader(
     batch_size: int,
     num_workers: int,
     device: torch.device | None = None,
-) -> ClipLoader:
+) -> BatchLoader[Batch]:
     """Batches of the clips at `indices`, in that order; the last batch may be smaller.
 
     With workers, a script must start its work under `if __name__ == "__main__":`, as with any library that
@@ -56,7 +84,7 @@ def make_loader(
         ConfigError: the number of workers is negative.
     """
     batches = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
-    return ClipLoader(dataset, batches, num_workers=num_workers, device=device)
+    return BatchLoader(dataset, batches, num_workers=num_workers, device=device)
 
 
 def load_steps(
@@ -73,9 +101,9 @@ def load_steps(
         device: likewise.
 
     Raises:
-        LSNError: as of `ClipLoader`.
+        LSNError: as of `BatchLoader`.
     """
-    loader = ClipLoader(
+    loader = BatchLoader(
         dataset, [batch for step in steps for batch in step.batches], num_workers=num_workers, device=device
     )
     with closing(iter(loader)) as batches:
@@ -83,19 +111,19 @@ def load_steps(
             yield list(islice(batches, len(step.batches)))
 
 
-class ClipLoader(DataLoader[Sample]):
-    """A DataLoader of `Batch` whose failures are one clear error in the main process.
+class BatchLoader(DataLoader[Any], Generic[B]):
+    """A DataLoader whose failures are one clear error in the main process.
 
     Args:
-        dataset: the clips.
-        batches: indices of the clips of each batch; a batch may be empty.
+        dataset: the samples.
+        batches: indices of the samples of each batch; a batch may be empty.
         num_workers: as of `make_loader`.
         device: likewise.
     """
 
     def __init__(
         self,
-        dataset: ClipDataset,
+        dataset: BatchDataset[B],
         batches: Sequence[Sequence[int]],
         *,
         num_workers: int,
@@ -103,28 +131,27 @@ class ClipLoader(DataLoader[Sample]):
     ) -> None:
         check_num_workers(num_workers)
         num_workers = min(num_workers, sum(len(batch) > 0 for batch in batches))  # more would have nothing to do
+        self.source = dataset
         super().__init__(
-            dataset,
+            cast(Any, dataset),
             batch_sampler=cast(Sequence[list[int]], batches),
             num_workers=num_workers,
             pin_memory=device is not None and device.type == "cuda",
-            collate_fn=collate,
+            collate_fn=dataset.collate,
             worker_init_fn=exit_with_parent,
             multiprocessing_context=_worker_context() if num_workers else None,
             # Without one of its own, every pass would draw from (and so change) torch's global generator.
             generator=torch.Generator(),
         )
 
-    def __iter__(self) -> Generator[Batch, None, None]:  # type: ignore[override]
+    def __iter__(self) -> Generator[B, None, None]:  # type: ignore[override]
         """Yields the batches.
 
         Raises:
-            VideoError: a clip cannot be read, and the dataset does not skip such clips.
+            VideoError: something cannot be read, and the dataset does not skip it.
             WorkerDied: a worker died.
             ConfigError: the reader or a frame pattern is not what it must be.
         """
-        dataset = self.dataset
-        assert isinstance(dataset, ClipDataset)
         batches = None
         try:
             batches = self._start()
@@ -132,7 +159,7 @@ class ClipLoader(DataLoader[Sample]):
                 if batch.failure is not None:
                     raise batch.failure
                 for index, message in batch.unreadable:
-                    _report_unreadable(dataset, index, message)
+                    _report_unreadable(self.source, index, message)
                 yield batch
         finally:
             del batches  # ends the workers now, even if a traceback keeps this frame
@@ -147,7 +174,7 @@ class ClipLoader(DataLoader[Sample]):
         except (OSError, EOFError) as error:
             raise WorkerDied(_DEAD_SERVER) from error
 
-    def _next(self, batches: Iterator[Any]) -> Batch | None:
+    def _next(self, batches: Iterator[Any]) -> B | None:
         """The next batch; None after the last."""
         try:
             return next(batches, None)
@@ -158,9 +185,9 @@ class ClipLoader(DataLoader[Sample]):
             raise WorkerDied(_DEAD_WORKER) from error
 
 
-def _report_unreadable(dataset: ClipDataset, index: int, message: str) -> None:
+def _report_unreadable(dataset: BatchDataset[Any], index: int, message: str) -> None:
     if dataset.on_unreadable == "raise":
-        raise VideoError(f"{message}; mend or remove it, or set data.on_unreadable=skip to leave such clips out")
+        raise VideoError(f"{message}; mend or remove it, or set data.on_unreadable=skip to leave such videos out")
     if index not in dataset.unreadable:
         logger.warning("left out: %s", message)
         dataset.unreadable[index] = message

@@ -85,14 +85,20 @@ def split_problems(train: TimelineManifest, other: TimelineManifest, *, name: st
     missing = [label for label in in_train if not in_other[label]]
     if missing:
         problems.append(Problem("warning", f"no event in {name} of {listing(sorted(missing))}", other.source))
-    files = {video.file for video in train.videos}
+    return problems + leak_problems(train, other, names=("train", name))
+
+
+def leak_problems(one: TimelineManifest, other: TimelineManifest, *, names: tuple[str, str]) -> list[Problem]:
+    """Videos or groups that both splits hold."""
+    problems = []
+    files = {video.file for video in one.videos}
     leaks = [video for video in other.videos if video.file in files]
     if leaks:
-        message = f"{leaks[0].path} is in train, too ({len(leaks)} such videos); each belongs in one split"
+        message = f"{leaks[0].path} is in {names[0]}, too ({len(leaks)} such videos); each belongs in one split"
         problems.append(Problem("error", message, leaks[0].where))
-    groups = {video.group for video in train.videos} & {video.group for video in other.videos} - {""}
+    groups = {video.group for video in one.videos} & {video.group for video in other.videos} - {""}
     if groups:
-        message = f"groups in train and in {name}: {listing(sorted(groups))}; leave out one side"
+        message = f"groups in {names[0]} and in {names[1]}: {listing(sorted(groups))}; leave out one side"
         problems.append(Problem("error", message, other.source))
     return problems
 

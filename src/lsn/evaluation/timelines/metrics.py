@@ -5,8 +5,10 @@ Shapes: T frames, K classes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -70,6 +72,10 @@ class TimelineMetrics:
     latency: Latency
     """How long after their start found events were reported."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain data, for JSON; what is not a number is None."""
+        return _plain(asdict(self))
+
 
 def measure_timelines(videos: Sequence[VideoAnswers]) -> TimelineMetrics:
     """All metrics of at least one video; `TimelineMetrics` says what each is."""
@@ -96,3 +102,9 @@ def measure_timelines(videos: Sequence[VideoAnswers]) -> TimelineMetrics:
         false_per_hour=false_per_hour(events, tiou=COUNTED_OVERLAP),
         latency=measure_latency([(video.events, video.reports) for video in videos], tiou=COUNTED_OVERLAP),
     )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -66,7 +66,8 @@ class TrainTransform:
         Raises:
             VideoError: the frames are not uint8 (T, 3, H, W).
         """
-        return self.augment(self.one_crop(rng)(frames_TCHW), label, rng)
+        clip_TCHW, (label,) = self.augment(self.one_crop(rng)(frames_TCHW), [label], rng)
+        return clip_TCHW, label
 
     def one_crop(self, rng: random.Random) -> Callable[[torch.Tensor], torch.Tensor]:
         """The first part of a clip's transform, which may be given the frames bit by bit.
@@ -90,11 +91,22 @@ class TrainTransform:
 
         return crop
 
-    def augment(self, clip_TCHW: torch.Tensor, label: int, rng: random.Random) -> tuple[torch.Tensor, int]:
-        """The second part, from the whole cropped clip: flip and augmentation."""
-        mirror = self.mirrors[label]
-        if mirror is not None and rng.random() < 0.5:
-            clip_TCHW, label = F.horizontal_flip(clip_TCHW), mirror
+    def augment(
+        self, clip_TCHW: torch.Tensor, labels: Sequence[int], rng: random.Random
+    ) -> tuple[torch.Tensor, Sequence[int]]:
+        """The second part, from the whole cropped clip: flip and augmentation.
+
+        Args:
+            clip_TCHW: cropped uint8 RGB.
+            labels: of all that the clip shows; it is flipped only if all of them allow it.
+            rng: source of all randomness.
+
+        Returns:
+            The clip and its labels, which a flip may have changed.
+        """
+        mirrors = [mirror for label in labels if (mirror := self.mirrors[label]) is not None]
+        if len(mirrors) == len(labels) and rng.random() < 0.5:
+            clip_TCHW, labels = F.horizontal_flip(clip_TCHW), mirrors
         if self.rand_augment_layers:
             clip_TCHW = rand_augment(
                 clip_TCHW,
@@ -105,4 +117,4 @@ class TrainTransform:
             )
         if self.color_jitter:
             clip_TCHW = color_jitter(clip_TCHW, strength=self.color_jitter, rng=rng)
-        return clip_TCHW, label
+        return clip_TCHW, labels

@@ -27,5 +27,5 @@ class TrainingViews:
             self.sampler.train_indices(reader, rng),
             lambda frames_THWC: crop(torch.from_numpy(frames_THWC).permute(0, 3, 1, 2)).numpy(),
         )
-        clip_TCHW, label = self.transform.augment(torch.from_numpy(cropped_TCHW), label, rng)
+        clip_TCHW, (label,) = self.transform.augment(torch.from_numpy(cropped_TCHW), [label], rng)
         return clip_TCHW.unsqueeze(0), label
