@@ -1,15 +1,16 @@
-"""Real gestures as a stream: other frame rates, and a long video with pauses.
+"""Real gestures as a stream: long videos with pauses, and other frame rates.
 
-    python benchmarks/gesture_stream.py data egogestar runs/data/gesture_stream
-    lsn train gestures data.train=runs/data/gesture_stream/train.csv data.val=runs/data/gesture_stream/val.csv ...
+    python benchmarks/gesture_stream.py timelines egogestar runs/data/gesture_events
+    lsn train gesture_timeline data.train=runs/data/gesture_events/train.csv ...
+    python benchmarks/gesture_stream.py windows egogestar runs/data/gesture_windows
     python benchmarks/gesture_stream.py rates egogestar runs/gesture_stream
-    python benchmarks/gesture_stream.py events egogestar runs/gesture_stream
 
-`data` joins clips to videos with pauses between them, in which the first or last frame is held while the view drifts a
-little, and cuts labelled windows of six seconds out of them.
-`rates` encodes every validation clip again at 30, 15 and 7.5 frames per second and at 30 with a tenth
-of the frames dropped at random, and streams them all. `events` joins validation clips and pauses to a video of about a
-minute.
+`timelines` joins clips to videos with pauses between them, in which the first or last frame is held while the view
+drifts a little, and lists the gestures: to train on, to validate on (other scenes of train.csv) and to test on
+(val.csv, or the scenes named by --held-out, which are then in neither of the others), the latter joined in three ways.
+`windows` cuts labelled windows of six seconds out of such videos, which is how networks for clips can learn pauses.
+`rates` encodes every validation clip again at 30, 15 and 7.5 frames per second and at 30 with a tenth of the frames
+dropped at random, and streams them all.
 """
 
 from __future__ import annotations
@@ -20,18 +21,17 @@ import random
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from lsn import StreamingPredictor, StreamPrediction, StreamRunner
-from lsn.cli.commands.stream_options import StreamOptions, streaming_predictor
 from lsn.data import Manifest, open_clip, read_manifest
+from lsn.data.timelines.reading import write_timelines
+from lsn.data.timelines.table import TimelineEvent, TimelineManifest, TimelineVideo, in_order
 from lsn.files import write_csv
-from lsn.streaming import Event
-from lsn.streaming.timeline import make_timeline
 from lsn.video import open_video, write_video
 from lsn.video.frame_sampler import on_screen
 
@@ -39,48 +39,85 @@ PAUSE = "pause"
 JOIN_FPS = 15.0
 WINDOW_SECONDS = 6.0
 VIDEO_GESTURES = 12
-GRACE_SECONDS = 1.0
+TEST_WAYS = 3
+VALIDATION_SCENES = ("s01", "s08", "s26")
 SEED = 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("data", "rates", "events"))
+    parser.add_argument("what", choices=("timelines", "windows", "rates"))
     parser.add_argument("gestures", type=Path, help="folder of EgoGestAR with train.csv and val.csv")
-    parser.add_argument("folder", type=Path, help="data: where to write; else: the weights")
-    parser.add_argument("--num-clips", type=int, help="data: so many of the clips of each split (all)")
-    parser.add_argument("--rounds", type=int, default=3, help="data: how often each training clip is joined")
-    parser.add_argument("--speeds", type=float, nargs=2, default=(0.8, 1.25), help="data: of the training clips")
-    parser.add_argument("--seconds", type=float, default=60.0, help="events: length of the video")
-    parser.add_argument("--consensus", help="events: as of `lsn stream`")
-    parser.add_argument("--seed", type=int, default=SEED, help="events: which clips in which order")
+    parser.add_argument("folder", type=Path, help="where to write; for rates: the weights")
+    parser.add_argument("--num-clips", type=int, help="so many of the clips of each split (all)")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each training clip is joined")
+    parser.add_argument("--speeds", type=float, nargs=2, default=(0.8, 1.25), help="of the training clips")
+    parser.add_argument("--held-out", nargs="*", default=(), help="scenes to test on, instead of val.csv")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    if options.what == "data":
-        write_data(options)
-    elif options.what == "rates":
-        compare_rates(options.gestures, options.folder)
+    if options.what == "timelines":
+        write_timeline_sets(options)
+    elif options.what == "windows":
+        write_windows(options)
     else:
-        find_events(options)
+        compare_rates(options.gestures, options.folder)
     return 0
 
 
-def write_data(options: argparse.Namespace) -> None:
+def write_timeline_sets(options: argparse.Namespace) -> None:
+    """Joined videos and their events, to train, validate and test on."""
+    for split, clips in split_scenes(options.gestures, options.held_out, options.num_clips).items():
+        rng = random.Random(f"{split} {SEED}")
+        num_rounds = {"train": options.rounds, "val": 1, "test": TEST_WAYS}[split]
+        videos = []
+        for number, joined in enumerate(join_all(clips, rng, num_rounds, options.speeds if split == "train" else None)):
+            path = options.folder / split / f"{number}.mp4"
+            write_video(path, joined.frames_THWC, fps=JOIN_FPS)
+            events = (TimelineEvent(t.label, t.start_seconds, t.end_seconds) for t in joined.truths)
+            videos.append(TimelineVideo(str(path), in_order(events)))
+        path = options.folder / f"{split}.csv"
+        write_timelines(path, TimelineManifest(str(path), clips.labels, tuple(videos)))
+        print(f"{path}: {len(videos)} videos with {sum(len(video.events) for video in videos)} gestures")
+
+
+def split_scenes(gestures: Path, held_out: Sequence[str], num_clips: int | None) -> dict[str, Manifest]:
+    """Clips to train, validate and test on, no scene in two of them; of each at most so many."""
+    train, val = (read_manifest(gestures / f"{split}.csv", group_column="scene") for split in ("train", "val"))
+    everything = train.clips + val.clips
+    test = tuple(clip for clip in everything if clip.group in held_out) if held_out else val.clips
+    left = [clip for clip in everything if clip.group not in {clip.group for clip in test}]
+    chosen = set(VALIDATION_SCENES) - set(held_out)
+    parts = {
+        "train": tuple(clip for clip in left if clip.group not in chosen),
+        "val": tuple(clip for clip in left if clip.group in chosen),
+        "test": test,
+    }
+    return {split: replace(train, clips=clips[:num_clips]) for split, clips in parts.items()}
+
+
+def join_all(
+    manifest: Manifest, rng: random.Random, num_rounds: int, speeds: tuple[float, float] | None
+) -> Iterator[Joined]:
+    """All clips in videos of `VIDEO_GESTURES`, in several orders."""
+    for _ in range(num_rounds):
+        order = rng.sample(range(len(manifest)), len(manifest))
+        for start in range(0, len(order), VIDEO_GESTURES):
+            yield join(manifest, order[start : start + VIDEO_GESTURES], rng, speeds=speeds or (1.0, 1.0))
+
+
+def write_windows(options: argparse.Namespace) -> None:
     """Joined videos and the windows of them to train and validate on; the gestures of training vary in speed."""
     folder = options.folder
     for split, num_rounds, speeds in (("train", options.rounds, options.speeds), ("val", 1, (1.0, 1.0))):
         manifest = read_manifest(options.gestures / f"{split}.csv")
-        num_clips = min(options.num_clips or len(manifest), len(manifest))
+        clips = replace(manifest, clips=manifest.clips[: options.num_clips])
         rng = random.Random(f"{split} {SEED}")
         rows: list[tuple[Path, float, float, str]] = []
-        for round_ in range(num_rounds):
-            order = rng.sample(range(len(manifest)), num_clips)
-            for number, start in enumerate(range(0, len(order), VIDEO_GESTURES)):
-                joined = join(manifest, order[start : start + VIDEO_GESTURES], rng, speeds=speeds)
-                path = folder / split / f"{round_}_{number}.mp4"
-                write_video(path, joined.frames_THWC, fps=JOIN_FPS)
-                for end, label in draw_windows(joined, rng):
-                    rows.append((path.resolve(), round(end - WINDOW_SECONDS, 3), round(end, 3), label))
+        for number, joined in enumerate(join_all(clips, rng, num_rounds, speeds)):
+            path = folder / split / f"{number}.mp4"
+            write_video(path, joined.frames_THWC, fps=JOIN_FPS)
+            for end, label in draw_windows(joined, rng):
+                rows.append((path.resolve(), round(end - WINDOW_SECONDS, 3), round(end, 3), label))
         write_csv(folder / f"{split}.csv", [("path", "start_seconds", "end_seconds", "label"), *rows])
         print(f"{folder / split}.csv: {len(rows)} windows, {sum(row[-1] == PAUSE for row in rows)} of them pauses")
 
@@ -174,11 +211,6 @@ class Truth:
     start_seconds: float
     end_seconds: float
 
-    def is_meant_by(self, event: Event) -> bool:
-        """Whether the event has its label and overlaps it, or begins within a second of its end."""
-        late_seconds = event.start_seconds - self.end_seconds
-        return event.label == self.label and late_seconds < GRACE_SECONDS and event.end_seconds > self.start_seconds
-
 
 UNCLEAR = Truth("", math.nan, math.nan)
 
@@ -191,51 +223,14 @@ class Joined:
     truths: list[Truth]
 
 
-def find_events(options: argparse.Namespace) -> None:
-    """Events found, missed and false in a joined video."""
-    path = options.folder / "joined.mp4"
-    truths = write_joined(options.gestures, path, seconds=options.seconds, seed=options.seed)
-    stream = StreamOptions(background=PAUSE, consensus=options.consensus)
-    watching, remarks = streaming_predictor(options.folder, stream)
-    print(*remarks, sep="\n")
-    events = list(make_timeline(watching, path).events)
-    found: list[tuple[Truth, Event]] = []
-    for truth in truths:
-        match = next((event for event in events if truth.is_meant_by(event)), None)
-        mark = "missed"
-        if match is not None:
-            events.remove(match)
-            found.append((truth, match))
-            mark = f"found {match.start_seconds:6.2f} to {match.end_seconds:6.2f} ({match.confidence:.2f})"
-        print(f"{truth.label:8}{truth.start_seconds:7.2f} to {truth.end_seconds:6.2f}  {mark}")
-    for event in events:
-        print(f"false: {event.label} {event.start_seconds:.2f} to {event.end_seconds:.2f} ({event.confidence:.2f})")
-    print(f"{len(truths)} gestures: {len(found)} found, {len(truths) - len(found)} missed; {len(events)} false")
-    for side in ("start_seconds", "end_seconds"):
-        errors = sorted(getattr(event, side) - getattr(truth, side) for truth, event in found)
-        if errors:
-            print(f"{side}: median error {errors[len(errors) // 2]:+.2f} s, from {errors[0]:+.2f} to {errors[-1]:+.2f}")
-
-
-def write_joined(gestures: Path, path: Path, *, seconds: float, seed: int) -> list[Truth]:
-    """A video of validation clips in a random order; returns what it shows."""
-    manifest = read_manifest(gestures / "val.csv")
-    rng = random.Random(seed)
-    joined = join(manifest, rng.sample(range(len(manifest)), len(manifest)), rng, seconds=seconds)
-    write_video(path, joined.frames_THWC, fps=JOIN_FPS)
-    print(f"{path}: {len(joined.frames_THWC) / JOIN_FPS:.1f} s with {len(joined.truths)} gestures")
-    return joined.truths
-
-
 def join(
     manifest: Manifest,
     order: Sequence[int],
     rng: random.Random,
     *,
-    seconds: float = math.inf,
     speeds: tuple[float, float] = (1.0, 1.0),
 ) -> Joined:
-    """Clips with pauses of one and a half to three seconds between them, as many as fit into the seconds."""
+    """Clips with pauses of one and a half to three seconds between them."""
     parts: list[np.ndarray] = []
     truths: list[Truth] = []
     length = 0
@@ -247,8 +242,6 @@ def join(
         num_still = round(rng.uniform(1.5, 3.0) * JOIN_FPS / 2)
         before, after = (drift(clip_THWC[t], num_still, JOIN_FPS, seed=rng.randrange(2**31)) for t in (0, -1))
         start = length + num_still
-        if (start + len(clip_THWC) + num_still) / JOIN_FPS > seconds:
-            break
         truths.append(Truth(manifest.clips[index].label, start / JOIN_FPS, (start + len(clip_THWC)) / JOIN_FPS))
         parts += [before, clip_THWC, after]
         length = start + len(clip_THWC) + num_still

@@ -6,8 +6,8 @@ import pytest
 from lsn import create_model
 from lsn.config import InputConfig
 from lsn.data import read_manifest
+from lsn.data.timelines.reading import read_timelines
 from lsn.models.weights import FrameRates, save_weights
-from lsn.streaming import Event
 from lsn.video import open_video, write_video
 
 LABELS = ("left", "right", "pause")
@@ -24,11 +24,11 @@ def gestures(tmp_path_factory):
     folder = tmp_path_factory.mktemp("gestures")
     rng = np.random.default_rng(0)
     for split, number in (("train", 4), ("val", 3)):
-        rows = ["path,label"]
+        rows = ["path,label,scene"]
         for index in range(number):
             frames = rng.integers(0, 255, (20, 40, 48, 3), dtype=np.uint8)
             write_video(folder / split / f"{index}.mp4", frames, fps=10)
-            rows.append(f"{split}/{index}.mp4,{LABELS[index % 2]}")
+            rows.append(f"{split}/{index}.mp4,{LABELS[index % 2]},{'sv'[split == 'val']}{index:02}")
         (folder / f"{split}.csv").write_text("\n".join(rows) + "\n")
     return folder
 
@@ -74,7 +74,7 @@ def test_a_long_stream_tells_memory_and_time(import_script, weights, capsys):
 
 
 def test_windows_of_joined_videos_are_labelled_by_their_end(gesture_stream, gestures, tmp_path):
-    gesture_stream.main(["data", str(gestures), str(tmp_path), "--rounds", "2", "--num-clips", "3"])
+    gesture_stream.main(["windows", str(gestures), str(tmp_path), "--rounds", "2", "--num-clips", "3"])
     manifest = read_manifest(tmp_path / "train.csv")
     assert {clip.label for clip in manifest.clips} == set(LABELS)
     assert len({clip.path for clip in manifest.clips}) == 2, "a video a round"
@@ -102,21 +102,6 @@ def test_what_is_shown_at_a_time(gesture_stream, seconds, shown):
     assert gesture_stream.shown_at([truth], seconds) is expected
 
 
-@pytest.mark.parametrize(
-    ("label", "start", "end", "meant"),
-    [
-        ("left", 9.0, 10.5, True),
-        ("left", 14.9, 16.0, True),
-        ("left", 15.1, 16.0, False),
-        ("left", 8.0, 9.9, False),
-        ("right", 11.0, 12.0, False),
-    ],
-)
-def test_which_event_means_a_gesture(gesture_stream, label, start, end, meant):
-    event = Event(1, label, start, end, confidence=0.5, peak=0.5, peak_seconds=start)
-    assert gesture_stream.Truth("left", 10.0, 14.0).is_meant_by(event) is meant
-
-
 def test_a_pause_drifts_but_little(gesture_stream):
     picture = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
     frames = gesture_stream.drift(picture, 30, 15.0, seed=0)
@@ -124,7 +109,7 @@ def test_a_pause_drifts_but_little(gesture_stream):
     assert len({frame.mean() for frame in frames}) > 20, "no two frames are the same"
 
 
-def test_variants_have_their_rates_and_the_joined_video_its_gestures(gesture_stream, gestures, weights, capsys):
+def test_variants_have_their_rates(gesture_stream, gestures, weights, capsys):
     gesture_stream.main(["rates", str(gestures), str(weights)])
     out = capsys.readouterr().out
     assert [line[:24].strip() for line in out.splitlines()[1:]] == [
@@ -133,8 +118,14 @@ def test_variants_have_their_rates_and_the_joined_video_its_gestures(gesture_str
         "7.5 fps",
         "30 fps, a tenth dropped",
     ]
-    gesture_stream.main(["events", str(gestures), str(weights), "--seconds", "12"])
-    assert "gestures: " in capsys.readouterr().out
-    truths = gesture_stream.write_joined(gestures, weights / "again.mp4", seconds=12, seed=0)
-    with open_video(weights / "again.mp4") as reader:
-        assert 0 < truths[-1].end_seconds < reader.info.duration_seconds <= 12.1
+
+
+@pytest.mark.parametrize("held_out", [(), ("s02",)])
+def test_joined_videos_list_their_gestures_and_no_scene_is_in_two_splits(gesture_stream, gestures, tmp_path, held_out):
+    gesture_stream.main(["timelines", str(gestures), str(tmp_path), "--held-out", *held_out])
+    splits = {name: read_timelines(tmp_path / f"{name}.csv") for name in ("train", "val", "test")}
+    numbers = {name: sum(found.num_events().values()) for name, found in splits.items()}
+    assert numbers == ({"train": 15, "val": 1, "test": 3} if held_out else {"train": 9, "val": 1, "test": 9})
+    for video in splits["test"].videos:
+        with open_video(video.path) as reader:
+            assert 0.7 < video.events[0].start_seconds < video.events[-1].end_seconds < reader.info.duration_seconds

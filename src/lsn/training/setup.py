@@ -112,9 +112,11 @@ def ready_to_train(model: Recognizer, config: RunConfig, world: World) -> list[n
 
 
 def _require_causal(model: Recognizer, config: RunConfig) -> None:
-    settings = {"training.state_carry_prob": config.training.state_carry_prob > 0}
-    settings["training.tbptt_frames"] = config.training.tbptt_frames > 0
-    settings["data.kind"] = config.data.kind == "timelines"
+    settings = {
+        "data.kind": config.data.kind == "timelines",
+        "training.state_carry_prob": config.training.state_carry_prob > 0,
+        "training.tbptt_frames": config.training.tbptt_frames > 0,
+    }
     for key, is_set in settings.items():
         if is_set and not model.is_causal:
             section, _, name = key.partition(".")

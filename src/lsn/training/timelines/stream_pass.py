@@ -62,7 +62,7 @@ class BackgroundLosses:
 
     def state_dict(self) -> dict[str, Any]:
         """What every process has added up, as plain data; all of them must call it."""
-        return {"sums": self.world.gather([self.sums_2V.cpu()]), "means_V": self.means_V}
+        return {"sums": self.world.gather([self.sums_2V.cpu().clone()]), "means_V": self.means_V}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Takes over what this process had added up."""
