@@ -88,7 +88,7 @@ def test_evaluate_runs_long_videos_as_streams(lsn, streaming, folder):
     assert "2 videos of 0.1 minutes in all with 2 events" in answer.out
     found = (folder / "seen/events.csv").read_text().splitlines()
     assert found[0] == "path,label,start_seconds,end_seconds,confidence"
-    metrics = json.loads((folder / "seen/timelines.json").read_text())
+    metrics = json.loads((folder / "seen/timelines.json").read_text())["metrics"]
     assert (metrics["num_videos"], metrics["found"] + metrics["missed"]) == (2, 2)
     assert metrics["found"] + metrics["false"] == sum(1 for row in found[1:] if not row.endswith(",,,,"))
 

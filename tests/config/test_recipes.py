@@ -194,10 +194,11 @@ def test_the_recipe_for_streams_samples_by_time_and_carries_states():
 
 
 @pytest.mark.parametrize("name", sorted(set(ALL) - {"stream"}))
-def test_no_other_recipe_learns_from_states(name):
+def test_other_recipes_learn_from_states_if_they_are_for_long_videos(name):
     config = load_config(find_recipe(name))
-    assert config.input.sampling in ("segments", "dense")
-    assert (config.training.state_carry_prob, config.training.tbptt_frames) == (0.0, 0)
+    has_events = config.data.kind == "timelines"
+    assert has_events == (config.input.sampling == "timed") == ("timeline" in name)
+    assert has_events == (config.training.state_carry_prob > 0) == (config.training.tbptt_frames > 0)
 
 
 def test_find_knows_names_from_paths(tmp_path, monkeypatch):

@@ -1,8 +1,13 @@
 """Evaluations written by hand."""
 
+import base64
+import io
 from collections.abc import Sequence
+from html.parser import HTMLParser
+from pathlib import Path
 
 import torch
+from PIL import Image
 
 from lsn.data import Clip
 from lsn.evaluation.anytime import Anytime, measure_anytime
@@ -10,6 +15,40 @@ from lsn.evaluation.metrics import Metrics
 from lsn.evaluation.protocol import EvaluationProtocol
 from lsn.evaluation.result import EvaluationResult, PredictionRow
 from lsn.evaluation.running import CumulativePredictions, cumulative_scores
+
+VOID = {"meta", "link", "img", "br", "input"}
+
+
+class Page(HTMLParser):
+    """Checks nesting, and collects ids, addresses, elements and the text that is shown."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.ids: list[str] = []
+        self.text = ""
+        self.feed(path.read_text(encoding="utf-8"))
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, name: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.elements.append((name, dict(attributes)))
+        self.ids += [value for key, value in attributes if key == "id" and value]
+        if name not in VOID:
+            self.open.append(name)
+
+    def handle_endtag(self, name: str) -> None:
+        assert self.open.pop() == name
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] != ["style"] and self.open[-1:] != ["script"]:
+            self.text += data
+
+    def images(self) -> list[Image.Image]:
+        sources = [attributes["src"] or "" for name, attributes in self.elements if name == "img"]
+        assert all(source.startswith("data:image/jpeg;base64,") for source in sources)
+        return [Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))) for source in sources]
 
 
 def prediction(

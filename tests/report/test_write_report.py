@@ -1,17 +1,13 @@
-import base64
-import io
 import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from report_helpers import anytime, evaluation, prediction
+from report_helpers import Page, anytime, evaluation, prediction
 
 import lsn
 from lsn.config import InputConfig
@@ -24,7 +20,6 @@ from lsn.video import array_reader, write_video
 
 LABELS = ["left & right", "up", "<b>bold</b>"]
 NUM_FRAMES = 20
-VOID = {"meta", "link", "img", "br"}
 
 
 def write_brightening_video(path: Path) -> None:
@@ -49,38 +44,6 @@ def run_folder(make_run: Callable[..., Path], tmp_path: Path) -> Path:
     model = lsn.create_model("lsn_resnet10t", num_classes=3, num_frames=4)
     save_weights(folder, model, labels=LABELS, input=InputConfig(size=32, short_side=32), metrics={"epoch": 2})
     return folder
-
-
-class Page(HTMLParser):
-    """Checks nesting, and collects ids, addresses, elements and the text that is shown."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(convert_charrefs=True)
-        self.open: list[str] = []
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.ids: list[str] = []
-        self.text = ""
-        self.feed(path.read_text(encoding="utf-8"))
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, name: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.elements.append((name, dict(attributes)))
-        self.ids += [value for key, value in attributes if key == "id" and value]
-        if name not in VOID:
-            self.open.append(name)
-
-    def handle_endtag(self, name: str) -> None:
-        assert self.open.pop() == name
-
-    def handle_data(self, data: str) -> None:
-        if self.open[-1:] != ["style"]:
-            self.text += data
-
-    def images(self) -> list[Image.Image]:
-        sources = [attributes["src"] or "" for name, attributes in self.elements if name == "img"]
-        assert all(source.startswith("data:image/jpeg;base64,") for source in sources)
-        return [Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))) for source in sources]
 
 
 def test_the_report_is_one_well_formed_file_that_needs_no_other(run_folder: Path) -> None:

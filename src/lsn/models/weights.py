@@ -182,6 +182,15 @@ def load_weights(folder: str | Path) -> LoadedModel:
     return LoadedModel(model.eval(), config.labels, config.input, metrics, config.frame_rates, config.events)
 
 
+def load_event_rules(folder: str | Path) -> EventRules | None:
+    """When the answers of weights on a stream are an event, without loading the network; None if nobody fitted that.
+
+    Raises:
+        WeightsError: as of `load_weights`.
+    """
+    return _read_config(Path(folder))[0].events
+
+
 def save_event_rules(folder: str | Path, events: EventRules) -> None:
     """Keeps rules of events with weights that are there, as the default of their streams; nothing else changes.
 

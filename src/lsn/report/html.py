@@ -13,7 +13,7 @@ class Markup(str):
 
 
 Content = str | int | float | None | Iterable["Content"]
-_VOID = {"img", "br", "meta", "link"}
+_VOID = {"img", "br", "meta", "link", "input"}
 
 
 def tag(name: str, *content: Content, **attributes: Any) -> Markup:

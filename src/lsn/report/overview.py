@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
+from collections.abc import Sequence
 from datetime import datetime
 
 import torch
@@ -70,6 +71,11 @@ def headline(
             videos_remark or (f"{num_unreadable:,} unreadable and left out" if num_unreadable else "all were readable"),
         ),
     ]
+    return tile_row(tiles)
+
+
+def tile_row(tiles: Sequence[tuple[str, str, str]]) -> Markup:
+    """Figures side by side: name, value and remark of each."""
     return tag("div", (_tile(*tile, first=index == 0) for index, tile in enumerate(tiles)), class_="tiles")
 
 
@@ -118,10 +124,14 @@ def _config_facts(config: RunConfig | None) -> list[tuple[str, str]]:
     batch = f"batches of {training.batch_size}" + (
         f" × {training.grad_accum_steps} steps" if training.grad_accum_steps > 1 else ""
     )
+    seen = f"{model.num_frames} frames, {samplings[input.sampling]}"
+    if data.kind == "timelines":
+        chunk = f" in chunks of {training.tbptt_frames}" if training.tbptt_frames else ""
+        seen = f"stretches of {config.timelines.stretch_frames} frames{chunk}, {input.fps:g} a second"
     return [
         ("Model", f"{model.name} ({overrides})"),
         ("Started from", start),
-        ("Input", f"{model.num_frames} frames, {samplings[input.sampling]}, {input.size} × {input.size} pixels"),
+        ("Input", f"{seen}, {input.size} × {input.size} pixels"),
         ("Training data", data.train),
         ("Validation data", data.val or f"{whole_percent(data.val_fraction)} of the training data"),
         ("Optimiser", f"{optim.optimizer}, learning rate {optim.learning_rate:g}, {optim.schedule} schedule"),
@@ -131,6 +141,13 @@ def _config_facts(config: RunConfig | None) -> list[tuple[str, str]]:
 
 def _evaluation_facts(run: Run) -> list[tuple[str, str]]:
     """Which weights were evaluated if they are not the run's own, on what, and how."""
+    if run.events is not None:
+        source = run.events.truth.source
+        videos = count(len(run.events.truth) + len(run.events.unreadable), "video")
+        return [
+            ("Weights", "" if run.weights_folder == run.folder else str(run.weights_folder)),
+            ("Evaluated on", f"{videos} of {source}" if source else ""),
+        ]
     if run.evaluation is None:
         return []
     num_videos = run.evaluation.metrics.num_videos + len(run.evaluation.unreadable)
@@ -161,7 +178,8 @@ def _time_facts(run: Run) -> list[tuple[str, str]]:
 
 def _why_kept(config: RunConfig | None) -> str:
     is_last = config is not None and config.training.keep == "last"
-    return "the last" if is_last else "the best by top-1 on the validation data"
+    score = "F1@25" if config is not None and config.data.kind == "timelines" else "top-1"
+    return "the last" if is_last else f"the best by {score} on the validation data"
 
 
 def _version_fact(run: Run) -> tuple[str, str]:

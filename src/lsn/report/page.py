@@ -15,7 +15,7 @@ Section = tuple[str, str, Content]
 """Identifier, name in the navigation, and content."""
 
 
-def page(title: str, summary: Markup, sections: Sequence[Section], source: Path) -> str:
+def page(title: str, summary: Markup, sections: Sequence[Section], source: Path, *, script: str | None = None) -> str:
     """The whole page.
 
     Args:
@@ -23,6 +23,7 @@ def page(title: str, summary: Markup, sections: Sequence[Section], source: Path)
         summary: The line that stays in sight.
         sections: In reading order.
         source: Folder that it is written from.
+        script: Name of a file beside this one that brings it to life.
     """
     text = Template(_asset("page.html")).substitute(
         version=lsn.__version__,
@@ -31,6 +32,7 @@ def page(title: str, summary: Markup, sections: Sequence[Section], source: Path)
         summary=summary,
         navigation=join(tag("a", short, href=f"#{key}") for key, short, _ in sections),
         sections=join(tag("section", content, id=key) for key, _, content in sections),
+        script=Markup(f"<script>\n{_asset(script)}</script>") if script else "",
         footer=join(f"Written by LSN {lsn.__version__} on {datetime.now():%d %B %Y} from {source.resolve()}"),
     )
     return text.encode("utf-8", "replace").decode("utf-8")  # names of files need not be valid Unicode

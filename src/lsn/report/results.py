@@ -39,6 +39,7 @@ def learning_curves(run: Run) -> Markup:
     charts = [
         _curves(run, "Loss", "loss", "Falls on both; a gap that widens while validation rises is overfitting."),
         _curves(run, "Top-1 accuracy", "top1", "Validation is the number that counts.", fractions=True),
+        _curves(run, "F1 of events", "f1.25", "At an overlap of 25%, with the rules that fit best.", fractions=True),
         _curves(run, "Learning rate", "learning_rate", "As the schedule set it, step by step."),
     ]
     missing = None if run.val else note("No validation is on record yet; only training is drawn.")
@@ -67,7 +68,11 @@ def _curves(run: Run, title: str, key: str, caption: str, *, fractions: bool = F
 
 def _points(records: Sequence[dict[str, Any]], key: str) -> list[Point]:
     """(epoch, value) of the records that have both as finite numbers; a loss may have become NaN."""
-    points = [(record.get("epoch"), record.get(key)) for record in records]
+    name, _, part = key.partition(".")
+    values = [record.get(name) for record in records]
+    if part:
+        values = [value.get(part) if isinstance(value, dict) else None for value in values]
+    points = [(record.get("epoch"), value) for record, value in zip(records, values, strict=True)]
     return [(float(x), float(y)) for x, y in points if _is_finite(x) and _is_finite(y)]
 
 

@@ -11,6 +11,9 @@ from typing import Any
 from lsn.config import RunConfig, load_config
 from lsn.errors import ConfigError, DataError, LSNError
 from lsn.evaluation.result import EvaluationResult, load_evaluation
+from lsn.streaming.timeline_evaluation import TimelineEvaluation
+from lsn.streaming.timeline_results import METRICS_NAME as TIMELINES_NAME
+from lsn.streaming.timeline_results import load_timelines
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,9 @@ class Run:
     warnings: Sequence[tuple[float, str]] = ()
     """Epoch and text of each warning that training gave."""
     evaluation: EvaluationResult | None = None
-    """Of the weights."""
+    """Of the weights, on clips."""
+    events: TimelineEvaluation | None = None
+    """The same on long videos."""
     unreadable: Sequence[tuple[str, str, str]] = ()
     """What each clip was left out of ("training", "evaluation"), its path and the error."""
     remarks: Sequence[str] = ()
@@ -60,18 +65,22 @@ def read_run(folder: Path, weights_folder: Path) -> Run:
         if not path.is_dir():
             raise LSNError(f"{path}: no such run folder; expected the folder that `lsn train` wrote")
     remarks: list[str] = []
-    config, evaluation = None, None
+    config, evaluation, events = None, None, None
     try:
         config = load_config(weights_folder / "recipe.yaml")
     except ConfigError as error:
         remarks.append(f"The recipe is not known: {error}")
     try:
-        evaluation = load_evaluation(folder)
+        if (folder / TIMELINES_NAME).exists():
+            events = load_timelines(folder)
+        else:
+            evaluation = load_evaluation(folder)
     except DataError as error:
         remarks.append(f"The weights have no evaluation: {error}")
     records = _read_records(weights_folder / "metrics.jsonl", remarks)
-    if config is None and evaluation is None and not records:
+    if config is None and evaluation is None and events is None and not records:
         raise LSNError(f"{folder}: nothing of a run is in it; expected recipe.yaml, metrics.jsonl or evaluation.json")
+    found = evaluation or events
     left_out = [("training", str(r.get("path")), str(r.get("error"))) for r in records if r.get("kind") == "unreadable"]
     return Run(
         folder=folder,
@@ -87,7 +96,8 @@ def read_run(folder: Path, weights_folder: Path) -> Run:
             if record.get("kind") == "warning" and isinstance(record.get("epoch"), int | float) and "text" in record
         ],
         evaluation=evaluation,
-        unreadable=left_out + [("evaluation", *entry) for entry in (evaluation.unreadable if evaluation else ())],
+        events=events,
+        unreadable=left_out + [("evaluation", *entry) for entry in (found.unreadable if found else ())],
         remarks=remarks,
     )
 

@@ -9,10 +9,11 @@ from lsn.evaluation.result import EvaluationResult
 from lsn.files import write_text
 from lsn.models.cost import model_cost
 from lsn.models.weights import LoadedModel, load_weights
-from lsn.report import anytime, cases, overview, results
+from lsn.report import anytime, cases, event_results, event_videos, overview, results
 from lsn.report.html import Content, Markup, count, figure, note, table, tag
 from lsn.report.page import Section, page, titled
 from lsn.report.run import Run, read_run
+from lsn.streaming.timeline_evaluation import TimelineEvaluation
 
 REPORT_NAME = "report.html"
 
@@ -41,19 +42,25 @@ def write_report(run_dir: str | Path, *, weights: str | Path | None = None) -> P
 
 def render(run: Run) -> str:
     """The whole page."""
-    summary = overview.summary(run.model_name, run.evaluation)
-    return page(f"{run.model_name} · LSN report", summary, _sections(run), run.folder)
+    title = f"{run.model_name} · LSN report"
+    if run.events is not None:
+        summary = event_results.event_summary(run.model_name, run.events)
+        return page(title, summary, _sections(run), run.folder, script="timeline.js")
+    return page(title, overview.summary(run.model_name, run.evaluation), _sections(run), run.folder)
 
 
 def _sections(run: Run) -> list[Section]:
     """The sections in reading order."""
     remarks = [note(remark) for remark in run.remarks]
     result: Content = overview.headline(run.evaluation) if run.evaluation else None
+    if run.events is not None:
+        result = overview.tile_row(event_results.event_tiles(run.events))
     return [
         ("result", "Result", titled("Result", result, remarks)),
         ("run", "Run", titled("What was run", overview.what_was_run(run), _recipe(run))),
         ("curves", "Curves", titled("Learning curves", results.learning_curves(run))),
         *(_evaluation_sections(run.evaluation) if run.evaluation else ()),
+        *(_event_sections(run.events) if run.events else ()),
         *_weights_sections(run),
         ("unreadable", "Unreadable", titled("Unreadable clips", _unreadable(run))),
     ]
@@ -70,6 +77,15 @@ def _evaluation_sections(evaluation: EvaluationResult) -> list[Section]:
     ]
 
 
+def _event_sections(events: TimelineEvaluation) -> list[Section]:
+    charts, soon = event_results.event_charts(events), event_results.latency_table(events)
+    return [
+        ("events", "Events", titled("Events found", charts, soon)),
+        ("timelines", "Timelines", titled("Videos over time", event_videos.video_sections(events))),
+        ("mistakes", "Mistakes", titled("Misses and false alarms", event_videos.case_sections(events))),
+    ]
+
+
 def _weights_sections(run: Run) -> list[Section]:
     """What needs the network itself."""
     try:
@@ -77,6 +93,9 @@ def _weights_sections(run: Run) -> list[Section]:
     except LSNError as error:
         missing = note(f"Single videos and the cost are not shown, because the weights cannot be loaded: {error}")
         return [("weights", "Weights", titled("Weights", missing))]
+    cost = ("cost", "Cost", titled("Cost", _cost(loaded)))
+    if run.events is not None:
+        return [cost]
     videos: Content = note("Which videos to show is not known without an evaluation.")
     if run.evaluation is not None and run.evaluation.labels != loaded.labels:
         videos = note("No videos are shown: the weights know other classes than the evaluation.")
@@ -84,7 +103,7 @@ def _weights_sections(run: Run) -> list[Section]:
         videos = cases.section(run.evaluation.rows, loaded)
     return [
         ("videos", "Videos", titled("Single videos", videos)),
-        ("cost", "Cost", titled("Cost", _cost(loaded))),
+        cost,
     ]
 
 

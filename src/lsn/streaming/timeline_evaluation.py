@@ -8,30 +8,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from lsn.config import EventRules, to_mapping
+from lsn.config import EventRules
 from lsn.data.clips.text import suggestion
-from lsn.data.timelines.reading import write_timelines
 from lsn.data.timelines.table import TimelineManifest, TimelineVideo
 from lsn.data.timelines.targets import TargetRules, frame_targets
 from lsn.distributed import current_world
 from lsn.errors import DataError, LSNError, VideoError
 from lsn.evaluation.timelines.matching import VideoEvents
 from lsn.evaluation.timelines.metrics import TimelineMetrics, VideoAnswers, measure_timelines
-from lsn.files import write_text
-from lsn.parsing import to_json
 from lsn.streaming.event_fitting import fit_event_rules
 from lsn.streaming.found_events import found_event, is_known, known_spans, point_labels
 from lsn.streaming.predictor import StreamingPredictor
 from lsn.streaming.timeline import Timeline, make_timeline
 
 logger = logging.getLogger(__name__)
-
-METRICS_NAME, EVENTS_NAME = "timelines.json", "events.csv"
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,22 +39,12 @@ class TimelineEvaluation:
     metrics: TimelineMetrics
     timelines: tuple[Timeline, ...]
     """What the model has said of each video."""
+    answers: tuple[VideoAnswers, ...]
+    """The same as it is measured."""
     rules: EventRules
     """When its answers are an event."""
     unreadable: tuple[tuple[str, str], ...] = ()
     """Path and error of each video that could not be read."""
-
-    def save(self, folder: str | Path) -> None:
-        """Writes `timelines.json` and `events.csv`; each appears whole or not at all."""
-        folder = Path(folder)
-        content = {
-            "source": self.truth.source,
-            "metrics": self.metrics.to_dict(),
-            "rules": to_mapping(self.rules),
-            "unreadable": [{"path": path, "error": error} for path, error in self.unreadable],
-        }
-        write_text(folder / METRICS_NAME, to_json(content) + "\n")
-        write_timelines(folder / EVENTS_NAME, self.found)
 
 
 def evaluate_timelines(
@@ -135,7 +119,8 @@ def measured(
     ]
     videos = [replace(video, events=each.events.found) for video, each in zip(truth.videos, answers, strict=True)]
     found = replace(truth, videos=tuple(videos))
-    return TimelineEvaluation(truth, found, measure_timelines(answers), tuple(timelines), rules, unreadable)
+    metrics = measure_timelines(answers)
+    return TimelineEvaluation(truth, found, metrics, tuple(timelines), tuple(answers), rules, unreadable)
 
 
 def _run_all(

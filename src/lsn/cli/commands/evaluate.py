@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from lsn.cli.commands.data_timelines import TimelineOptions
 from lsn.cli.commands.evaluate_timelines import FittedEventOptions, evaluate_timelines
 from lsn.cli.commands.train import print_metrics
-from lsn.cli.commands.weights_options import ViewOptions, run_config
+from lsn.cli.commands.weights_options import ViewOptions, refuse_weights_folder, run_config
 from lsn.cli.ui.anytime import print_anytime
 from lsn.cli.ui.console import is_main_process, output
 from lsn.cli.ui.progress import counting_progress
@@ -59,8 +59,8 @@ def evaluate(
 ) -> None:
     """Measure the accuracy of weights on a data set.
 
-    With --timelines the data are long videos with events: each is run once, as one stream, and what is found is
-    compared with them.
+    Of weights that were trained on timelines, or with --timelines, the data are long videos with events: each is run
+    once, as one stream, and what is found is compared with them.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def evaluate(
         Run the network through PyTorch's compiler: the first batch waits half a minute for it, the others are faster.
     """
     timelines = timelines or TimelineOptions()
-    if data is not None and timelines.apply_to(data):
+    if (data is not None and timelines.apply_to(data)) or _finds_events(weights):
         _refuse_clip_options(reading, views, anytime=anytime, wanted_top1=wanted_top1 is not None)
         root, events = None if reading is None else reading.root, events or FittedEventOptions()
         evaluate_timelines(weights, data, timelines, events, root=root, out=out, device=device, compile=compile)
@@ -102,6 +102,14 @@ def evaluate(
     prepared = (loaded.model, manifest, protocol, reading)
     result = _run(*prepared, device=device, compile=compile, anytime=anytime, wanted_top1=wanted_top1)
     _print_result(result, out, weights)
+
+
+def _finds_events(weights: Path) -> bool:
+    """Whether weights were trained to find events in long videos: one of their classes is the background."""
+    from lsn.models.weights import load_event_rules
+
+    rules = load_event_rules(weights)
+    return rules is not None and rules.background is not None
 
 
 def _run(
@@ -171,10 +179,7 @@ def _check(data: str | None, reading: Reading, out: Path | None, *, needs_anytim
         raise ConfigError("--root and --labels say how to read a manifest; add the manifest, or leave them out")
     if out is None:
         return
-    if any((out / name).exists() for name in ("config.json", "model.safetensors", "checkpoint.pt")):
-        raise ConfigError(
-            f"{out}: holds weights and their own validation, which this evaluation would replace; choose another --out"
-        )
+    refuse_weights_folder(out)
     written = [out / name for name in ("evaluation.json", "predictions.csv", "report.html")]
     check_outputs(written, [data, reading.labels])
 

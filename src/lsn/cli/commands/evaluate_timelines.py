@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from lsn.cli.commands.data_timelines import TimelineOptions
 from lsn.cli.commands.stream_options import EventOptions, StreamOptions, streaming_predictor
-from lsn.cli.commands.weights_options import weights_files
+from lsn.cli.commands.weights_options import refuse_weights_folder, run_config, weights_files
 from lsn.cli.ui.console import columns, output, percent
 from lsn.cli.ui.progress import counting_progress
+from lsn.errors import ConfigError
 from lsn.files import check_outputs
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class FittedEventOptions(EventOptions):
 
 def evaluate_timelines(
     weights: Path,
-    data: str,
+    data: str | None,
     timelines: TimelineOptions,
     events: FittedEventOptions,
     *,
@@ -42,10 +43,10 @@ def evaluate_timelines(
     compile: bool,
 ) -> None:
     """Runs weights over long videos as streams; prints and writes what they find and how good that is."""
-    from lsn.data import raise_on_errors
-    from lsn.data.timelines.checks import check_timelines
     from lsn.models.weights import load_weights
-    from lsn.streaming.timeline_evaluation import EVENTS_NAME, METRICS_NAME, evaluate_timelines
+    from lsn.report import write_report
+    from lsn.streaming.timeline_evaluation import evaluate_timelines
+    from lsn.streaming.timeline_results import EVENTS_NAME, FRAMES_NAME, METRICS_NAME, save_timelines
 
     loaded = load_weights(weights)
     is_default = timelines.background == TimelineOptions.background and timelines.background not in loaded.labels
@@ -53,10 +54,10 @@ def evaluate_timelines(
     background = None if is_default else timelines.background
     streams = StreamOptions(**given, background=background, device=device, compile=compile)
     predictor, remarks = streaming_predictor(weights, streams, loaded=loaded)
-    manifest, problems = timelines.parse(data, root=root)
-    raise_on_errors(problems + check_timelines(manifest, background=timelines.background, multi_label=True))
+    manifest = _validation_set(weights) if data is None else _checked(data, timelines, root)
     if out is not None:
-        written = [out / name for name in (METRICS_NAME, EVENTS_NAME)]
+        refuse_weights_folder(out)
+        written = [out / name for name in (METRICS_NAME, EVENTS_NAME, FRAMES_NAME)]
         check_outputs(written, [data, *weights_files(weights), *(video.path for video in manifest.videos)])
     console = output()
     for remark in remarks:
@@ -67,8 +68,28 @@ def evaluate_timelines(
     if events.fit or events.max_false_per_hour is not None:
         _fit(weights, predictor.events, result, manifest, events.max_false_per_hour)
     if out is not None:
-        result.save(out)
-        console.print(f"\nMetrics  {out / METRICS_NAME}\nEvents   {out / EVENTS_NAME}")
+        save_timelines(result, out)
+        report = write_report(out, weights=weights)
+        console.print(f"\nMetrics  {out / METRICS_NAME}\nEvents   {out / EVENTS_NAME}\nReport   {report}")
+
+
+def _checked(data: str, timelines: TimelineOptions, root: str | None) -> TimelineManifest:
+    from lsn.data import raise_on_errors
+    from lsn.data.timelines.checks import check_timelines
+
+    manifest, problems = timelines.parse(data, root=root)
+    raise_on_errors(problems + check_timelines(manifest, background=timelines.background, multi_label=True))
+    return manifest
+
+
+def _validation_set(weights: Path) -> TimelineManifest:
+    """What weights were validated on."""
+    from lsn.data.timelines.splits import load_timelines
+
+    config = run_config(weights)
+    if config is None:
+        raise ConfigError(f"{weights}: no recipe.yaml says what it was validated on; add a file or folder of timelines")
+    return load_timelines(config.data, config.timelines, config.training.seed)[1]
 
 
 def _fit(

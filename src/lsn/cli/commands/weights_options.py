@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from lsn.config import EvaluationConfig, RunConfig, load_config
+from lsn.errors import ConfigError
 
 
 def run_config(weights: Path) -> RunConfig | None:
@@ -18,6 +19,18 @@ def run_config(weights: Path) -> RunConfig | None:
 def weights_files(weights: Path) -> list[Path]:
     """The files of a weights folder that commands read, whether they are there or not."""
     return [weights / name for name in ("config.json", "model.safetensors", "recipe.yaml", "evaluation.json")]
+
+
+def refuse_weights_folder(out: Path) -> None:
+    """Refuses a folder of weights to write an evaluation into, since it holds their own.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    if any((out / name).exists() for name in ("config.json", "model.safetensors", "checkpoint.pt")):
+        raise ConfigError(
+            f"{out}: holds weights and their own validation, which this evaluation would replace; choose another --out"
+        )
 
 
 @dataclass(frozen=True)

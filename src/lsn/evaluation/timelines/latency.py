@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,24 +25,53 @@ class Latency:
     """The same, 90th percentile."""
 
 
+@dataclass(frozen=True)
+class Reported:
+    """When a found event was reported."""
+
+    number: int
+    """Of the true event in its video."""
+    place: int
+    """Of the found event in its video."""
+    seconds: float
+    """When it was first reported, under whatever label."""
+    right_seconds: float | None
+    """When it was reported with the right label, which it kept; None if it never was."""
+
+
+def reported_events(
+    events: VideoEvents, reports: Sequence[tuple[float, str, int]], *, tiou: float
+) -> Iterator[Reported]:
+    """When each found event of a video was reported, on the clock of the events.
+
+    Args:
+        events: of the video.
+        reports: seconds, label, and the place of the event among those found.
+        tiou: overlap from which on a found event is a true one, if it has its label in the end.
+    """
+    for place, number in matches(events, tiou=tiou).items():
+        said = [(seconds, label) for seconds, label, of in reports if of == place]
+        if said:
+            label = events.true[number].label
+            after_wrong = 1 + max((n for n, (_, name) in enumerate(said) if name != label), default=-1)
+            right = said[after_wrong][0] if after_wrong < len(said) else None
+            yield Reported(number, place, said[0][0], right)
+
+
 def measure_latency(videos: Sequence[tuple[VideoEvents, Sequence[tuple[float, str, int]]]], *, tiou: float) -> Latency:
     """How long after their start events were reported.
 
     Args:
-        videos: events, and what was reported when: seconds, label, and the place of the event among those found.
-        tiou: overlap from which on a found event is a true one, if it has its label in the end.
+        videos: events and reports, as of `reported_events`.
+        tiou: likewise.
     """
     reported, right = [], []
     for events, reports in videos:
-        for place, number in matches(events, tiou=tiou).items():
-            true = events.true[number]
-            said = [(seconds, label) for seconds, label, of in reports if of == place]
-            if not said:
-                continue
-            last_wrong = max((n for n, (_, label) in enumerate(said) if label != true.label), default=-1)
-            reported.append(said[0][0] - true.start_seconds)
-            if last_wrong + 1 < len(said):
-                right.append(said[last_wrong + 1][0] - true.start_seconds)
+        for each in reported_events(events, reports, tiou=tiou):
+            start = events.true[each.number].start_seconds
+            reported.append(each.seconds - start)
+            if each.right_seconds is not None:
+                right.append(each.right_seconds - start)
     return Latency(*_of(reported), *_of(right))
 
 

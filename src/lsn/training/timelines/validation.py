@@ -9,6 +9,7 @@ from typing import Any
 from lsn.models import Recognizer
 from lsn.models.weights import LoadedModel, save_weights
 from lsn.streaming.timeline_evaluation import TimelineEvaluation
+from lsn.streaming.timeline_results import save_timelines
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class TimelineValidation:
         return {**self.evaluation.metrics.to_dict(), "unreadable": len(self.evaluation.unreadable)}
 
     def save(self, folder: Path) -> None:  # noqa: D102
-        self.evaluation.save(folder)
+        save_timelines(self.evaluation, folder)
 
     def keep(self, folder: Path, model: Recognizer, *, epoch: int) -> None:  # noqa: D102
         save_weights(
@@ -52,4 +53,4 @@ class TimelineValidation:
             frame_rates=self.loaded.frame_rates,
             events=self.evaluation.rules,
         )
-        self.evaluation.save(folder)
+        save_timelines(self.evaluation, folder)
