@@ -142,8 +142,7 @@ def test_chunks_learn_the_weighted_loss_of_every_frame_from_the_state_of_the_one
     tallies, found = [], []
     for start in (0, 3):
         part = slice(start, start + 3)
-        chunk = targets.map(lambda tensor, part=part: tensor[:, part])
-        each = StreamPass(frames[:, part], chunk, is_start=start == 0, background=losses)
+        each = StreamPass(frames[:, part], targets.frames(part), is_start=start == 0, background=losses)
         tallies.append(train_step(context, [each], where="a step", num_items=6))
         found.append(gradients(model))
 
@@ -200,3 +199,48 @@ def test_what_is_drawn_follows_the_difficulty(colours):
     dataset = dataset_of(colours, 8.0, rules=StretchRules(4, background_share=1.0))
     dataset.set_epoch(0, [0, 1, 0, 0])
     assert {dataset.draw(index)[0][0].number for index in range(20)} == {1}
+
+
+def test_events_that_overlap_have_a_yes_or_no_each_and_a_loss_of_their_own(numbered, model):
+    events = (TimelineEvent("a", 0.5, 2.5), TimelineEvent("b", 1.5, 3.0))
+    manifest = TimelineManifest("t.csv", ("a", "b", "c"), (TimelineVideo(numbered.videos[0].path, events),))
+    dataset = dataset_of(manifest, 4.0, num_ticks=20, target_rules=TargetRules(multi_label=True))
+    targets = dataset[0].targets
+    seconds = np.arange(20) / 5
+    expected = [[0.5 <= s < 2.5, 1.5 <= s < 3, False] for s in seconds]
+    assert targets.classes_BTK[0].tolist() == np.float32(expected).tolist()
+    shares = class_shares(dataset, 3)
+    assert shares.tolist() == pytest.approx([0.5, 0.35, 0])
+
+    frames, losses = torch.rand(1, 20, 3, 32, 32), BackgroundLosses(1, power=1.0, world=ALONE)
+    each = StreamPass(frames, targets, is_start=True, background=losses)
+    tally = train_step(context_of(model, label_smoothing=0.2), [each], where="a step", num_items=20)
+    with torch.no_grad():
+        logits, _ = model.step(frames, None)
+    smoothed = 0.8 * targets.classes_BTK + 0.1
+    by_frame = -(smoothed * logits.sigmoid().log() + (1 - smoothed) * (1 - logits.sigmoid()).log()).sum(2)[0]
+    assert tally.loss == pytest.approx(by_frame.sum().item(), rel=1e-4)
+    losses.end_epoch()
+    is_background = torch.tensor([not any(row) for row in expected])
+    assert losses.means_V.item() == pytest.approx(by_frame[is_background].mean().item(), rel=1e-4)
+
+
+def test_a_mirrored_stretch_of_overlapping_events_swaps_their_columns(colours):
+    labels = {"red": "going left", "blue": "going right"}
+    videos = [
+        TimelineVideo(v.path, tuple(TimelineEvent(labels[e.label], e.start_seconds, e.end_seconds) for e in v.events))
+        for v in colours.videos
+    ]
+    manifest = TimelineManifest("t.csv", ("going left", "going right"), tuple(videos))
+    rules = TargetRules(multi_label=True)
+    plain, flipped = (
+        dataset_of(manifest, 8.0, num_ticks=30, target_rules=rules, horizontal_flip=flip) for flip in (False, True)
+    )
+    kinds = set()
+    for index in range(12):
+        one, other = plain[index], flipped[index]
+        is_mirrored = not torch.equal(one.frames_TCHW, other.frames_TCHW)
+        expected = one.targets.classes_BTK.flip(-1) if is_mirrored else one.targets.classes_BTK
+        assert torch.equal(other.targets.classes_BTK, expected)
+        kinds.add(is_mirrored)
+    assert kinds == {True, False}

@@ -15,6 +15,7 @@ from lsn.data.timelines.reading import read_timelines
 from lsn.errors import ConfigError, DataError, VideoError
 from lsn.models.weights import load_weights
 from lsn.streaming import StreamingPredictor
+from lsn.streaming.timeline import make_timeline
 from lsn.streaming.timeline_evaluation import evaluate_timelines
 from lsn.training import train
 
@@ -204,3 +205,30 @@ def test_validation_videos_are_set_aside_so_that_train_keeps_every_label(config,
     result = train(change(config, data={"val": None, "val_fraction": 0.3}, training={"epochs": 1}), tmp_path / "run")
     (line,) = metrics_of(result.out, "val")
     assert line["num_videos"] in (1, 2)
+
+
+def test_events_that_overlap_are_learned_with_multi_label(config, folder, tmp_path):
+    for split in ("train", "val"):
+        rows = (folder / f"{split}.csv").read_text().splitlines()
+        bright = [row.replace(",blue,", ",any colour,").replace(",red,", ",any colour,") for row in rows[1:]]
+        both = [row.replace(f"{split}/", f"{folder}/{split}/") for row in (*rows[1:], *bright)]
+        (tmp_path / f"{split}.csv").write_text("\n".join([rows[0], *dict.fromkeys(both)]) + "\n")
+    data = {split: str(tmp_path / f"{split}.csv") for split in ("train", "val")}
+    with pytest.raises(DataError, match=r"overlap; end one before, or allow it"):
+        train(change(config, data=data), tmp_path / "refused")
+    config = change(
+        config, data=data, model={"multi_label": True}, training={"epochs": 14, "evaluate_every": 14, "keep": "last"}
+    )
+    result = train(config, tmp_path / "run")
+    assert result.score >= 0.8
+    loaded = load_weights(result.out)
+    assert loaded.labels == ("any colour", "blue", "red") and loaded.model.multi_label and loaded.events.multi_label
+    found = make_timeline(StreamingPredictor(result.out, device="cpu"), folder / "val/2.mp4")
+    assert {"any colour", "red"} <= {event.label for event in found.events}
+
+
+def test_multi_label_is_not_for_clips(config):
+    with pytest.raises(
+        ConfigError, match=r"model\.multi_label is for events that may overlap; set data\.kind=timelines"
+    ):
+        change(config, model={"multi_label": True}, data={"kind": "clips"}, training={"state_carry_prob": 0.0})

@@ -26,6 +26,8 @@ class EventRules:
     """A class that led for so long is an event of its own when another one takes over; before, it was a mistake."""
     background: str | None = None
     """Label of the class that stands for nothing, which is never an event."""
+    multi_label: bool = False
+    """Events of different labels may overlap: each label has a yes or no of its own."""
 
     def __post_init__(self) -> None:
         if not 0 < self.off_threshold <= self.on_threshold <= 1:
@@ -36,5 +38,7 @@ class EventRules:
         for name in ("min_seconds", "merge_seconds", "split_seconds"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} of events is {getattr(self, name)}; it must be 0 or more")
+        if self.multi_label and self.background is not None:
+            raise ConfigError(f"background {self.background!r} of events that may overlap; it must be None")
         if not 0 < self.memory_seconds < math.inf:
             raise ConfigError(f"memory_seconds of events is {self.memory_seconds}; it must be above 0")

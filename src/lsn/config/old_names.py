@@ -26,6 +26,7 @@ _MEANT_BEFORE = {
     "keep": "best",
     "calibrate": False,
     "kind": "clips",
+    "multi_label": False,
 }
 """Settings that are younger than runs that can be resumed, with what those did."""
 _OPTIONS = {"--silence": "--max-gap", "--enter": "--on-threshold", "--leave": "--off-threshold"}

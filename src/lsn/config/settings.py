@@ -60,6 +60,9 @@ class ModelConfig:
     readout_frames: int | None = None
     """Last frames whose mean is the answer, the others fill the memory; null is all."""
 
+    multi_label: bool = False
+    """Events of timelines may overlap: a yes or no for each label, and no class for background."""
+
     def __post_init__(self) -> None:
         expected = f"at least 1 and at most {MAX_FRAMES}"
         require(1 <= self.num_frames <= MAX_FRAMES, "model.num_frames", self.num_frames, expected)
@@ -72,7 +75,7 @@ class ModelConfig:
         """The keyword arguments of `lsn.create_model` that this configuration sets."""
         memory = ("memory", "memory_stages", "reduction", "order", "steps", "rank", "kernel_size")
         chosen = {name: getattr(self, name) for name in (*memory, "shift", "readout_frames")}
-        chosen["frame_differences"] = self.frame_differences or None
+        chosen |= {name: getattr(self, name) or None for name in ("frame_differences", "multi_label")}
         return {name: value for name, value in chosen.items() if value is not None} | {"dropout": self.dropout}
 
 
@@ -293,6 +296,10 @@ class RunConfig:
         if self.data.kind == "timelines":
             self._check_timelines()
             return
+        if self.model.multi_label:
+            raise ConfigError(
+                "model.multi_label is for events that may overlap; set data.kind=timelines or leave it out"
+            )
         if self.training.tbptt_frames and self.model.readout_frames:
             raise ConfigError(
                 f"model.readout_frames is {self.model.readout_frames} and training.tbptt_frames "

@@ -115,7 +115,7 @@ def create_model(
         backbone_weights: start the CNN from this .safetensors file.
         zero_init_memory: memory blocks start as the identity, so that a pretrained CNN stays pretrained.
         overrides: memory, shift, memory_stages, frame_differences, dropout, reduction, order, steps, rank,
-            kernel_size, readout_frames (see `lsn.config.ModelConfig`).
+            kernel_size, readout_frames, multi_label (see `lsn.config.ModelConfig`).
 
     Raises:
         ModelError: an unknown name or option, or a value out of range.
@@ -207,6 +207,7 @@ def _build(
         num_frames=num_frames,
         frame_differences=bool(overrides.get("frame_differences")),
         readout_frames=overrides.get("readout_frames"),
+        multi_label=bool(overrides.get("multi_label")),
         arguments={"name": name, "num_classes": num_classes, "num_frames": num_frames, **overrides, "dropout": dropout},
     )
 

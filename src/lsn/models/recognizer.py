@@ -46,6 +46,7 @@ class Recognizer(nn.Module):
         num_frames: frames of the clips that it is made for; it runs on any number.
         frame_differences: the CNN sees six channels: the frame, and what changed since the one before.
         readout_frames: last frames of a clip that its answer is the mean of; None for all.
+        multi_label: a yes or no for each class, whose logits go through a sigmoid, instead of one answer.
         arguments: keyword arguments of `create_model` that build this model again, as plain data.
     """
 
@@ -66,12 +67,13 @@ class Recognizer(nn.Module):
         num_frames: int,
         frame_differences: bool,
         readout_frames: int | None,
+        multi_label: bool,
         arguments: dict[str, Any],
     ) -> None:
         super().__init__()
         self.stages, self.tail = stages, tail
         self.name, self.num_frames, self.readout_frames, self.arguments = name, num_frames, readout_frames, arguments
-        self.frame_differences = frame_differences
+        self.frame_differences, self.multi_label = frame_differences, multi_label
         self.cnn = cnn
         self.memory = nn.ModuleDict({str(number): block for number, block in memory.items()})
         self._shift = install_shift(cnn, shift) if shift else None

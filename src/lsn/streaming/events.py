@@ -9,7 +9,7 @@ Shapes: K classes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -64,17 +64,19 @@ class EventDetector:
     Args:
         labels: names of the K classes.
         rules: when probabilities are an event.
+        next_id: gives each event its number; by default they are counted from 1.
 
     Raises:
         ConfigError: the background is not one of the labels.
     """
 
-    def __init__(self, labels: Sequence[str], rules: EventRules) -> None:
+    def __init__(self, labels: Sequence[str], rules: EventRules, *, next_id: Callable[[], int] | None = None) -> None:
         self.labels, self.rules = tuple(labels), rules
         if rules.background is not None and rules.background not in self.labels:
             raise ConfigError(f"background {rules.background!r}; {did_you_mean(rules.background, self.labels)}")
         self._can_be = np.array([label != rules.background for label in self.labels])
         self._num_begun = 0
+        self._next_id = next_id or self._count
         self._run: _Run | None = None
 
     def update(self, seconds: float, probabilities_K: np.ndarray) -> list[EventReport]:
@@ -115,7 +117,7 @@ class EventDetector:
         self._num_begun = int(kept_array(arrays, "num_begun", dtype=np.int64, shape=[]))
         self._run = _Run.of(arrays, num_classes=len(self.labels)) if "run" in arrays else None
 
-    def _next_id(self) -> int:
+    def _count(self) -> int:
         self._num_begun += 1
         return self._num_begun
 

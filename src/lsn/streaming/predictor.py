@@ -5,6 +5,7 @@ Shapes: C = 3 channels, H height, W width, K classes.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,7 @@ class StreamingPredictor:
         self.frame_rates = loaded.frame_rates
         self.fps = self._default_fps() if fps is None else fps
         self.resets, self.events = resets or ResetRules(), events or loaded.events or EventRules()
+        self.events = replace(self.events, multi_label=self.model.multi_label)
         self._sampler()  # to refuse a wrong rate now
         num_frames = self.model.readout_frames or self.model.num_frames
         self.consensus = consensus or f"sliding:{num_frames / self.fps:.6g}"

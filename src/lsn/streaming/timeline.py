@@ -13,7 +13,8 @@ import numpy as np
 
 from lsn.config import EventRules
 from lsn.inference.source import open_source
-from lsn.streaming.events import Event, EventDetector, EventReport
+from lsn.streaming.events import Event, EventReport
+from lsn.streaming.overlapping_events import make_detector
 from lsn.streaming.prediction import StreamPrediction
 from lsn.streaming.predictor import StreamingPredictor
 from lsn.streaming.runner import StreamRunner
@@ -39,7 +40,7 @@ class Timeline:
 
     def with_rules(self, rules: EventRules) -> Timeline:
         """The events by other rules, without running the model again; resets of the stream end none of them."""
-        detector = EventDetector(self.track.labels, rules)
+        detector = make_detector(self.track.labels, rules)
         reports: list[tuple[float, EventReport]] = []
         for seconds, probabilities_K in zip(self.track.seconds_T.tolist(), self.track.probabilities_TK, strict=True):
             reports += [(seconds, report) for report in detector.update(seconds, probabilities_K)]

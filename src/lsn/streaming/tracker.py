@@ -12,7 +12,8 @@ import numpy as np
 
 from lsn.errors import WeightsError
 from lsn.streaming.consensus import make_consensus
-from lsn.streaming.events import EventDetector, EventReport, EventRules
+from lsn.streaming.events import EventReport, EventRules
+from lsn.streaming.overlapping_events import make_detector
 from lsn.streaming.resets import ResetDetector, ResetRules
 from lsn.streaming.snapshot_arrays import below, kept_array
 from lsn.video.frame_sampler import Tick
@@ -25,9 +26,9 @@ class Tracked:
     """What is known of a stream after a frame."""
 
     probabilities_K: np.ndarray
-    """float32: the answer, by the consensus; sums to 1."""
+    """float32: the answer, by the consensus; sums to 1, unless events may overlap."""
     frame_probabilities_K: np.ndarray
-    """float32: the answer of this frame, conditioned on those before it; sums to 1."""
+    """float32: the answer of this frame, conditioned on those before it, likewise."""
     num_frames: int
     """Frames since the last reset, with this one."""
     reset: str | None
@@ -59,7 +60,8 @@ class StreamTracker:
         self._tick_seconds = 1 / fps
         self._resets = ResetDetector(resets)
         self._consensus = make_consensus(consensus)
-        self._events = EventDetector(labels, events)
+        self._probabilities = _sigmoid if events.multi_label else _softmax
+        self._events = make_detector(labels, events)
         self._num_frames = 0
         self._reset_reason: str | None = None  # of a reset that no answer has reported yet
         self._ended: list[EventReport] = []  # by that reset
@@ -89,12 +91,12 @@ class StreamTracker:
     def update(self, tick: Tick[np.ndarray], logits_K: np.ndarray) -> Tracked:
         """Takes the scores of the frame of a tick that has begun."""
         self._num_frames += 1
-        probabilities_K = _softmax(self._consensus.update(logits_K, tick.seconds))
+        probabilities_K = self._probabilities(self._consensus.update(logits_K, tick.seconds))
         ended, self._ended = self._ended, []
         reason, self._reset_reason = self._reset_reason, None
         return Tracked(
             probabilities_K,
-            _softmax(logits_K),
+            self._probabilities(logits_K),
             self._num_frames,
             reason,
             (*ended, *self._events.update(tick.seconds, probabilities_K)),
@@ -132,3 +134,8 @@ def _softmax(logits_K: np.ndarray) -> np.ndarray:
     """float32, computed in float64."""
     exponentials_K = np.exp(logits_K.astype(np.float64) - logits_K.max())
     return (exponentials_K / exponentials_K.sum()).astype(np.float32)
+
+
+def _sigmoid(logits_K: np.ndarray) -> np.ndarray:
+    """float32, computed in float64."""
+    return (0.5 * (1 + np.tanh(0.5 * logits_K.astype(np.float64)))).astype(np.float32)

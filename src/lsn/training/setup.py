@@ -133,6 +133,8 @@ def step_context(
     settings = config.training
     has_streams = config.data.kind == "timelines"
     learns_from_states = has_streams or settings.state_carry_prob > 0 or settings.tbptt_frames > 0
+    if model.multi_label:
+        spread = None  # it compares answers that sum to 1
     return StepContext(
         model=world.wrap(StatefulModel(model, every_frame=has_streams) if learns_from_states else model),
         optimizer=_optimizer(model, config.optim),

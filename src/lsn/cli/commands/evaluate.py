@@ -105,11 +105,11 @@ def evaluate(
 
 
 def _finds_events(weights: Path) -> bool:
-    """Whether weights were trained to find events in long videos: one of their classes is the background."""
+    """Whether weights were trained to find events in long videos: a class is the background, or events may overlap."""
     from lsn.models.weights import load_event_rules
 
     rules = load_event_rules(weights)
-    return rules is not None and rules.background is not None
+    return rules is not None and (rules.background is not None or rules.multi_label)
 
 
 def _run(

@@ -37,7 +37,7 @@ def load_timelines(
     problems += check_timelines(train, background=timelines.background, multi_label=multi_label)
     if not any(label != timelines.background for label in train.labels):
         problems.append(Problem("error", "there is no event to learn", train.source))
-    if timelines.unlabelled == "unknown" and timelines.background not in train.labels:
+    if timelines.unlabelled == "unknown" and timelines.background not in train.labels and not multi_label:
         message = (
             f"time without an event is unknown, and no span is listed as {timelines.background!r}, so nothing shows "
             "what is no event; list such spans, or set timelines.unlabelled=background"

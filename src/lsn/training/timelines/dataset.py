@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import random
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -38,10 +39,46 @@ class StretchTargets:
     """float32: how much each frame counts."""
     videos_BT: Tensor
     """int64: the number of the video that each frame is of."""
+    classes_BTK: Tensor | None = None
+    """float32, of events that may overlap: 1 for each label that goes on, in place of `classes_BT`."""
 
-    def map(self, convert: Any) -> StretchTargets:
+    def map(self, convert: Callable[[Tensor], Tensor]) -> StretchTargets:
         """The targets with each tensor converted."""
-        return StretchTargets(convert(self.classes_BT), convert(self.weights_BT), convert(self.videos_BT))
+        overlapping = None if self.classes_BTK is None else convert(self.classes_BTK)
+        return StretchTargets(convert(self.classes_BT), convert(self.weights_BT), convert(self.videos_BT), overlapping)
+
+    def frames(self, part: slice) -> StretchTargets:
+        """Those of some of the frames."""
+        return self.map(lambda tensor: tensor[:, part])
+
+    @classmethod
+    def joined(cls, parts: Sequence[StretchTargets], dim: int) -> StretchTargets:
+        """Rows (0) or frames (1) one after the other."""
+        overlapping = [part.classes_BTK for part in parts if part.classes_BTK is not None]
+        return cls(
+            torch.cat([part.classes_BT for part in parts], dim),
+            torch.cat([part.weights_BT for part in parts], dim),
+            torch.cat([part.videos_BT for part in parts], dim),
+            torch.cat(overlapping, dim) if overlapping else None,
+        )
+
+    def relabelled(self, before: Sequence[int], after: Sequence[int]) -> StretchTargets:
+        """With the classes of `after` in place of those of `before`, as in a mirrored stretch."""
+        classes_BT = self.classes_BT.clone()
+        for one, other in zip(before, after, strict=True):
+            classes_BT[self.classes_BT == one] = other
+        if self.classes_BTK is None:
+            return replace(self, classes_BT=classes_BT)
+        classes_BTK = torch.zeros_like(self.classes_BTK)
+        for one, other in zip(before, after, strict=True):
+            classes_BTK[..., other - 1] = self.classes_BTK[..., one - 1]
+        return replace(self, classes_BT=classes_BT, classes_BTK=classes_BTK)
+
+    def shown(self) -> list[int]:
+        """Numbers of all classes that occur, background (0) included unless events may overlap."""
+        if self.classes_BTK is None:
+            return self.classes_BT.unique().tolist()
+        return (1 + self.classes_BTK.amax(dim=(0, 1)).nonzero().flatten()).tolist()
 
 
 @dataclass
@@ -154,30 +191,22 @@ class StretchDataset(Dataset[StretchSample]):
                 self._videos.close(video.path)
                 return StretchSample(None, number=piece.number, error=type(error)(f"{video.where}: {error}"))
         targets = self.targets(stretch, fps)
-        classes = targets.classes_BT.unique().tolist()
+        classes = targets.shown()
         frames_TCHW, mirrored = self.transform.augment(torch.from_numpy(np.concatenate(parts)), classes, rng)
-        classes_BT = targets.classes_BT.clone()
-        for before, after in zip(classes, mirrored, strict=True):
-            classes_BT[targets.classes_BT == before] = after
-        return StretchSample(frames_TCHW, replace(targets, classes_BT=classes_BT))
+        return StretchSample(frames_TCHW, targets.relabelled(classes, mirrored))
 
     def targets(self, stretch: Stretch, fps: float) -> StretchTargets:
         """The right answers for a stretch, which nothing need be read for."""
-        parts = [
-            frame_targets(
-                self.manifest.videos[piece.number],
-                _seconds(piece, fps),
-                self.manifest,
-                self.rules,
-                background=self.background,
-            )
-            for piece in stretch
-        ]
-        numbers = [np.full(piece.num_ticks, piece.number) for piece in stretch]
+        return StretchTargets.joined([self._targets(piece, fps) for piece in stretch], dim=1)
+
+    def _targets(self, piece: Piece, fps: float) -> StretchTargets:
+        video, seconds_T = self.manifest.videos[piece.number], _seconds(piece, fps)
+        found = frame_targets(video, seconds_T, self.manifest, self.rules, background=self.background)
         return StretchTargets(
-            classes_BT=torch.from_numpy(np.concatenate([part.classes_T for part in parts]))[None],
-            weights_BT=torch.from_numpy(np.concatenate([part.weights_T for part in parts]))[None],
-            videos_BT=torch.from_numpy(np.concatenate(numbers))[None],
+            classes_BT=torch.from_numpy(found.classes_T)[None],
+            weights_BT=torch.from_numpy(found.weights_T)[None],
+            videos_BT=torch.full((1, piece.num_ticks), piece.number),
+            classes_BTK=None if found.classes_TK is None else torch.from_numpy(found.classes_TK)[None],
         )
 
     def _frames(self, piece: Piece, fps: float, rng: random.Random) -> np.ndarray:
@@ -198,32 +227,28 @@ class StretchDataset(Dataset[StretchSample]):
         errors = [(sample.number, sample.error) for sample in samples if sample.error is not None]
         return StretchBatch(
             frames_BTCHW=torch.stack(frames) if frames else None,
-            targets=StretchTargets(
-                torch.cat([each.classes_BT for each in targets]),
-                torch.cat([each.weights_BT for each in targets]),
-                torch.cat([each.videos_BT for each in targets]),
-            )
-            if targets
-            else None,
+            targets=StretchTargets.joined(targets, dim=0) if targets else None,
             unreadable=[(number, str(error)) for number, error in errors if isinstance(error, VideoError)],
             failure=next((error for _, error in errors if not isinstance(error, VideoError)), None),
         )
 
 
 def class_shares(dataset: StretchDataset, num_stretches: int) -> Tensor:
-    """How much each class counts in the first stretches, float64 (K,); sums to 1.
+    """How much each class counts in the first stretches, beside all that counts, float64 (K,).
 
     Args:
         dataset: of the stretches.
         num_stretches: how many are looked at; none is read.
     """
-    weights_K = torch.zeros(1 + len([name for name in dataset.manifest.labels if name != dataset.background]))
-    weights_K = weights_K.double()
-    for index in range(num_stretches):
-        stretch, fps, _ = dataset.draw(index)
-        targets = dataset.targets(stretch, fps)
-        weights_K.index_add_(0, targets.classes_BT[0], targets.weights_BT[0].double())
-    return weights_K / weights_K.sum()
+    drawn = [dataset.draw(index) for index in range(num_stretches)]
+    targets = StretchTargets.joined([dataset.targets(stretch, fps) for stretch, fps, _ in drawn], dim=0)
+    weights_N = targets.weights_BT.flatten().double()
+    if targets.classes_BTK is None:
+        num_classes = 1 + len([label for label in dataset.manifest.labels if label != dataset.background])
+        classes_NK = F.one_hot(targets.classes_BT.flatten(), num_classes).double()
+    else:
+        classes_NK = targets.classes_BTK.flatten(0, 1).double()
+    return (weights_N @ classes_NK) / weights_N.sum()
 
 
 def _seconds(piece: Piece, fps: float) -> np.ndarray:

@@ -97,16 +97,26 @@ class StreamPass:
             state = carried.state
         with nullcontext() if is_last else without_sync(context.model):
             logits_BTK, state = forward(context, self.chunk_BTCHW.to(device, non_blocking=True), state)
-            logits_NK, classes_N = logits_BTK.flatten(0, 1).float(), targets.classes_BT.flatten()
-            weights_N = targets.weights_BT.flatten()
-            losses_N = F.cross_entropy(logits_NK, classes_N, label_smoothing=context.label_smoothing, reduction="none")
+            logits_NK, weights_N = logits_BTK.flatten(0, 1).float(), targets.weights_BT.flatten()
+            losses_N, is_right_N, is_background_N = _compare(logits_NK, targets, context.label_smoothing)
             loss = (losses_N * weights_N).sum()
             context.scaler.scale(loss * share).backward()
         assert state is not None
         carried.keep(state)
-        is_background_N = (classes_N == BACKGROUND) & (weights_N > 0)
-        self.background.add(losses_N.detach(), targets.videos_BT.flatten(), is_background_N)
+        self.background.add(losses_N.detach(), targets.videos_BT.flatten(), is_background_N & (weights_N > 0))
         if context.spread is not None:
             context.spread.add(logits_NK.detach())
-        correct = ((logits_NK.detach().argmax(1) == classes_N) * weights_N).sum()
-        return torch.stack([loss.detach(), correct, weights_N.sum(), torch.full_like(loss, len(classes_N))]).detach()
+        correct = (is_right_N * weights_N).sum()
+        return torch.stack([loss.detach(), correct, weights_N.sum(), torch.full_like(correct, len(weights_N))])
+
+
+def _compare(logits_NK: Tensor, targets: StretchTargets, label_smoothing: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss of each frame, whether its answer is right, and whether it is background."""
+    if targets.classes_BTK is None:
+        classes_N = targets.classes_BT.flatten()
+        losses_N = F.cross_entropy(logits_NK, classes_N, label_smoothing=label_smoothing, reduction="none")
+        return losses_N, logits_NK.detach().argmax(1) == classes_N, classes_N == BACKGROUND
+    classes_NK = targets.classes_BTK.flatten(0, 1)
+    smoothed_NK = (1 - label_smoothing) * classes_NK + label_smoothing / 2
+    losses_N = F.binary_cross_entropy_with_logits(logits_NK, smoothed_NK, reduction="none").sum(dim=1)
+    return losses_N, ((logits_NK.detach() > 0) == (classes_NK > 0)).all(dim=1), classes_NK.amax(dim=1) == 0

@@ -66,7 +66,9 @@ class TimelineTask:
     def __init__(self, config: RunConfig, world: World) -> None:
         self.config, self.world = config, world
         timelines, settings = config.timelines, config.training
-        self.train_set, self.val_set, self.test_set = load_timelines(config.data, timelines, settings.seed)
+        self.train_set, self.val_set, self.test_set = load_timelines(
+            config.data, timelines, settings.seed, multi_label=config.model.multi_label
+        )
         for name, manifest in (("validate", self.val_set), ("test", self.test_set)):
             if manifest is not None and not any(label != timelines.background for label in manifest.num_events()):
                 raise DataError(f"{manifest.source}: has no event to {name} on; give videos with some")
@@ -90,6 +92,11 @@ class TimelineTask:
 
     @property
     def labels(self) -> tuple[str, ...]:  # noqa: D102 - as in Task, like all below
+        return self._all_labels[1:] if self.config.model.multi_label else self._all_labels
+
+    @property
+    def _all_labels(self) -> tuple[str, ...]:
+        """The background and the labels of events."""
         background = self.config.timelines.background
         return (background, *(label for label in self.train_set.labels if label != background))
 
@@ -103,8 +110,11 @@ class TimelineTask:
 
     @property
     def guessing_loss(self) -> float:  # noqa: D102
-        shares_K = class_shares(self.dataset, STRETCHES_LOOKED_AT)
-        return guessing_loss(shares_K.tolist(), self.config.training.label_smoothing)
+        shares = class_shares(self.dataset, STRETCHES_LOOKED_AT).tolist()
+        smoothing = self.config.training.label_smoothing
+        if self.config.model.multi_label:
+            return sum(guessing_loss([share, 1 - share], smoothing) for share in shares)
+        return guessing_loss(shares, smoothing)
 
     @property
     def steps_per_epoch(self) -> int:  # noqa: D102
@@ -125,13 +135,14 @@ class TimelineTask:
             self.source,
             StretchRates(config.input.fps, config.input.fps_jitter),
             TargetRules(
+                multi_label=config.model.multi_label,
                 foreground_weight=timelines.foreground_weight,
                 boundary_seconds=timelines.boundary_seconds,
                 boundary_weight=timelines.boundary_weight,
                 point_seconds=timelines.point_seconds,
             ),
             background=timelines.background,
-            transform=train_transform(config.input, self.labels, model),
+            transform=train_transform(config.input, self._all_labels, model),
             reader=config.data.reader,
             on_unreadable=config.data.on_unreadable,
             seed=config.training.seed,
@@ -142,9 +153,9 @@ class TimelineTask:
         num_events = sum(self.train_set.num_events().values())
         chunks = f" in {self.chunks_per_stretch} chunks" if self.chunks_per_stretch > 1 else ""
         return [
-            f"{len(self.labels) - 1} labels and {self.labels[0]}; {len(self.train_set)} videos of {minutes:.1f} "
-            f"minutes with {num_events} events to train on from {self.train_set.source}, {len(self.val_set)} to "
-            f"validate on from {self.val_set.source}",
+            f"{len(self._all_labels) - 1} labels and {self._all_labels[0]}; {len(self.train_set)} videos of "
+            f"{minutes:.1f} minutes with {num_events} events to train on from {self.train_set.source}, "
+            f"{len(self.val_set)} to validate on from {self.val_set.source}",
             f"{self.config.training.epochs} epochs of {self.steps_per_epoch} steps of {self.clips_per_step} streams, "
             f"each through stretches of {self.config.timelines.stretch_frames} frames{chunks}, at "
             f"{self.config.input.fps:g} frames per second",
@@ -177,12 +188,13 @@ class TimelineTask:
             size, num_frames = self.config.input.size, self.config.timelines.stretch_frames
             frames_BTCHW = torch.zeros(0, num_frames, 3, size, size, dtype=torch.uint8)
             nothing_BT = torch.zeros(0, num_frames, dtype=torch.int64)
-            targets = StretchTargets(nothing_BT, nothing_BT.float(), nothing_BT)
+            overlapping = torch.zeros(0, num_frames, len(self.labels)) if self.config.model.multi_label else None
+            targets = StretchTargets(nothing_BT, nothing_BT.float(), nothing_BT, overlapping)
         unreadable = [(self.train_set.videos[number].path, error) for number, error in batch.unreadable]
         for chunk in range(first_chunk, self.chunks_per_stretch):
             frames = slice(chunk * self.chunk_frames, (chunk + 1) * self.chunk_frames)
             chunk_BTCHW = frames_BTCHW[:, frames]
-            in_chunk = targets.map(lambda tensor_BT, frames=frames: tensor_BT[:, frames])
+            in_chunk = targets.frames(frames)
             yield LoadedStep(
                 [StreamPass(chunk_BTCHW, in_chunk, is_start=chunk == 0, background=self.background)],
                 num_items=self.clips_per_step * self.chunk_frames,
@@ -204,7 +216,7 @@ class TimelineTask:
             self.config.input,
             metrics={},
             frame_rates=FrameRates(fps / jitter, fps, fps * jitter),
-            events=EventRules(background=self.labels[0]),
+            events=EventRules(background=None if model.multi_label else self.labels[0], multi_label=model.multi_label),
         )
         return self._evaluate(loaded, self.val_set, progress, fits=True)
 
