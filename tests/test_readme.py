@@ -27,6 +27,7 @@ SHORT = [
     "model.pretrained=false",
     "model.num_frames=2",
 ]
+SHORT += ["timelines.stretch_frames=32"]
 SHORT += ["input.size=32", "input.short_side=32", "data.num_workers=0", "training.batch_norm=train"]
 
 
@@ -48,6 +49,12 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
             frames = rng.integers(0, 255, (6, 40, 48, 3), dtype=np.uint8)
             write_video(folder / "videos" / label / f"{number}.mp4", frames, fps=10)
     shutil.copy(folder / "videos/opening/0.mp4", folder / "clip.mp4")
+    rows = ["path,label,start_seconds,end_seconds"]
+    for number in range(4):
+        frames = rng.integers(0, 255, (40, 40, 48, 3), dtype=np.uint8)
+        write_video(folder / f"days/{number}.mp4", frames, fps=10)
+        rows += [f"days/{number}.mp4,opening,0.5,1.5", f"days/{number}.mp4,closing,2,3"]
+    (folder / "events.csv").write_text("\n".join(rows) + "\n")
     return folder
 
 
@@ -67,7 +74,7 @@ def test_commands_and_python_examples_run(desk: Path, monkeypatch: pytest.Monkey
         assert main([*line.split()[1:], *extra]) == 0, line
     for name in ("report.html", "predictions.csv", "model.safetensors"):
         assert (desk / "runs/mine" / name).is_file()
-    assert (desk / "seen.mp4").is_file()
+    assert (desk / "seen.mp4").is_file() and (desk / "measured/report.html").is_file()
     for example in blocks("python"):
         run([sys.executable, "-c", example], desk)
 

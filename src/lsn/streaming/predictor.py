@@ -117,7 +117,8 @@ class StreamingPredictor:
         if rates is not None:
             wide = rates.high > WIDE_RATES * rates.low
             span = f", {rates.low:.3g} to {rates.high:.3g}" if wide else ""
-            known = f"its clips of {self.model.num_frames} frames had {rates.median:.3g} in training{span}"
+            seen = "streams" if self.model.readout_frames == 1 else f"clips of {self.model.num_frames} frames"
+            known = f"its {seen} had {rates.median:.3g} in training{span}"
         return (
             f"{self.model.name} at {self.fps:.4g} frames per second ({known}); consensus {self.consensus}; "
             f"{self.engine.bytes_per_stream:,} bytes of memory a stream"
