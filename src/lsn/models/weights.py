@@ -24,6 +24,7 @@ from lsn.files import read_bytes, write_text
 from lsn.models.backbone import check_is_sequential
 from lsn.models.factory import ModelArguments, completed, outline_model
 from lsn.models.recognizer import Recognizer
+from lsn.models.starters.cards import is_starter, starter_folder
 from lsn.models.tensor_file import TensorKind, misfits, open_tensors, write_tensors
 
 CONFIG_NAME, TENSORS_NAME = "config.json", "model.safetensors"
@@ -96,8 +97,17 @@ class LoadedModel:
 
 
 def is_weights_folder(name: str) -> bool:
-    """Whether a name is that of a folder, there or not, and not of a model for `create_model`."""
-    return os.path.exists(name) or len(Path(name).parts) > 1  # noqa: PTH110 - also asked of names that no file can have
+    """Whether a name is that of a folder or of starter weights, there or not, and not of a model for `create_model`."""
+    return is_starter(name) or os.path.exists(name) or len(Path(name).parts) > 1  # noqa: PTH110 - also asked of names that no file can have
+
+
+def weights_folder(name: str | Path) -> Path:
+    """The folder that a name stands for: itself, or that of starter weights.
+
+    Raises:
+        WeightsError: there are no such starter weights.
+    """
+    return starter_folder(name) if is_starter(name) else Path(name)
 
 
 def save_weights(
@@ -151,7 +161,7 @@ def save_weights(
 
 
 def load_weights(folder: str | Path) -> LoadedModel:
-    """Loads a weights folder, in eval mode on the CPU.
+    """Loads a weights folder, or starter weights (`starter:gestures`), in eval mode on the CPU.
 
     Nothing in it is trusted: the description is checked, then compared with the names and shapes of the tensors, and
     only then does the network get memory.
@@ -160,7 +170,7 @@ def load_weights(folder: str | Path) -> LoadedModel:
         WeightsError: there is no such folder, it is incomplete, damaged, of another version, or does not fit its own
             model.
     """
-    folder = Path(folder)
+    folder = weights_folder(folder)
     config, metrics = _read_config(folder)
     try:
         outline = outline_model(config.model)
@@ -188,15 +198,17 @@ def load_event_rules(folder: str | Path) -> EventRules | None:
     Raises:
         WeightsError: as of `load_weights`.
     """
-    return _read_config(Path(folder))[0].events
+    return _read_config(weights_folder(folder))[0].events
 
 
 def save_event_rules(folder: str | Path, events: EventRules) -> None:
     """Keeps rules of events with weights that are there, as the default of their streams; nothing else changes.
 
     Raises:
-        WeightsError: there is no such folder, or the background is none of its labels.
+        WeightsError: there is no such folder, the background is none of its labels, or these are starter weights.
     """
+    if is_starter(folder):
+        raise WeightsError(f"{folder}: belongs to LSN itself; copy the folder {weights_folder(folder)} and fit the copy")
     folder = Path(folder)
     config, _ = _read_config(folder)
     try:

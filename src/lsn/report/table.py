@@ -21,31 +21,34 @@ class TableRow:
     name: str
     model: str
     protocol: str
-    """Frames x clips x crops."""
+    """Frames x clips x crops, of long videos the frames per second of the stream."""
     published: float | None
-    """Top-1 in percent."""
-    top1: tuple[float, ...]
-    """Top-1 in percent, one value per seed."""
+    """In percent, as the score."""
+    scores: tuple[float, ...]
+    """Top-1 in percent, of long videos the F1 of events; one value per seed."""
     num_videos: int
     """Videos that it was tested on."""
     interval: tuple[float, float] | None = None
     """95% interval of the mean over the seeds in percent, by bootstrap over groups; of cross-validation."""
     worst_group: float | None = None
     """Top-1 in percent of the group that was recognised worst; of cross-validation."""
+    has_events: bool = False
+    """Whether it was tested on long videos."""
 
     @property
     def mean(self) -> float:
-        """Mean top-1 over the seeds."""
-        return statistics.mean(self.top1)
+        """Mean score over the seeds."""
+        return statistics.mean(self.scores)
 
 
 def cells(rows: Sequence[TableRow]) -> list[tuple[str, ...]]:
     """The table as text, its header first; without columns that would be empty."""
+    has_events = rows[0].has_events
     columns = {
         "Row": [row.name for row in rows],
         "Model": [row.model for row in rows],
-        "Frames x clips x crops": [row.protocol for row in rows],
-        "Top-1": [f"{row.mean:.1f}{_range(row.top1)}" for row in rows],
+        ("Frames per second" if has_events else "Frames x clips x crops"): [row.protocol for row in rows],
+        ("F1@25" if has_events else "Top-1"): [f"{row.mean:.1f}{_range(row.scores)}" for row in rows],
     }
     if any(row.published is not None for row in rows):
         columns["Published"] = ["" if row.published is None else f"{row.published:.1f}" for row in rows]
@@ -63,7 +66,9 @@ def _range(values: Sequence[float]) -> str:
 
 
 def protocol_of(config: RunConfig) -> str:
-    """Frames x clips x crops of a configuration, such as 16x2x1."""
+    """Frames x clips x crops of a configuration, such as 16x2x1; of streams their frames per second."""
+    if config.data.kind == "timelines":
+        return f"{config.input.fps:g}"
     return f"{config.model.num_frames}x{config.evaluation.num_clips}x{config.evaluation.num_crops}"
 
 
@@ -75,6 +80,14 @@ def describe_protocol(config: RunConfig, *, num_folds: int = 0) -> str:
         num_folds: Folds of the cross-validation that it is from, 0 for a single run.
     """
     keeps_best = config.training.keep == "best"
+    if config.data.kind == "timelines":
+        where = "test" if config.data.test else "validation"
+        chosen = "the best epoch on the validation videos" if keeps_best else "the last epoch"
+        return (
+            f"F1 in percent of events with an overlap of 25%, of {chosen}, on the {where} videos; each is run once, as "
+            f"one stream, by rules that fit the validation videos; frames of short side {config.input.short_side}, "
+            f"centre crop of {config.input.size}."
+        )
     if num_folds:
         groups = f" by {config.data.group_column}" if config.data.group_column else ""
         chosen = "the epoch that is best on clips set aside from those trained on" if keeps_best else "the last epoch"

@@ -8,7 +8,7 @@ from lsn.errors import LSNError
 from lsn.evaluation.result import EvaluationResult
 from lsn.files import write_text
 from lsn.models.cost import model_cost
-from lsn.models.weights import LoadedModel, load_weights
+from lsn.models.weights import LoadedModel, load_weights, weights_folder
 from lsn.report import anytime, cases, event_results, event_videos, overview, results
 from lsn.report.html import Content, Markup, count, figure, note, table, tag
 from lsn.report.page import Section, page, titled
@@ -34,7 +34,7 @@ def write_report(run_dir: str | Path, *, weights: str | Path | None = None) -> P
     Raises:
         LSNError: a folder does not exist, or nothing of a run is in them.
     """
-    run = read_run(Path(run_dir), Path(run_dir if weights is None else weights))
+    run = read_run(Path(run_dir), weights_folder(run_dir if weights is None else weights))
     path = run.folder / REPORT_NAME
     write_text(path, render(run))
     return path

@@ -12,14 +12,19 @@ if TYPE_CHECKING:
     from lsn.models.cost import ModelCost
 
 
-def models(filter: str = "", /) -> None:
+def models(filter: str = "", /, *, starters: bool = False) -> None:
     """List the models and what their names stand for.
 
     Parameters
     ----------
     filter
         Part of a name, or a pattern such as 'lsn_*50'.
+    starters
+        Show the starter weights instead, which come with LSN and find events right after the installation.
     """
+    if starters:
+        _list_starters()
+        return
     from lsn.models.factory import FAMILIES, TESTED_CNNS, list_models
 
     parts = {f"{family}_{cnn}": (cnn, *FAMILIES[family].values()) for family in FAMILIES for cnn in TESTED_CNNS}
@@ -33,6 +38,26 @@ def models(filter: str = "", /) -> None:
     console.print(table)
     if not filter:
         console.print("\nThese are tested; the same prefixes work with any CNN of timm that names its stages.")
+
+
+def _list_starters() -> None:
+    from lsn.models.starters.cards import PREFIX, STARTERS
+    from lsn.models.weights import load_weights
+
+    console = output()
+    for name, card in STARTERS.items():
+        loaded = load_weights(f"{PREFIX}{name}")
+        num_parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
+        rate = "" if loaded.frame_rates is None else f", {loaded.frame_rates.median:g} frames per second"
+        console.print(f"{PREFIX}{name}", style="bold")
+        console.print(f"  finds {card.what}: {', '.join(loaded.labels[1:])}")
+        console.print(
+            f"  {loaded.model.name}, {num_parameters:,} parameters, frames of {loaded.input.size} pixels{rate}"
+        )
+        for what, value in card.measured:
+            console.print(f"  {what}: {value}")
+        console.print(f"  made by `{card.data}` and `lsn train {card.recipe}`, or `lsn reproduce starters {name}`")
+        console.print(f"  try `lsn stream {PREFIX}{name} 0`, or start from it: model.initial_weights={PREFIX}{name}\n")
 
 
 def cost(

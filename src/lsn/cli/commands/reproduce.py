@@ -138,6 +138,8 @@ class _RowPlan:
         from lsn.evaluation.result import load_evaluation
         from lsn.report.table import TableRow, protocol_of
 
+        if self.config.data.kind == "timelines":
+            return self._row_of_events()
         if self.folds:
             found = read_folds(self.folds)
             results, interval = [found.of_seed(seed) for seed in found.seeds], found.interval
@@ -153,6 +155,23 @@ class _RowPlan:
             results[0].metrics.num_videos,
             interval=None if interval is None else (100 * interval[0], 100 * interval[1]),
             worst_group=None if worst is None else 100 * worst.accuracy,
+        )
+
+    def _row_of_events(self) -> TableRow:
+        from lsn.report.table import TableRow, protocol_of
+        from lsn.streaming.timeline_results import load_timelines
+        from lsn.training.loop import TEST_NAME
+
+        folders = [run.folder / TEST_NAME if run.config.data.test else run.folder for run in self.runs]
+        found = [load_timelines(folder).metrics for folder in folders]
+        return TableRow(
+            self.row.name,
+            self.config.model.name,
+            protocol_of(self.config),
+            self.row.published,
+            tuple(round(100 * metrics.f1["25"], 2) for metrics in found),
+            found[0].num_videos,
+            has_events=True,
         )
 
 
@@ -208,9 +227,10 @@ def _finish(name: str, table: Table, plans: Sequence[_RowPlan], folder: Path, in
     shown = columns(*header, right=("Published", "Top-1", "Difference"))
     for line in lines:
         shown.add_row(*line)
-    seeds = len(rows[0].top1)
+    seeds = len(rows[0].scores)
+    videos = " and ".join(str(number) for number in dict.fromkeys(row.num_videos for row in rows))
     notes = [
-        f"{rows[0].num_videos} videos; {seeds} seed{'s, mean (range)' if seeds > 1 else ''}. "
+        f"{videos} videos; {seeds} seed{'s, mean (range)' if seeds > 1 else ''}. "
         + describe_protocol(plans[-1].config, num_folds=table.num_folds)
     ]
     if table.source:

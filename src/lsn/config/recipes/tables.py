@@ -79,6 +79,7 @@ _WAY_TO_GESTURES = (
     "Give yours with data.train=egogestar/train.csv data.val=egogestar/val.csv; then: lsn data synthesize "
     "runs/data/gestures --kind gestures --num-train 8000 --num-val 300 --size 96"
 )
+_WAY_TO_MOTIONS = "Write it: lsn data synthesize runs/data/timeline --kind timeline"
 
 
 def _gestures(family: str) -> Row:
@@ -86,6 +87,12 @@ def _gestures(family: str) -> Row:
     name = f"model.name={family}_test_resnet"
     synthetic = Row(f"{family} on synthetic gestures", "gestures_pretrain", (name,))
     return Row(family, "gestures", (name,), start=synthetic)
+
+
+def _streaming(family: str) -> tuple[str, ...]:
+    """A small model of a family that can watch streams."""
+    name = f"model.name={family}_test_resnet"
+    return (name, "model.shift=causal") if family == "tsm" else (name,)
 
 
 def _few_gestures(num_clips: int) -> tuple[Row, ...]:
@@ -167,6 +174,19 @@ TABLES: dict[str, Table] = {
             Row("no_memory", "long", ("model.memory=none",)),
         ),
         "Write it: lsn data synthesize runs/data/long --kind long",
+    ),
+    "timelines": Table(
+        "Motions in long videos (synthetic)",
+        tuple(
+            Row(family, "motion_timeline", _streaming(family)) for family in ("tsn", "tsm", "gru", "convlstm", "lsn")
+        ),
+        _WAY_TO_MOTIONS,
+    ),
+    "starters": Table(
+        "Starter weights (synthetic)",
+        (Row("motion", "motion_timeline"), Row("gestures", "gesture_timeline_pretrain")),
+        f"{_WAY_TO_MOTIONS}, and: lsn data synthesize runs/data/gesture_timeline --kind gesture_timeline "
+        "--num-train 500 --num-val 24 --size 96",
     ),
 }
 """By the name that `lsn reproduce` takes."""

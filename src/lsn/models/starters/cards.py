@@ -1,0 +1,61 @@
+"""Which starter weights there are, and what is known of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from lsn.errors import WeightsError, did_you_mean
+
+PREFIX = "starter:"
+"""Before the name of starter weights, where a weights folder is expected."""
+
+
+@dataclass(frozen=True)
+class StarterCard:
+    """What people should know of starter weights."""
+
+    what: str
+    """What they find, in a few words."""
+    recipe: str
+    """What they were trained by."""
+    data: str
+    """The command that writes what they were trained on."""
+    measured: tuple[tuple[str, str], ...]
+    """What was measured on which videos."""
+
+
+STARTERS = {
+    "motion": StarterCard(
+        what="ten motions of drawn objects, with their reversals: to try things out",
+        recipe="motion_timeline",
+        data="lsn data synthesize runs/data/timeline --kind timeline",
+        measured=(),
+    ),
+    "gestures": StarterCard(
+        what="ten gestures of a hand that is seen from the wearer's head (EgoGestAR's)",
+        recipe="gesture_timeline_pretrain",
+        data="lsn data synthesize runs/data/gesture_timeline --kind gesture_timeline --num-train 500 --num-val 24 "
+        "--size 96",
+        measured=(),
+    ),
+}
+
+
+def is_starter(name: str | Path) -> bool:
+    """Whether a name is that of starter weights, there or not."""
+    return str(name).startswith(PREFIX)
+
+
+def starter_folder(name: str | Path) -> Path:
+    """The weights folder behind `starter:NAME`.
+
+    Raises:
+        WeightsError: there are no such starter weights.
+    """
+    key = str(name).removeprefix(PREFIX)
+    if key not in STARTERS:
+        known = [f"{PREFIX}{each}" for each in STARTERS]
+        raise WeightsError(f"no starter weights are called {str(name)!r}; {did_you_mean(str(name), known)}")
+    return Path(str(files("lsn.models.starters").joinpath(key)))
