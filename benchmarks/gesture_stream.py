@@ -7,7 +7,8 @@
 
 `timelines` joins clips to videos with pauses between them, in which the first or last frame is held while the view
 drifts a little, and lists the gestures: to train on, to validate on (other scenes of train.csv) and to test on
-(val.csv, or the scenes named by --held-out, which are then in neither of the others), the latter joined in three ways.
+(val.csv, or the scenes named by --held-out, which are then in neither of the others), the latter two joined in three
+ways.
 `windows` cuts labelled windows of six seconds out of such videos, which is how networks for clips can learn pauses.
 `rates` encodes every validation clip again at 30, 15 and 7.5 frames per second and at 30 with a tenth of the frames
 dropped at random, and streams them all.
@@ -39,7 +40,7 @@ PAUSE = "pause"
 JOIN_FPS = 15.0
 WINDOW_SECONDS = 6.0
 VIDEO_GESTURES = 12
-TEST_WAYS = 3
+WAYS = 3  # that the clips to validate and test on are joined
 VALIDATION_SCENES = ("s01", "s08", "s26")
 SEED = 0
 
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("gestures", type=Path, help="folder of EgoGestAR with train.csv and val.csv")
     parser.add_argument("folder", type=Path, help="where to write; for rates: the weights")
     parser.add_argument("--num-clips", type=int, help="so many of the clips of each split (all)")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each training clip is joined")
+    parser.add_argument("--rounds", type=int, default=6, help="how often each training clip is joined")
     parser.add_argument("--speeds", type=float, nargs=2, default=(0.8, 1.25), help="of the training clips")
     parser.add_argument("--held-out", nargs="*", default=(), help="scenes to test on, instead of val.csv")
     options = parser.parse_args(arguments)
@@ -68,7 +69,7 @@ def write_timeline_sets(options: argparse.Namespace) -> None:
     """Joined videos and their events, to train, validate and test on."""
     for split, clips in split_scenes(options.gestures, options.held_out, options.num_clips).items():
         rng = random.Random(f"{split} {SEED}")
-        num_rounds = {"train": options.rounds, "val": 1, "test": TEST_WAYS}[split]
+        num_rounds = options.rounds if split == "train" else WAYS
         videos = []
         for number, joined in enumerate(join_all(clips, rng, num_rounds, options.speeds if split == "train" else None)):
             path = options.folder / split / f"{number}.mp4"

@@ -125,7 +125,7 @@ def test_joined_videos_list_their_gestures_and_no_scene_is_in_two_splits(gesture
     gesture_stream.main(["timelines", str(gestures), str(tmp_path), "--held-out", *held_out])
     splits = {name: read_timelines(tmp_path / f"{name}.csv") for name in ("train", "val", "test")}
     numbers = {name: sum(found.num_events().values()) for name, found in splits.items()}
-    assert numbers == ({"train": 15, "val": 1, "test": 3} if held_out else {"train": 9, "val": 1, "test": 9})
+    assert numbers == ({"train": 30, "val": 3, "test": 3} if held_out else {"train": 18, "val": 3, "test": 9})
     for video in splits["test"].videos:
         with open_video(video.path) as reader:
             assert 0.7 < video.events[0].start_seconds < video.events[-1].end_seconds < reader.info.duration_seconds

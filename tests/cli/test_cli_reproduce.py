@@ -144,7 +144,7 @@ def test_a_table_on_two_processes(tmp_path, data):
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr[-3000:]
         rows = json.loads((tmp_path / "runs/long/table.json").read_text())
-        assert [(row["name"], len(row["top1"])) for row in rows] == [("no_memory", 2)]
+        assert [(row["name"], len(row["scores"])) for row in rows] == [("no_memory", 2)]
     assert done.stdout.count("done already") == 2
 
 

@@ -208,7 +208,8 @@ def save_event_rules(folder: str | Path, events: EventRules) -> None:
         WeightsError: there is no such folder, the background is none of its labels, or these are starter weights.
     """
     if is_starter(folder):
-        raise WeightsError(f"{folder}: belongs to LSN itself; copy the folder {weights_folder(folder)} and fit the copy")
+        own = weights_folder(folder)
+        raise WeightsError(f"{folder}: belongs to LSN itself; copy the folder {own} and fit the copy")
     folder = Path(folder)
     config, _ = _read_config(folder)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 from lsn.config import EventRules
@@ -16,15 +17,10 @@ from lsn.streaming.timeline import Timeline
 
 F1_OVERLAP = 0.25
 """Overlap of the F1 that is made best."""
-ROUNDS = 2
-"""How often every value is tried, with the best of the others."""
-_ON = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-_OFF_OVER_ON = (0.25, 0.5, 2 / 3, 0.8, 1.0)
-_SECONDS = {
-    "min_seconds": (0.0, 0.25, 0.5, 1.0, 2.0),
-    "merge_seconds": (0.0, 0.25, 0.5, 1.0),
-    "split_seconds": (0.5, 1.0, 2.0, 4.0, 1000.0),
-}
+_ON = (0.2, 0.4, 0.6, 0.75, 0.9, 0.95)
+_OFF_OVER_ON = (0.25, 0.5, 0.8)
+_MIN_SECONDS = (0.0, 0.25, 0.5, 1.0, 2.0)
+_SECONDS = {"merge_seconds": (0.0, 0.25, 0.5, 1.0), "split_seconds": (0.5, 1.0, 2.0, 4.0, 1000.0)}
 
 
 def fit_event_rules(
@@ -36,8 +32,8 @@ def fit_event_rules(
 ) -> EventRules:
     """The rules that find the events of some videos best: with the highest F1 at an overlap of 25%.
 
-    One value after the other is tried, with the best of the others; a value is kept unless another is better, so the
-    result is the same each time.
+    Thresholds and the shortest event are tried in all combinations, then how long events merge and split, with the best
+    of these. Rules are kept unless others are better, so the result is the same each time.
 
     Args:
         timelines: what a model has said of each video of the manifest.
@@ -63,17 +59,18 @@ def fit_event_rules(
         return (-too_many, count_events(videos, tiou=COUNTED_OVERLAP).recall)
 
     best, best_score = start, score(start)
-    changes: list[Callable[[EventRules], list[EventRules]]] = [_thresholds, *map(_seconds, _SECONDS)]
-    for _ in range(ROUNDS):
-        for options in changes:
-            for rules in options(best):
-                if (new := score(rules)) > best_score:
-                    best, best_score = rules, new
+    for options in (_combinations, *map(_seconds, _SECONDS)):
+        for rules in options(best):
+            if (new := score(rules)) > best_score:
+                best, best_score = rules, new
     return best
 
 
-def _thresholds(rules: EventRules) -> list[EventRules]:
-    return [replace(rules, on_threshold=on, off_threshold=on * share) for on in _ON for share in _OFF_OVER_ON]
+def _combinations(rules: EventRules) -> list[EventRules]:
+    return [
+        replace(rules, on_threshold=on, off_threshold=on * share, min_seconds=seconds)
+        for on, share, seconds in product(_ON, _OFF_OVER_ON, _MIN_SECONDS)
+    ]
 
 
 def _seconds(name: str) -> Callable[[EventRules], list[EventRules]]:

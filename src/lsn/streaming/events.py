@@ -81,10 +81,19 @@ class EventDetector:
 
     def update(self, seconds: float, probabilities_K: np.ndarray) -> list[EventReport]:
         """Takes the probabilities at a time, later than the one before; returns what there is to say of events."""
-        of_classes_K = np.where(self._can_be, probabilities_K, 0.0).astype(np.float64)
-        going_on = float(of_classes_K.max())
+        return [report for _, report in self.follow(np.array([seconds]), probabilities_K[None])]
+
+    def follow(self, seconds_T: np.ndarray, probabilities_TK: np.ndarray) -> list[tuple[float, EventReport]]:
+        """The same for several times; returns the reports with their times."""
+        of_classes_TK = np.where(self._can_be, probabilities_TK, 0.0).astype(np.float64)
+        going_on_T = of_classes_TK.max(axis=1)
         if self.rules.background is not None:
-            going_on = 1.0 - float(probabilities_K[~self._can_be].sum())
+            going_on_T = 1.0 - probabilities_TK[:, ~self._can_be].sum(axis=1).astype(np.float64)
+        times = zip(seconds_T.tolist(), of_classes_TK, going_on_T.tolist(), strict=True)
+        return [(seconds, report) for seconds, row_K, on in times for report in self._advance(seconds, row_K, on)]
+
+    def _advance(self, seconds: float, of_classes_K: np.ndarray, going_on: float) -> list[EventReport]:
+        """Takes in a moment: the probability of each class that can be an event, and that anything goes on."""
         is_on = going_on >= self.rules.off_threshold
         reports = self._pause(seconds, is_over=is_on)
         if not is_on:
@@ -274,6 +283,8 @@ class _Run:
         return seconds if math.isnan(self.below_since) else self.below_since
 
     def _take_back_others(self) -> None:
+        if math.isnan(self.others_since):
+            return
         self.seen = self.seen.joined(self.others)
         self.others, self.others_since = _Seen.nothing(len(self.evidence_K)), math.nan
 

@@ -35,6 +35,11 @@ class OverlappingEvents:
             reports += detector.update(seconds, probabilities_K[number : number + 1])
         return reports
 
+    def follow(self, seconds_T: np.ndarray, probabilities_TK: np.ndarray) -> list[tuple[float, EventReport]]:
+        """The same for several times; returns the reports with their times."""
+        times = zip(seconds_T.tolist(), probabilities_TK, strict=True)
+        return [(seconds, report) for seconds, row_K in times for report in self.update(seconds, row_K)]
+
     def finish(self, seconds: float) -> list[EventReport]:
         """Ends what is going on; returns the reports."""
         return [report for detector in self._detectors for report in detector.finish(seconds)]

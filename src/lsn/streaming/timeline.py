@@ -41,9 +41,7 @@ class Timeline:
     def with_rules(self, rules: EventRules) -> Timeline:
         """The events by other rules, without running the model again; resets of the stream end none of them."""
         detector = make_detector(self.track.labels, rules)
-        reports: list[tuple[float, EventReport]] = []
-        for seconds, probabilities_K in zip(self.track.seconds_T.tolist(), self.track.probabilities_TK, strict=True):
-            reports += [(seconds, report) for report in detector.update(seconds, probabilities_K)]
+        reports = detector.follow(self.track.seconds_T, self.track.probabilities_TK)
         end_seconds = self.start_seconds + self.duration_seconds
         reports += [(end_seconds, report) for report in detector.finish(end_seconds)]
         return replace(self, events=_ended(reports), reports=tuple(reports))
