@@ -6,6 +6,7 @@ import pytest
 from lsn import create_model
 from lsn.config import InputConfig
 from lsn.data import read_manifest
+from lsn.data.synthetic import write_synthetic
 from lsn.data.timelines.reading import read_timelines
 from lsn.models.weights import FrameRates, save_weights
 from lsn.video import open_video, write_video
@@ -129,3 +130,34 @@ def test_joined_videos_list_their_gestures_and_no_scene_is_in_two_splits(gesture
     for video in splits["test"].videos:
         with open_video(video.path) as reader:
             assert 0.7 < video.events[0].start_seconds < video.events[-1].end_seconds < reader.info.duration_seconds
+
+
+def test_fights_are_joined_with_calm_clips_of_their_split(import_script, tmp_path):
+    rng = np.random.default_rng(0)
+    rows = ["path,label,source"]
+    for number in range(24):
+        frames = rng.integers(0, 255, (6, 40, 48, 3), dtype=np.uint8)
+        write_video(tmp_path / f"{number}.mp4", frames, fps=10)
+        rows.append(f"{number}.mp4,{('fight', 'nofight')[number % 2]},v{number // 4}")
+    (tmp_path / "index.csv").write_text("\n".join(rows) + "\n")
+    script = import_script("fight_stream")
+    assert script.main([str(tmp_path), str(tmp_path / "out"), "--rounds", "2"]) == 0
+    splits = {name: read_timelines(tmp_path / f"out/{name}.csv") for name in ("train", "val", "test")}
+    assert {name: sum(found.num_events().values()) for name, found in splits.items()} == {
+        "train": 2 * 6,
+        "val": 2 * 2,
+        "test": 2 * 4,
+    }
+    for video in splits["train"].videos:
+        with open_video(video.path) as reader:
+            assert video.events[0].start_seconds > 0.5, "a calm clip comes first"
+            assert video.events[-1].end_seconds < reader.info.duration_seconds - 0.5, "and last"
+
+
+@pytest.mark.slow
+def test_a_long_video_in_two_parts_has_the_events_of_the_whole(import_script, tmp_path, capsys):
+    made = write_synthetic(tmp_path, kind="timeline", num_train=1, num_val=1, num_frames=120, num_workers=0)
+    (video,) = made.val.parent.glob("val/*.mp4")
+    assert import_script("long_video").main(["starter:motion", str(video)]) == 0
+    out = capsys.readouterr().out
+    assert out.count("MB resident") == 10 and "times real time" in out and "the same: True" in out

@@ -109,7 +109,7 @@ class Killed:
             raise InterruptedError
 
 
-@pytest.mark.parametrize("step", [2, 3, 4, 5, 8, 11])
+@pytest.mark.parametrize("step", [4, *(pytest.param(step, marks=pytest.mark.slow) for step in (2, 3, 5, 11))])
 def test_a_run_resumes_in_the_middle_of_stretches_bit_by_bit(config, whole, tmp_path, step):
     config = change(config, training={"checkpoint_every": 1})
     with pytest.raises(InterruptedError):
@@ -118,6 +118,7 @@ def test_a_run_resumes_in_the_middle_of_stretches_bit_by_bit(config, whole, tmp_
     assert_same_results(results_of(tmp_path / "run"), whole)
 
 
+@pytest.mark.slow
 def test_workers_change_nothing(config, whole, tmp_path):
     train(change(config, training={"checkpoint_every": 1}, data={"num_workers": 2}), tmp_path / "run")
     assert_same_results(results_of(tmp_path / "run"), whole)
@@ -207,6 +208,7 @@ def test_validation_videos_are_set_aside_so_that_train_keeps_every_label(config,
     assert line["num_videos"] in (1, 2)
 
 
+@pytest.mark.slow
 def test_events_that_overlap_are_learned_with_multi_label(config, folder, tmp_path):
     for split in ("train", "val"):
         rows = (folder / f"{split}.csv").read_text().splitlines()
