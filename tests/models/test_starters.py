@@ -43,7 +43,7 @@ def test_other_names_are_refused():
 
 @pytest.mark.slow
 def test_motions_are_found_in_videos_of_another_seed(tmp_path):
-    made = write_synthetic(tmp_path, kind="timeline", num_train=1, num_val=6, seed=7, num_workers=0)
+    made = write_synthetic(tmp_path, kind="timeline", num_train=2, num_val=6, seed=7, num_workers=0)
     predictor = StreamingPredictor("starter:motion", device="cpu")
     metrics = evaluate_timelines(predictor, read_timelines(made.val)).metrics
     assert metrics.num_events >= 30 and metrics.f1["50"] >= 0.9
