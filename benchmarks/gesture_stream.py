@@ -4,6 +4,7 @@
     lsn train gesture_timeline data.train=runs/data/gesture_events/train.csv ...
     python benchmarks/gesture_stream.py windows egogestar runs/data/gesture_windows
     python benchmarks/gesture_stream.py rates egogestar runs/gesture_stream
+    python benchmarks/gesture_stream.py clips egogestar starter:gestures
 
 `timelines` joins clips to videos with pauses between them, in which the first or last frame is held while the view
 drifts a little, and lists the gestures: to train on, to validate on (other scenes of train.csv) and to test on
@@ -12,6 +13,8 @@ ways.
 `windows` cuts labelled windows of six seconds out of such videos, which is how networks for clips can learn pauses.
 `rates` encodes every validation clip again at 30, 15 and 7.5 frames per second and at 30 with a tenth of the frames
 dropped at random, and streams them all.
+`clips` streams every validation clip through weights for long videos, and names it by the label that had the most
+probability in all of its frames.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ from lsn.data import Manifest, open_clip, read_manifest
 from lsn.data.timelines.reading import write_timelines
 from lsn.data.timelines.table import TimelineEvent, TimelineManifest, TimelineVideo, in_order
 from lsn.files import write_csv
+from lsn.streaming.timeline import make_timeline
 from lsn.video import open_video, write_video
 from lsn.video.frame_sampler import on_screen
 
@@ -47,9 +51,9 @@ SEED = 0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("timelines", "windows", "rates"))
+    parser.add_argument("what", choices=("timelines", "windows", "rates", "clips"))
     parser.add_argument("gestures", type=Path, help="folder of EgoGestAR with train.csv and val.csv")
-    parser.add_argument("folder", type=Path, help="where to write; for rates: the weights")
+    parser.add_argument("folder", type=Path, help="where to write; for rates and clips: the weights")
     parser.add_argument("--num-clips", type=int, help="so many of the clips of each split (all)")
     parser.add_argument("--rounds", type=int, default=6, help="how often each training clip is joined")
     parser.add_argument("--speeds", type=float, nargs=2, default=(0.8, 1.25), help="of the training clips")
@@ -60,8 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write_timeline_sets(options)
     elif options.what == "windows":
         write_windows(options)
-    else:
+    elif options.what == "rates":
         compare_rates(options.gestures, options.folder)
+    else:
+        name_clips(options.gestures, options.folder)
     return 0
 
 
@@ -165,6 +171,19 @@ def compare_rates(gestures: Path, weights: Path) -> None:
     for name, answers in answers_by_rate.items():
         right = sum(map(str.__eq__, answers, labels))
         print(f"{name:24}{right:7}{sum(map(str.__eq__, answers, reference)):16}")
+
+
+def name_clips(gestures: Path, weights: Path) -> None:
+    """The top-1 of every validation clip by weights with a class for the background."""
+    manifest = read_manifest(gestures / "val.csv")
+    watching = StreamingPredictor(weights)
+    can_be = [label for label in watching.labels if label != watching.events.background]
+    columns = [watching.labels.index(label) for label in can_be]
+    right = 0
+    for clip in manifest.clips:
+        seen_K = make_timeline(watching, clip.path).track.probabilities_TK[:, columns].sum(axis=0)
+        right += can_be[int(seen_K.argmax())] == clip.label
+    print(f"{right} of {len(manifest)} clips are right")
 
 
 def variants(

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import count
 from typing import Any
 
@@ -17,6 +18,8 @@ from torch.nn.parallel import DistributedDataParallel
 from lsn.errors import LSNError
 from lsn.hardware import resolve_device
 
+LONGEST_WAIT = timedelta(hours=12)
+"""For which processes wait for one that validates a long video or writes the report; torchrun ends all if one dies."""
 _groups = count()
 
 
@@ -125,7 +128,8 @@ def join_world(device_name: str) -> Iterator[World]:
     if is_ours:
         store, rank, size = next(dist.rendezvous("env://"))
         store = dist.PrefixStore(f"lsn/{next(_groups)}", store)  # apart from what an earlier group left in the store
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", store=store, rank=rank, world_size=size)
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=LONGEST_WAIT)
     try:
         world = current_world(device)
         yield world

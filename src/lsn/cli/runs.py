@@ -21,6 +21,15 @@ if TYPE_CHECKING:
     from lsn.training.linear_probe import LinearProbe
 
 SECONDS_BETWEEN_LOOKS = 2.0
+EVALUATION_NAMES = (
+    "evaluation.json",
+    "predictions.csv",
+    "timelines.json",
+    "events.csv",
+    "frames.safetensors",
+    "report.html",
+)
+"""What evaluations write, of clips or of long videos."""
 
 
 def train_and_report(
@@ -42,8 +51,9 @@ def train_and_report(
     """
     from lsn.training import train as run_training
 
-    given = [path for path in (config.data.train, config.data.val, config.data.labels) if path and Path(path).is_file()]
-    check_outputs([folder / "predictions.csv"], given)  # the rest of a run that is there is never overwritten
+    data = config.data
+    given = [path for path in (data.train, data.val, data.test, data.labels) if path and Path(path).is_file()]
+    check_outputs([folder / name for name in EVALUATION_NAMES], given)  # a run that is there is never overwritten
     request = _StopRequest()
     with first_signal_asks(request.ask) as raise_if_stopped:
         try:

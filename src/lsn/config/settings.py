@@ -307,6 +307,18 @@ class RunConfig:
                 "of them to null or 0"
             )
 
+    def require_clips(self, what: str) -> None:
+        """Refuses long videos.
+
+        Args:
+            what: Is for clips alone.
+
+        Raises:
+            ConfigError: `data.kind` is timelines.
+        """
+        if self.data.kind == "timelines":
+            raise ConfigError(f"{what} is for clips, but data.kind is timelines")
+
     def _check_timelines(self) -> None:
         """Refuses what has no meaning for streams."""
         chunk, stretch = self.training.tbptt_frames, self.timelines.stretch_frames
@@ -326,3 +338,10 @@ class RunConfig:
             )
         if self.data.clips_per_class:
             raise ConfigError("data.clips_per_class draws clips, but data.kind is timelines; set it to 0")
+        least = 1 / self.input.fps
+        require(
+            self.timelines.point_seconds >= least,
+            "timelines.point_seconds",
+            self.timelines.point_seconds,
+            f"at least a frame of input.fps, {least:.3g}",
+        )

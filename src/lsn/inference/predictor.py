@@ -105,6 +105,7 @@ class Predictor:
     Raises:
         WeightsError: there is no such folder, or it holds no weights of this version.
         ConfigError: there is no such device.
+        ModelError: its events may overlap, so that a clip has no single answer.
     """
 
     def __init__(
@@ -118,6 +119,10 @@ class Predictor:
     ) -> None:
         self.device = resolve_device(device)
         loaded = weights if isinstance(weights, LoadedModel) else load_weights(weights)
+        if loaded.model.multi_label:
+            raise ModelError(
+                f"{loaded.model.name} finds events that may overlap, so a video has no single answer; use lsn timeline"
+            )
         self.model = prepare_for_inference(loaded.model, device=self.device, compile=compile)
         self.labels = loaded.labels
         self.protocol = EvaluationProtocol.of(self.model, loaded.input, evaluation or EvaluationConfig())

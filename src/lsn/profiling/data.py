@@ -102,6 +102,7 @@ def measure_data(config: RunConfig, *, num_clips: int = 64, seconds: float = 5.0
     """
     check_seconds(seconds)
     tune_allocator()
+    config.require_clips("measuring how clips are read (lsn data bench)")
     manifest, _ = load_splits(config.data, config.training.seed)
     step = max(1, math.ceil(len(manifest) / num_clips))
     manifest = replace(manifest, clips=manifest.clips[::step])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +38,7 @@ def event_tiles(evaluation: TimelineEvaluation) -> list[tuple[str, str, str]]:
     return [
         ("F1 at 25% overlap", percent(f1["25"]), f"{percent(f1['10'])} at 10%, {percent(f1['50'])} at 50%"),
         ("Events found", f"{metrics.found} of {metrics.num_events}", f"{metrics.missed} missed"),
-        ("False alarms", f"{metrics.false_per_hour:.1f} an hour", f"{metrics.false} in {_length(metrics.hours)}"),
+        ("False alarms", f"{_number(metrics.false_per_hour)} an hour", f"{metrics.false} in {_length(metrics.hours)}"),
         ("Reported after", soon, f"median from the start of an event{right}"),
         (
             "Mean average precision",
@@ -80,7 +81,10 @@ def false_alarm_points(evaluation: TimelineEvaluation) -> list[Point]:
         low = threshold * rules.off_threshold / rules.on_threshold
         changed = replace(rules, on_threshold=threshold, off_threshold=low)
         timelines = [timeline.with_rules(changed) for timeline in evaluation.timelines]
-        videos = [each.events for each in measured(timelines, evaluation.truth, changed).answers]
+        videos = [
+            each.events
+            for each in measured(timelines, evaluation.truth, changed, background=evaluation.background).answers
+        ]
         found = count_events(videos, tiou=COUNTED_OVERLAP).recall
         points.append((false_per_hour(videos, tiou=COUNTED_OVERLAP), found))
     return sorted(points)
@@ -169,6 +173,10 @@ def _latency_chart(evaluation: TimelineEvaluation) -> Markup | None:
 def _shares(seconds: Sequence[float], total: int) -> list[Point]:
     """Seconds, and the share of all that have come by then; before the start counts as at it."""
     return [(max(0.0, value), (number + 1) / total) for number, value in enumerate(sorted(seconds))]
+
+
+def _number(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.1f}"
 
 
 def _length(hours: float) -> str:

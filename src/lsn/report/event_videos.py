@@ -14,6 +14,7 @@ import numpy as np
 from lsn.data.timelines.table import TimelineEvent
 from lsn.errors import VideoError
 from lsn.evaluation.timelines.event_metrics import matches
+from lsn.evaluation.timelines.matching import POINT_TOLERANCE_SECONDS
 from lsn.evaluation.timelines.metrics import COUNTED_OVERLAP
 from lsn.report.cases import MAX_THUMBNAILS, thumbnails
 from lsn.report.html import Content, Markup, join, note, tag, whole_percent
@@ -106,7 +107,8 @@ def _peak(evaluation: TimelineEvaluation, number: int, event: TimelineEvent) -> 
     """The largest probability of its label while an event goes on."""
     timeline = evaluation.timelines[number]
     seconds_T = timeline.track.seconds_T - timeline.start_seconds
-    inside_T = (seconds_T >= event.start_seconds) & (seconds_T <= event.end_seconds)
+    around = POINT_TOLERANCE_SECONDS if event.is_point else 1 / FRAMES_PER_VIDEO
+    inside_T = (seconds_T >= event.start_seconds - around) & (seconds_T <= event.end_seconds + around)
     label = timeline.track.labels.index(event.label)
     return float(timeline.track.probabilities_TK[inside_T, label].max(initial=0.0))
 

@@ -23,7 +23,7 @@ for (const card of document.querySelectorAll(".timeline")) {
   chart.addEventListener("mouseleave", () => (hover.hidden = true));
   zoom.addEventListener("input", () => scale(1, 0.5));
   scroll.addEventListener("wheel", (event) => {
-    if (!event.ctrlKey && !event.shiftKey) return;  // the page scrolls as ever
+    if (!event.ctrlKey) return;  // the page scrolls as ever
     event.preventDefault();
     const box = scroll.getBoundingClientRect();
     scale(event.deltaY < 0 ? 1.25 : 0.8, (event.clientX - box.left) / box.width);

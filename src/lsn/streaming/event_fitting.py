@@ -12,7 +12,7 @@ from lsn.data.timelines.table import TimelineManifest, TimelineVideo
 from lsn.evaluation.timelines.event_metrics import count_events, false_per_hour
 from lsn.evaluation.timelines.matching import VideoEvents
 from lsn.evaluation.timelines.metrics import COUNTED_OVERLAP
-from lsn.streaming.found_events import found_event, is_known, known_spans, point_labels
+from lsn.streaming.found_events import known_events
 from lsn.streaming.timeline import Timeline
 
 F1_OVERLAP = 0.25
@@ -28,6 +28,7 @@ def fit_event_rules(
     manifest: TimelineManifest,
     start: EventRules,
     *,
+    background: str = "background",
     max_false_per_hour: float | None = None,
 ) -> EventRules:
     """The rules that find the events of some videos best: with the highest F1 at an overlap of 25%.
@@ -39,17 +40,12 @@ def fit_event_rules(
         timelines: what a model has said of each video of the manifest.
         manifest: the videos and their events.
         start: rules to begin from; their background stays.
+        background: its name in the manifest.
         max_false_per_hour: find as many events as possible with at most so many false ones an hour, instead.
     """
-    points = point_labels(manifest)
 
     def found(timeline: Timeline, video: TimelineVideo, rules: EventRules) -> VideoEvents:
-        spans = known_spans(video, manifest, timeline.duration_seconds)
-        at = timeline.start_seconds
-        kept = [event for event in timeline.with_rules(rules).events if is_known(found_event(event, at), spans)]
-        true = tuple(event for event in video.events if event.label != start.background)
-        events = tuple(found_event(event, at, as_point=event.label in points) for event in kept)
-        return VideoEvents(true, events, sum(end - begin for begin, end in spans))
+        return known_events(video, timeline.with_rules(rules), manifest, background=background)[0]
 
     def score(rules: EventRules) -> tuple[float, float]:
         videos = [found(t, video, rules) for t, video in zip(timelines, manifest.videos, strict=True)]

@@ -37,8 +37,10 @@ class OverlappingEvents:
 
     def follow(self, seconds_T: np.ndarray, probabilities_TK: np.ndarray) -> list[tuple[float, EventReport]]:
         """The same for several times; returns the reports with their times."""
-        times = zip(seconds_T.tolist(), probabilities_TK, strict=True)
-        return [(seconds, report) for seconds, row_K in times for report in self.update(seconds, row_K)]
+        reports: list[tuple[float, EventReport]] = []
+        for number, detector in enumerate(self._detectors):
+            reports += detector.follow(seconds_T, probabilities_TK[:, number : number + 1])
+        return sorted(reports, key=lambda pair: pair[0])
 
     def finish(self, seconds: float) -> list[EventReport]:
         """Ends what is going on; returns the reports."""

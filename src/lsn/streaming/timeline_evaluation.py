@@ -6,7 +6,7 @@ Shapes: T ticks, K classes.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,10 +18,9 @@ from lsn.data.timelines.table import TimelineManifest, TimelineVideo
 from lsn.data.timelines.targets import TargetRules, frame_targets
 from lsn.distributed import current_world
 from lsn.errors import DataError, LSNError, VideoError
-from lsn.evaluation.timelines.matching import VideoEvents
 from lsn.evaluation.timelines.metrics import TimelineMetrics, VideoAnswers, measure_timelines
 from lsn.streaming.event_fitting import fit_event_rules
-from lsn.streaming.found_events import found_event, is_known, known_spans, point_labels
+from lsn.streaming.found_events import known_events
 from lsn.streaming.predictor import StreamingPredictor
 from lsn.streaming.timeline import Timeline, make_timeline
 
@@ -43,6 +42,8 @@ class TimelineEvaluation:
     """The same as it is measured."""
     rules: EventRules
     """When its answers are an event."""
+    background: str = "background"
+    """Its name in the manifest."""
     unreadable: tuple[tuple[str, str], ...] = ()
     """Path and error of each video that could not be read."""
 
@@ -51,6 +52,7 @@ def evaluate_timelines(
     predictor: StreamingPredictor,
     manifest: TimelineManifest,
     *,
+    background: str = "background",
     fit: bool = False,
     max_false_per_hour: float | None = None,
     on_unreadable: Literal["raise", "skip"] = "raise",
@@ -63,10 +65,11 @@ def evaluate_timelines(
     Args:
         predictor: with a free slot; its rules say what an event is, and which class is the background.
         manifest: videos and what happens in them; the labels of its events must be among those of the model.
+        background: its name in the manifest, where the model has no class for it, as where events may overlap.
         fit: measure with the rules that do best on these videos, instead of those of the predictor.
         max_false_per_hour: of `fit_event_rules`.
         on_unreadable: stop at a video that cannot be read, or leave it out.
-        progress: called with the videos done and their number.
+        progress: called with the videos done and their number, again and again while a video is run.
 
     Raises:
         DataError: there is no video, or none that can be read, or an event has a label that the model does not know.
@@ -74,7 +77,7 @@ def evaluate_timelines(
     """
     if not len(manifest):
         raise DataError(f"{manifest.source}: no videos to evaluate on; give at least one")
-    background = predictor.events.background
+    background = predictor.events.background or background
     labels = tuple(label for label in predictor.labels if label != background)
     for label in manifest.labels:
         if label not in (*labels, background):
@@ -92,9 +95,9 @@ def evaluate_timelines(
     timelines = [timeline for _, timeline in read]
     rules = predictor.events
     if fit:
-        rules = fit_event_rules(timelines, truth, rules, max_false_per_hour=max_false_per_hour)
-        timelines = [timeline.with_rules(rules) for timeline in timelines]
-    return measured(timelines, truth, rules, unreadable=tuple(unreadable))
+        rules = fit_event_rules(timelines, truth, rules, background=background, max_false_per_hour=max_false_per_hour)
+    timelines = [timeline.with_rules(rules) for timeline in timelines]  # as one stream, whatever resets there were
+    return measured(timelines, truth, rules, background=background, unreadable=tuple(unreadable))
 
 
 def measured(
@@ -102,6 +105,7 @@ def measured(
     truth: TimelineManifest,
     rules: EventRules,
     *,
+    background: str = "background",
     unreadable: tuple[tuple[str, str], ...] = (),
 ) -> TimelineEvaluation:
     """How good the events of timelines are.
@@ -110,17 +114,19 @@ def measured(
         timelines: one for each video of the manifest.
         truth: the videos and what happens in them; its labels are those of the model without the background.
         rules: that the events of the timelines are by.
+        background: its name in the manifest, where spans of it are listed.
         unreadable: of the result.
     """
-    points = point_labels(truth)
     answers = [
-        _answers(video, timeline, truth, rules.background or "", points)
+        _answers(video, timeline, truth, rules, background)
         for video, timeline in zip(truth.videos, timelines, strict=True)
     ]
     videos = [replace(video, events=each.events.found) for video, each in zip(truth.videos, answers, strict=True)]
     found = replace(truth, videos=tuple(videos))
     metrics = measure_timelines(answers)
-    return TimelineEvaluation(truth, found, metrics, tuple(timelines), tuple(answers), rules, unreadable)
+    return TimelineEvaluation(
+        truth, found, metrics, tuple(timelines), tuple(answers), rules, background=background, unreadable=unreadable
+    )
 
 
 def _run_all(
@@ -133,17 +139,21 @@ def _run_all(
     world = current_world()
     share: dict[int, Timeline | VideoError] = {}
     failure: LSNError | None = None
+
+    def report() -> None:
+        if progress is not None:
+            progress(min(len(share) * world.size, len(videos)), len(videos))
+
     try:
         for number in range(world.rank, len(videos), world.size):
             try:
-                share[number] = make_timeline(predictor, videos[number].path)
+                share[number] = make_timeline(predictor, videos[number].path, progress=lambda *_: report())
             except VideoError as error:
                 if on_unreadable == "raise":
                     raise type(error)(f"{videos[number].where}: {error}") from error
                 logger.warning("left out: %s", error)
                 share[number] = error
-            if progress is not None:
-                progress(min(len(share) * world.size, len(videos)), len(videos))
+            report()
     except LSNError as error:  # passed to the other processes, which would wait for this one's share for ever
         failure = error
     world.raise_on_all_ranks(failure)
@@ -152,27 +162,25 @@ def _run_all(
 
 
 def _answers(
-    video: TimelineVideo, timeline: Timeline, manifest: TimelineManifest, background: str, points: Container[str]
+    video: TimelineVideo, timeline: Timeline, manifest: TimelineManifest, rules: EventRules, background: str
 ) -> VideoAnswers:
     """What is measured of a video, with times that count from its first frame."""
     start, track = timeline.start_seconds, timeline.track
-    spans = known_spans(video, manifest, timeline.duration_seconds)
-    kept = [event for event in timeline.events if is_known(found_event(event, start), spans)]
+    events, kept = known_events(video, timeline, manifest, background=background)
     place_of = {event.id: place for place, event in enumerate(kept)}
     reports = [
         (seconds - start, report.event.label, place_of[report.event.id])
         for seconds, report in timeline.reports
         if report.event.id in place_of
     ]
-    rules = TargetRules(multi_label=True)
-    targets = frame_targets(video, track.seconds_T - start, manifest, rules, background=background)
+    targets = frame_targets(
+        video, track.seconds_T - start, manifest, TargetRules(multi_label=True), background=background
+    )
     assert targets.classes_TK is not None
     counts_T = targets.weights_T > 0
-    of_events = np.array([label != background for label in track.labels])
-    true = tuple(event for event in video.events if event.label != background)
-    found = tuple(found_event(event, start, as_point=event.label in points) for event in kept)
+    of_events = np.array([label != rules.background for label in track.labels])
     return VideoAnswers(
-        events=VideoEvents(true, found, sum(end - begin for begin, end in spans)),
+        events=events,
         reports=tuple(reports),
         is_true_TK=targets.classes_TK[counts_T] > 0,
         scores_TK=track.probabilities_TK[counts_T][:, of_events],

@@ -41,6 +41,7 @@ def save_timelines(evaluation: TimelineEvaluation, folder: str | Path) -> None:
         "unlabelled": truth.unlabelled,
         "labels": list(evaluation.timelines[0].track.labels),
         "rules": to_mapping(evaluation.rules),
+        "background": evaluation.background,
         "metrics": evaluation.metrics.to_dict(),
         "videos": videos,
         "unreadable": [{"path": path, "error": error} for path, error in evaluation.unreadable],
@@ -90,4 +91,4 @@ def _loaded(content: Mapping[str, Any], folder: Path) -> TimelineEvaluation:
     names = tuple(label for label in labels if label != rules.background)
     truth = TimelineManifest(content["source"], names, tuple(videos), content["unlabelled"])
     unreadable = tuple((entry["path"], entry["error"]) for entry in content["unreadable"])
-    return measured(timelines, truth, rules, unreadable=unreadable)
+    return measured(timelines, truth, rules, background=content["background"], unreadable=unreadable)

@@ -50,6 +50,7 @@ def plan_folds(config: RunConfig, out: str | Path, *, num_folds: int, seeds: Seq
         ConfigError: the folder has other folds, or the run has a test set of its own.
         DataError: the clips are not sound, or cannot be split so.
     """
+    config.require_clips("cross-validation (--folds)")
     if config.data.test is not None:
         raise ConfigError(
             f"data.test is {config.data.test}, but in cross-validation every clip is tested; leave it out"

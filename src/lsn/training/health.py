@@ -170,20 +170,22 @@ class TrainingWatch:
                 yield Finding("at_chance", f"nothing is learned yet: {losses}")
 
 
-def remedy(kind: str, *, learning_rate: float, batch_norm: str) -> str:
+def remedy(kind: str, *, learning_rate: float, batch_norm: str, unit: str = "clips") -> str:
     """What to do about a finding.
 
     Args:
         kind: Of the finding.
         learning_rate: Peak rate of the run.
         batch_norm: How its norms behave, as `training.batch_norm`.
+        unit: What the answers are on, in the plural.
     """
     ways = [f"lower optim.learning_rate (here {learning_rate:.3g})"]
     if kind == "at_chance":
         ways = ["wait for another epoch", f"try another optim.learning_rate (here {learning_rate:.3g})"]
     if batch_norm in ("partial", "frozen"):
         ways.append("set training.batch_norm=train")
-    return f"{' or '.join(ways)}; --overfit 8 shows whether these settings can fit 8 clips"
+    trial = "; --overfit 8 shows whether these settings can fit 8 clips" if unit == "clips" else ""
+    return f"{' or '.join(ways)}{trial}"
 
 
 def loss_of_guessing(train_set: Manifest, label_smoothing: float) -> float:

@@ -76,6 +76,7 @@ def linear_probe(
         Alain and Bengio, Understanding intermediate layers using linear classifier probes, 2016.
     """
     out = Path(out)
+    config.require_clips("a linear probe")
     train_set, val_set = load_splits(config.data, config.training.seed)
     with join_world(config.training.device) as world, claimed_folder(out, world, resume=resume):
         config = replace(config, model=frame_model(config.model))

@@ -87,8 +87,7 @@ def overfit(config: RunConfig, num_clips: int, *, progress: Callable[[int, int],
         ConfigError: there are too few clips, several processes, or timelines to learn.
         LSNError: as of `lsn.training.train`.
     """
-    if config.data.kind == "timelines":
-        raise ConfigError("--overfit is for clips, but data.kind is timelines; train on a few videos for some epochs")
+    config.require_clips("fitting a few clips (--overfit)")
     config = replace(
         config,
         model=replace(config.model, dropout=0.0),

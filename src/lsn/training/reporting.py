@@ -70,7 +70,9 @@ class Reporter:
         run, position = self.run, self.run.position
         epoch = position.step / run.task.steps_per_epoch
         settings = run.config.training
-        advice = remedy(finding.kind, learning_rate=run.learning_rate, batch_norm=settings.batch_norm)
+        advice = remedy(
+            finding.kind, learning_rate=run.learning_rate, batch_norm=settings.batch_norm, unit=run.task.unit
+        )
         logger.warning("epoch %.3g of %d: %s; %s", epoch, settings.epochs, finding.text, advice)
         if run.tracker is not None:
             run.tracker.log("warning", epoch=epoch, step=position.step, what=finding.kind, text=finding.text)

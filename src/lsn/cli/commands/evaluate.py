@@ -83,8 +83,18 @@ def evaluate(
     timelines = timelines or TimelineOptions()
     if (data is not None and timelines.apply_to(data)) or _finds_events(weights):
         _refuse_clip_options(reading, views, anytime=anytime, wanted_top1=wanted_top1 is not None)
-        root, events = None if reading is None else reading.root, events or FittedEventOptions()
-        evaluate_timelines(weights, data, timelines, events, root=root, out=out, device=device, compile=compile)
+        reading, events = reading or Reading(), events or FittedEventOptions()
+        evaluate_timelines(
+            weights,
+            data,
+            timelines,
+            events,
+            root=reading.root,
+            on_unreadable=reading.on_unreadable,
+            out=out,
+            device=device,
+            compile=compile,
+        )
         return
     if events is not None:
         raise ConfigError("--fit and the options of events are for long videos with events; add --timelines")
@@ -105,7 +115,10 @@ def evaluate(
 
 
 def _finds_events(weights: Path) -> bool:
-    """Whether weights were trained to find events in long videos: a class is the background, or events may overlap."""
+    """Whether weights were trained to find events in long videos; without a recipe, by the rules that they have."""
+    config = run_config(weights)
+    if config is not None:
+        return config.data.kind == "timelines"
     from lsn.models.weights import load_event_rules
 
     rules = load_event_rules(weights)
@@ -146,8 +159,8 @@ def _run(
 def _refuse_clip_options(reading: Reading | None, views: ViewOptions | None, **others: bool) -> None:
     """Refuses options that are for clips."""
     given = {name: value is not None for name, value in vars(views or ViewOptions()).items()} | others
-    defaults = vars(Reading())
-    given |= {name: value != defaults[name] for name, value in vars(reading or Reading()).items() if name != "root"}
+    defaults, both = vars(Reading()), ("root", "on_unreadable")
+    given |= {name: value != defaults[name] for name, value in vars(reading or Reading()).items() if name not in both}
     for name, is_given in given.items():
         if is_given:
             raise ConfigError(f"--{name.replace('_', '-')} is for clips; leave it out, as timelines are run as streams")

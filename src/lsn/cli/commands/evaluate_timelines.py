@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lsn.cli.commands.data_timelines import TimelineOptions
 from lsn.cli.commands.stream_options import EventOptions, StreamOptions, streaming_predictor
 from lsn.cli.commands.weights_options import refuse_weights_folder, run_config, weights_files
+from lsn.cli.runs import EVALUATION_NAMES
 from lsn.cli.ui.console import columns, output, percent
 from lsn.cli.ui.progress import counting_progress
 from lsn.errors import ConfigError
 from lsn.files import check_outputs
 
 if TYPE_CHECKING:
-    from lsn.config import EventRules
     from lsn.data.timelines.table import TimelineManifest
     from lsn.streaming.timeline_evaluation import TimelineEvaluation
 
@@ -38,46 +38,92 @@ def evaluate_timelines(
     events: FittedEventOptions,
     *,
     root: str | None,
+    on_unreadable: Literal["raise", "skip"],
     out: Path | None,
     device: str,
     compile: bool,
 ) -> None:
-    """Runs weights over long videos as streams; prints and writes what they find and how good that is."""
-    from lsn.models.weights import load_weights
-    from lsn.report import write_report
-    from lsn.streaming.timeline_evaluation import evaluate_timelines
-    from lsn.streaming.timeline_results import EVENTS_NAME, FRAMES_NAME, METRICS_NAME, save_timelines
+    """Runs weights over long videos as streams; prints and writes what they find and how good that is.
 
+    Under torchrun all processes run a share of the videos, and the first one prints and writes.
+    """
+    from lsn.distributed import join_world
+    from lsn.models.starters.cards import is_starter, starter_folder
+    from lsn.models.weights import load_weights
+    from lsn.streaming.timeline_evaluation import evaluate_timelines
+
+    fits = events.fit or events.max_false_per_hour is not None
     loaded = load_weights(weights)
+    if fits and is_starter(weights):
+        raise ConfigError(
+            f"{weights}: belongs to LSN itself; copy the folder {starter_folder(weights)} and fit the copy"
+        )
     is_default = timelines.background == TimelineOptions.background and timelines.background not in loaded.labels
     given = {entry.name: getattr(events, entry.name) for entry in fields(EventOptions)}
     background = None if is_default else timelines.background
-    streams = StreamOptions(**given, background=background, device=device, compile=compile)
-    predictor, remarks = streaming_predictor(weights, streams, loaded=loaded)
-    manifest = _validation_set(weights) if data is None else _checked(data, timelines, root)
+    with join_world(device) as world:
+        streams = StreamOptions(**given, background=background, device=str(world.device), compile=compile)
+        predictor, remarks = streaming_predictor(weights, streams, loaded=loaded)
+        manifest = _validation_set(weights) if data is None else _checked(data, timelines, root, on_unreadable)
+        _check_outputs(out, weights, data, manifest)
+        if world.is_main:
+            for remark in remarks:
+                output().print(remark, style="dim")
+        with counting_progress("running videos") as progress:
+            result = evaluate_timelines(
+                predictor,
+                manifest,
+                background=timelines.background,
+                fit=fits,
+                max_false_per_hour=events.max_false_per_hour,
+                on_unreadable=on_unreadable,
+                progress=progress if world.is_main else None,
+            )
+        if world.is_main:
+            _finish(result, weights, out, fits=fits)
+
+
+def _check_outputs(out: Path | None, weights: Path, data: str | None, manifest: TimelineManifest) -> None:
+    """Refuses a folder in which something that is read would be replaced."""
     if out is not None:
         refuse_weights_folder(out)
-        written = [out / name for name in (METRICS_NAME, EVENTS_NAME, FRAMES_NAME)]
-        check_outputs(written, [data, *weights_files(weights), *(video.path for video in manifest.videos)])
-    console = output()
-    for remark in remarks:
-        console.print(remark, style="dim")
-    with counting_progress("running videos") as progress:
-        result = evaluate_timelines(predictor, manifest, progress=progress)
+        read = [data, manifest.source, *weights_files(weights), *(video.path for video in manifest.videos)]
+        check_outputs([out / name for name in EVALUATION_NAMES], read)
+
+
+def _finish(result: TimelineEvaluation, weights: Path, out: Path | None, *, fits: bool) -> None:
+    from lsn.models.weights import save_event_rules
+    from lsn.report import write_report
+    from lsn.streaming.timeline_results import EVENTS_NAME, METRICS_NAME, save_timelines
+
+    console, rules = output(), result.rules
     print_timeline_metrics(result.metrics.to_dict())
-    if events.fit or events.max_false_per_hour is not None:
-        _fit(weights, predictor.events, result, manifest, events.max_false_per_hour)
+    for path, error in result.unreadable:
+        console.print(f"left out: {path}: {error}")
+    if fits:
+        save_event_rules(weights, rules)
+        console.print(
+            f"\nKept with the weights: events start at {rules.on_threshold:.2f}, end at {rules.off_threshold:.2f} "
+            f"after {rules.merge_seconds:g} s below, last {rules.min_seconds:g} s or more, and become another one when "
+            f"another class takes over after {rules.split_seconds:g} s. The figures above are of the very videos that "
+            "these rules fit; measure them on others."
+        )
     if out is not None:
         save_timelines(result, out)
         report = write_report(out, weights=weights)
         console.print(f"\nMetrics  {out / METRICS_NAME}\nEvents   {out / EVENTS_NAME}\nReport   {report}")
 
 
-def _checked(data: str, timelines: TimelineOptions, root: str | None) -> TimelineManifest:
+def _checked(
+    data: str, timelines: TimelineOptions, root: str | None, on_unreadable: Literal["raise", "skip"]
+) -> TimelineManifest:
     from lsn.data import raise_on_errors
     from lsn.data.timelines.checks import check_timelines
+    from lsn.data.timelines.splits import without_unreadable
 
     manifest, problems = timelines.parse(data, root=root)
+    if on_unreadable == "skip":
+        manifest = without_unreadable(manifest)
     raise_on_errors(problems + check_timelines(manifest, background=timelines.background, multi_label=True))
     return manifest
 
@@ -89,27 +135,8 @@ def _validation_set(weights: Path) -> TimelineManifest:
     config = run_config(weights)
     if config is None:
         raise ConfigError(f"{weights}: no recipe.yaml says what it was validated on; add a file or folder of timelines")
-    return load_timelines(config.data, config.timelines, config.training.seed)[1]
-
-
-def _fit(
-    weights: Path,
-    start: EventRules,
-    result: TimelineEvaluation,
-    manifest: TimelineManifest,
-    max_false_per_hour: float | None,
-) -> None:
-    """Keeps the rules that find the events of these videos best with the weights."""
-    from lsn.models.weights import save_event_rules
-    from lsn.streaming.event_fitting import fit_event_rules
-
-    rules = fit_event_rules(result.timelines, manifest, start, max_false_per_hour=max_false_per_hour)
-    save_event_rules(weights, rules)
-    output().print(
-        f"\nKept with the weights: events start at {rules.on_threshold:.2f}, end at {rules.off_threshold:.2f} after "
-        f"{rules.merge_seconds:g} s below, last {rules.min_seconds:g} s or more, and become another one when another "
-        f"class takes over after {rules.split_seconds:g} s. Measure them on other videos."
-    )
+    multi_label = config.model.multi_label
+    return load_timelines(config.data, config.timelines, config.training.seed, multi_label=multi_label)[1]
 
 
 def print_timeline_metrics(metrics: Mapping[str, Any]) -> None:
@@ -118,7 +145,7 @@ def print_timeline_metrics(metrics: Mapping[str, Any]) -> None:
     minutes = 60 * metrics["hours"]
     console.print(f"{metrics['num_videos']} videos of {minutes:.1f} minutes in all with {metrics['num_events']} events")
     table = columns("Found", "Missed", "False", "False per hour", "F1@10", "F1@25", "F1@50", "Edit", right=("Found",))
-    counts = (str(metrics["found"]), str(metrics["missed"]), str(metrics["false"]), f"{metrics['false_per_hour']:.1f}")
+    counts = (str(metrics["found"]), str(metrics["missed"]), str(metrics["false"]), _number(metrics["false_per_hour"]))
     table.add_row(*counts, *map(_share, (*metrics["f1"].values(), metrics["edit"])))
     console.print(table)
     table = columns("Mean average precision", "", right=("",))
@@ -140,3 +167,7 @@ def print_timeline_metrics(metrics: Mapping[str, Any]) -> None:
 
 def _share(value: float | None) -> str:
     return "-" if value is None else percent(value)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"

@@ -32,7 +32,8 @@ def label_problems(manifest: TimelineManifest, background: str) -> list[Problem]
     if background in manifest.labels and manifest.unlabelled == "background":
         message = (
             f"{shown(background)} is the name of the background and of an event; leave such events out, as all time "
-            "without an event is background, or give the background another name (--background)"
+            "without an event is background unless it is unknown (--unlabelled, timelines.unlabelled), or give the "
+            "background another name (--background, timelines.background)"
         )
         problems.append(Problem("error", message, where_of(*first[background]) if background in first else ""))
     return problems + _spellings(manifest)
@@ -125,7 +126,9 @@ def _overlaps(video: TimelineVideo, multi_label: bool) -> list[Problem]:
         others = [before for before in latest.values() if before.end_seconds > event.start_seconds]
         if clashing := [before for before in others if not multi_label or before.label == event.label]:
             is_same = clashing[0].label == event.label
-            remedy = "join them or keep one" if is_same else "end one before, or allow it (--multi-label)"
+            remedy = (
+                "join them or keep one" if is_same else "end one before, or allow it (--multi-label, model.multi_label)"
+            )
             message = f"{video.path}: {clashing[0]} and {event} overlap; {remedy}"
             problems.append(Problem("error", message, where_of(video, event)))
         if event.label not in latest or event.end_seconds > latest[event.label].end_seconds:
@@ -141,7 +144,7 @@ def _overlaps(video: TimelineVideo, multi_label: bool) -> list[Problem]:
 def _file_problems(video: TimelineVideo) -> list[Problem]:
     """A file that is not there or cannot be opened, and events outside of it."""
     if not exists(video.path):
-        message = f"no such video: {video.path}; give the folder of the videos (--root)"
+        message = f"no such video: {video.path}; give the folder of the videos (--root, data.root)"
         return [Problem("error", message, video.where)]
     try:
         with open_video(video.path) as reader:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from lsn.config import DataConfig, TimelineConfig
@@ -12,7 +14,11 @@ from lsn.data.clips.table import Problem, raise_on_errors
 from lsn.data.timelines.checks import check_timelines, leak_problems, split_problems
 from lsn.data.timelines.reading import parse_timelines
 from lsn.data.timelines.table import TimelineManifest, TimelineVideo
-from lsn.errors import DataError
+from lsn.errors import DataError, VideoError
+from lsn.hardware import usable_cores
+from lsn.video import open_video
+
+logger = logging.getLogger(__name__)
 
 
 def load_timelines(
@@ -76,7 +82,7 @@ def split_timelines(
     random.Random(f"split/{seed}").shuffle(order)
     left = manifest.num_events()
     chosen: set[str] = set()
-    num_chosen = 0
+    num_chosen, any_event = 0, False
     for group in order[:-1]:
         of_group = Counter(event.label for video in groups[group] for event in video.events)
         if num_chosen < val_fraction * len(manifest) and all(
@@ -85,10 +91,11 @@ def split_timelines(
             chosen.add(group)
             num_chosen += len(groups[group])
             left -= of_group
-    if not chosen:
+            any_event = any_event or bool(of_group)
+    if not any_event:
         raise DataError(
-            f"{manifest.source}: no video or group can be set aside to validate on, as train would lack a label or "
-            "everything; give data.val"
+            f"{manifest.source}: no video or group with events can be set aside to validate on, as train would lack a "
+            "label or everything; give data.val"
         )
     train = [video for video in manifest.videos if (video.group or video.file) not in chosen]
     val = [video for video in manifest.videos if (video.group or video.file) in chosen]
@@ -106,7 +113,7 @@ def _other(
 def _parse(
     path: str, data: DataConfig, timelines: TimelineConfig, labels: Sequence[str] | str | None
 ) -> tuple[TimelineManifest, list[Problem]]:
-    return parse_timelines(
+    manifest, problems = parse_timelines(
         path,
         root=data.root,
         labels=labels,
@@ -115,3 +122,28 @@ def _parse(
         unlabelled=timelines.unlabelled,
         background=timelines.background,
     )
+    subsets = sorted({video.subset for video in manifest.videos} - {""})
+    if len(subsets) > 1:
+        names = " and ".join(map(repr, subsets))
+        raise DataError(
+            f"{path}: holds the subsets {names}, which would be mixed; write each to a table of its own "
+            f"(lsn data convert {path} {subsets[0]}.csv --subset {subsets[0]})"
+        )
+    return (without_unreadable(manifest) if data.on_unreadable == "skip" else manifest), problems
+
+
+def without_unreadable(manifest: TimelineManifest) -> TimelineManifest:
+    """The videos that can be opened; the others are logged."""
+
+    def can_be_opened(video: TimelineVideo) -> bool:
+        try:
+            with open_video(video.path):
+                return True
+        except VideoError as error:
+            logger.warning("left out: %s: %s", video.where, error)
+            return False
+
+    with ThreadPoolExecutor(max_workers=usable_cores()) as pool:  # decoders release the interpreter's lock
+        is_sound = list(pool.map(can_be_opened, manifest.videos))
+    kept = tuple(video for video, sound in zip(manifest.videos, is_sound, strict=True) if sound)
+    return replace(manifest, videos=kept)

@@ -63,8 +63,12 @@ def frame_targets(
     is_known_T = np.full(len(seconds_T), manifest.unlabelled == "background")
     is_event_T = np.zeros(len(seconds_T), dtype=bool)
     is_near_boundary_T = np.zeros(len(seconds_T), dtype=bool)
+    around = rules.boundary_seconds + SAME_TIME_SECONDS
+    earliest, latest = seconds_T[0] - around, seconds_T[-1] + around
     for event in video.events:
         end_seconds = event.start_seconds + rules.point_seconds if event.is_point else event.end_seconds
+        if end_seconds < earliest or event.start_seconds > latest:
+            continue
         inside_T = _between(seconds_T, event.start_seconds, end_seconds)
         is_known_T |= inside_T
         if event.label == background:
@@ -72,7 +76,7 @@ def frame_targets(
         classes_T[inside_T] = 1 + number_of[event.label]
         classes_TK[inside_T, number_of[event.label]] = 1
         is_event_T |= inside_T
-        for boundary in (event.start_seconds, end_seconds):
+        for boundary in () if event.is_point else (event.start_seconds, end_seconds):
             is_near_boundary_T |= np.abs(seconds_T - boundary) < rules.boundary_seconds - SAME_TIME_SECONDS
     weights_T = np.where(is_event_T, rules.foreground_weight, 1.0)
     weights_T[is_near_boundary_T] *= rules.boundary_weight

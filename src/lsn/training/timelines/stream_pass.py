@@ -34,14 +34,15 @@ class BackgroundLosses:
 
     def __init__(self, num_videos: int, *, power: float, world: World) -> None:
         self.power, self.world = power, world
-        self.sums_2V = torch.zeros(2, num_videos, dtype=torch.float64, device=world.device)
+        dtype = torch.float32 if world.device.type == "mps" else torch.float64  # which knows no other
+        self.sums_2V = torch.zeros(2, num_videos, dtype=dtype, device=world.device)
         """Losses and frames in this epoch."""
         self.means_V = torch.full((num_videos,), torch.nan, dtype=torch.float64)
         """Of the epochs before, not a number for videos of which none was seen."""
 
     def add(self, losses_N: Tensor, videos_N: Tensor, counts_N: Tensor) -> None:
         """Takes in frames, those that `counts_N` is true for."""
-        values_2N = torch.stack([losses_N, torch.ones_like(losses_N)]).double() * counts_N
+        values_2N = torch.stack([losses_N, torch.ones_like(losses_N)]).to(self.sums_2V.dtype) * counts_N
         self.sums_2V.index_add_(1, videos_N, values_2N)
 
     def end_epoch(self) -> None:

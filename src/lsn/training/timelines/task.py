@@ -190,6 +190,7 @@ class TimelineTask:
             nothing_BT = torch.zeros(0, num_frames, dtype=torch.int64)
             overlapping = torch.zeros(0, num_frames, len(self.labels)) if self.config.model.multi_label else None
             targets = StretchTargets(nothing_BT, nothing_BT.float(), nothing_BT, overlapping)
+        frames_BTCHW = frames_BTCHW.to(self.world.device, non_blocking=True)  # whole, as its memory is one piece
         unreadable = [(self.train_set.videos[number].path, error) for number, error in batch.unreadable]
         for chunk in range(first_chunk, self.chunks_per_stretch):
             frames = slice(chunk * self.chunk_frames, (chunk + 1) * self.chunk_frames)
@@ -230,6 +231,7 @@ class TimelineTask:
         evaluation = evaluate_timelines(
             StreamingPredictor(loaded, device=self.world.device),
             manifest,
+            background=self.config.timelines.background,
             fit=fits,
             max_false_per_hour=self.config.timelines.max_false_per_hour,
             on_unreadable=self.config.data.on_unreadable,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,9 @@ class TimelineValidation:
 
     @property
     def tie_break(self) -> float:
-        """Mean average precision over frames."""
-        return self.evaluation.metrics.frame_map
+        """Mean average precision over frames; 0 if no frame shows an event."""
+        value = self.evaluation.metrics.frame_map
+        return 0.0 if math.isnan(value) else value
 
     def describe(self) -> str:  # noqa: D102 - as in lsn.training.task.Validation, like all below
         metrics = self.evaluation.metrics
