@@ -11,6 +11,7 @@ from colour_timelines import timeline_config, write_timelines_of_colours
 from safetensors.torch import load_file
 from video_files import encode_pictures
 
+from lsn.cli import main
 from lsn.data.timelines.reading import read_timelines
 from lsn.errors import ConfigError, DataError, VideoError
 from lsn.models.weights import load_weights
@@ -223,6 +224,7 @@ def test_events_that_overlap_are_learned_with_multi_label(config, folder, tmp_pa
     )
     result = train(config, tmp_path / "run")
     assert result.score >= 0.8
+    assert main(["evaluate", str(result.out), "--out", str(tmp_path / "seen")]) == 0, "on what it was validated on"
     loaded = load_weights(result.out)
     assert loaded.labels == ("any colour", "blue", "red") and loaded.model.multi_label and loaded.events.multi_label
     found = make_timeline(StreamingPredictor(result.out, device="cpu"), folder / "val/2.mp4")
@@ -234,3 +236,53 @@ def test_multi_label_is_not_for_clips(config):
         ConfigError, match=r"model\.multi_label is for events that may overlap; set data\.kind=timelines"
     ):
         change(config, model={"multi_label": True}, data={"kind": "clips"}, training={"state_carry_prob": 0.0})
+
+
+def test_settings_of_timelines_are_not_for_clips(config):
+    with pytest.raises(ConfigError, match=r"settings of timelines are set, but data\.kind is clips"):
+        change(config, data={"kind": "clips"}, training={"state_carry_prob": 0.0})
+
+
+def test_points_must_last_for_a_frame(config):
+    with pytest.raises(ConfigError, match=r"timelines\.point_seconds is 0\.1; it must be at least a frame .*0\.333"):
+        change(config, timelines={"point_seconds": 0.1})
+
+
+def test_what_is_for_clips_is_refused(config, tmp_path):
+    from lsn.training.cross_validation import plan_folds
+    from lsn.training.linear_probe import linear_probe
+    from lsn.training.overfit import overfit
+
+    with pytest.raises(ConfigError, match=r"cross-validation \(--folds\) is for clips, but data\.kind is timelines"):
+        plan_folds(config, tmp_path, num_folds=2, seeds=[0])
+    with pytest.raises(ConfigError, match="a linear probe is for clips"):
+        linear_probe(config, tmp_path / "probe")
+    with pytest.raises(ConfigError, match=r"fitting a few clips \(--overfit\) is for clips"):
+        overfit(config, 2)
+
+
+def test_findings_never_replace_what_is_read(folder, tmp_path, capsys):
+    shutil.copytree(folder, tmp_path / "data")
+    table = tmp_path / "data/events.csv"
+    shutil.copy(tmp_path / "data/train.csv", table)
+    before = table.read_bytes()
+    assert main(["train", "timeline", f"data.train={table}", "--out", str(tmp_path / "data")]) == 2
+    assert "events.csv: would be written over" in capsys.readouterr().err
+    assert table.read_bytes() == before
+
+
+@pytest.mark.slow
+def test_points_in_unknown_time_are_found(config, folder, tmp_path):
+    """Spans of background are listed, and the events are points: known time is the spans and around the points."""
+    data = {}
+    for split in ("train", "val"):
+        rows = ["path,label,start_seconds,end_seconds"]
+        for name, points in (("0", [1.0]), ("1", [3.0]), ("2", [2.0])):
+            rows += [f"{folder}/{split}/{name}.mp4,hit,{at},{at}" for at in points]
+            rows += [f"{folder}/{split}/{name}.mp4,background,0,0.5", f"{folder}/{split}/{name}.mp4,background,4.1,8"]
+        data[split] = str(tmp_path / f"{split}.csv")
+        (tmp_path / f"{split}.csv").write_text("\n".join(rows) + "\n")
+    training = {"epochs": 10, "evaluate_every": 10, "keep": "last"}
+    timelines = {"unlabelled": "unknown", "point_seconds": 1.0, "splice_prob": 0.0}
+    result = train(change(config, data=data, training=training, timelines=timelines), tmp_path / "run")
+    assert result.score > 0.5

@@ -296,6 +296,8 @@ class RunConfig:
         if self.data.kind == "timelines":
             self._check_timelines()
             return
+        if self.timelines != TimelineConfig():
+            raise ConfigError("settings of timelines are set, but data.kind is clips; set data.kind=timelines")
         if self.model.multi_label:
             raise ConfigError(
                 "model.multi_label is for events that may overlap; set data.kind=timelines or leave it out"

@@ -85,9 +85,8 @@ def split_timelines(
     num_chosen, any_event = 0, False
     for group in order[:-1]:
         of_group = Counter(event.label for video in groups[group] for event in video.events)
-        if num_chosen < val_fraction * len(manifest) and all(
-            left[label] > number for label, number in of_group.items()
-        ):
+        is_wanted = num_chosen < val_fraction * len(manifest) or (of_group and not any_event)
+        if is_wanted and all(left[label] > number for label, number in of_group.items()):
             chosen.add(group)
             num_chosen += len(groups[group])
             left -= of_group
