@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from video_files import encode_pictures
 
 from lsn.cli import main
+from lsn.config import ModelConfig, RunConfig
 from lsn.data.timelines.reading import read_timelines
 from lsn.errors import ConfigError, DataError, VideoError
 from lsn.models.weights import load_weights
@@ -231,11 +232,11 @@ def test_events_that_overlap_are_learned_with_multi_label(config, folder, tmp_pa
     assert {"any colour", "red"} <= {event.label for event in found.events}
 
 
-def test_multi_label_is_not_for_clips(config):
+def test_multi_label_is_not_for_clips():
     with pytest.raises(
         ConfigError, match=r"model\.multi_label is for events that may overlap; set data\.kind=timelines"
     ):
-        change(config, model={"multi_label": True}, data={"kind": "clips"}, training={"state_carry_prob": 0.0})
+        RunConfig(model=ModelConfig(multi_label=True))
 
 
 def test_settings_of_timelines_are_not_for_clips(config):
