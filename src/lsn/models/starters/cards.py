@@ -31,14 +31,20 @@ STARTERS = {
         what="ten motions of drawn objects, with their reversals: to try things out",
         recipe="motion_timeline",
         data="lsn data synthesize runs/data/timeline --kind timeline",
-        measured=(),
+        measured=(
+            ("40 synthetic videos of another seed", "279 of 282 motions found, F1@50 98.8%, 0.2 false a minute"),
+        ),
     ),
     "gestures": StarterCard(
         what="ten gestures of a hand that is seen from the wearer's head (EgoGestAR's)",
         recipe="gesture_timeline_pretrain",
         data="lsn data synthesize runs/data/gesture_timeline --kind gesture_timeline --num-train 500 --num-val 24 "
         "--size 96",
-        measured=(),
+        measured=(
+            ("real clips (EgoGestAR, val.csv)", "19 of 36 named right"),
+            ("these clips in long videos", "45 of 108 gestures found, F1@25 52.9%, 1.6 false a minute"),
+            ("the same after a training on 96 other real clips", "93 of 108 found, F1@25 91.6%, 0.2 false a minute"),
+        ),
     ),
 }
 
