@@ -9,6 +9,7 @@ from video_files import encode_pictures
 from lsn.data.timelines.checks import check_timelines, split_problems
 from lsn.data.timelines.describe import describe_timelines
 from lsn.data.timelines.reading import parse_timelines
+from lsn.data.timelines.table import TimelineManifest, TimelineVideo
 
 HEADER = "path,label,start_seconds,end_seconds,scene\n"
 
@@ -118,3 +119,13 @@ def test_timelines_in_numbers(folder, tmp_path):
         1,
     )
     assert (hit.num_points, hit.duration_seconds) == (1, None)
+
+
+def test_folders_of_frames_have_no_times(tmp_path):
+    (tmp_path / "frames").mkdir()
+    manifest = TimelineManifest("t.csv", ("a",), (TimelineVideo(str(tmp_path / "frames"), (), where="t.csv line 2"),))
+    (problem,) = [each for each in check_timelines(manifest) if each.severity == "error"]
+    assert (
+        problem.where == "t.csv line 2"
+        and "is a folder of frames, which have no times; make a video" in problem.message
+    )

@@ -239,6 +239,19 @@ def test_multi_label_is_not_for_clips():
         RunConfig(model=ModelConfig(multi_label=True))
 
 
+def test_evaluate_reads_files_as_the_run_did(learned, folder, tmp_path, capsys):
+    _, result = learned
+    assert main(["evaluate", str(result.out)]) == 0
+    of_run = capsys.readouterr().out
+    assert main(["evaluate", str(result.out), str(folder / "val.csv"), "--out", str(tmp_path / "seen")]) == 0
+    assert of_run.split("Mean")[0] in capsys.readouterr().out
+    assert (tmp_path / "seen/report.html").is_file()
+    assert main(["evaluate", str(result.out), "--fps", "25"]) == 2
+    assert "say how to read a file; add the file" in capsys.readouterr().err
+    assert main(["evaluate", str(result.out), "--out", str(result.out)]) == 2
+    assert "holds weights and their own validation" in capsys.readouterr().err
+
+
 def test_settings_of_timelines_are_not_for_clips(config):
     with pytest.raises(ConfigError, match=r"settings of timelines are set, but data\.kind is clips"):
         change(config, data={"kind": "clips"}, training={"state_carry_prob": 0.0})

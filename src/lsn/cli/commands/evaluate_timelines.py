@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -53,7 +53,7 @@ def evaluate_timelines(
     from lsn.streaming.timeline_evaluation import evaluate_timelines
 
     fits = events.fit or events.max_false_per_hour is not None
-    loaded = load_weights(weights)
+    loaded, timelines = load_weights(weights), _as_trained(weights, data, timelines)
     if fits and is_starter(weights):
         raise ConfigError(
             f"{weights}: belongs to LSN itself; copy the folder {starter_folder(weights)} and fit the copy"
@@ -81,6 +81,18 @@ def evaluate_timelines(
             )
         if world.is_main:
             _finish(result, weights, out, fits=fits)
+
+
+def _as_trained(weights: Path, data: str | None, options: TimelineOptions) -> TimelineOptions:
+    """How a file is read: as the run read its own, unless options say otherwise."""
+    config = run_config(weights)
+    is_given = replace(options, timelines=False) != TimelineOptions()
+    if data is None and is_given:
+        raise ConfigError("--subset, --fps, --background and --unlabelled say how to read a file; add the file")
+    if is_given or config is None or config.data.kind == "clips":
+        return options
+    own = config.timelines
+    return TimelineOptions(fps=own.annotation_fps, background=own.background, unlabelled=own.unlabelled)
 
 
 def _check_outputs(out: Path | None, weights: Path, data: str | None, manifest: TimelineManifest) -> None:

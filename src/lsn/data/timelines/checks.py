@@ -12,7 +12,7 @@ from lsn.data.clips.text import listing, suggestions
 from lsn.data.clips.windows import END_TOLERANCE_SECONDS
 from lsn.data.timelines.table import TimelineEvent, TimelineManifest, TimelineVideo
 from lsn.errors import VideoError, shown
-from lsn.files import exists
+from lsn.files import exists, is_folder
 from lsn.hardware import usable_cores
 from lsn.video import VideoInfo, open_video
 
@@ -145,6 +145,12 @@ def _file_problems(video: TimelineVideo) -> list[Problem]:
     """A file that is not there or cannot be opened, and events outside of it."""
     if not exists(video.path):
         message = f"no such video: {video.path}; give the folder of the videos (--root, data.root)"
+        return [Problem("error", message, video.where)]
+    if is_folder(video.path):
+        message = (
+            f"{video.path} is a folder of frames, which have no times; make a video of it with its rate, such as "
+            "ffmpeg -framerate 25 -i frames/%05d.jpg video.mp4"
+        )
         return [Problem("error", message, video.where)]
     try:
         with open_video(video.path) as reader:
