@@ -35,7 +35,7 @@ def main() -> None:
         training=TrainingConfig(epochs=options.epochs, batch_size=8, batch_norm="train"),
     )
     result = train(config, options.out, resume=options.resume)
-    print(f"top-1 {result.top1:.1%} after epoch {result.epoch}; weights in {result.out}")
+    print(f"top-1 {result.score:.1%} after epoch {result.epoch}; weights in {result.out}")
 
 
 if __name__ == "__main__":

@@ -144,7 +144,8 @@ def test_a_browser_zooms_and_shows_the_frame_under_the_cursor(page_path):
         assert not hover.is_visible()
         width = chart.bounding_box()["width"]
         chart.hover(position={"x": 0.25 * width, "y": 30})
-        assert hover.is_visible() and hover.locator("span").inner_text() == "2.50 s"
+        assert hover.is_visible()
+        assert float(hover.locator("span").inner_text().removesuffix(" s")) == pytest.approx(2.5, abs=0.05)
         first = hover.locator("img").get_attribute("src")
         chart.hover(position={"x": 0.75 * width, "y": 30})
         assert hover.locator("img").get_attribute("src") != first
