@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 import torch
 import torchrun_worker
+from colour_timelines import write_timelines_of_colours
 from safetensors.torch import load_file
 
-from lsn.config import InputConfig, OptimConfig, RunConfig, TrainingConfig, to_yaml
+from lsn.config import InputConfig, OptimConfig, RunConfig, TimelineConfig, TrainingConfig, to_yaml
 from lsn.distributed import World, join_world
 from lsn.models import create_model
 from lsn.models.weights import save_weights
@@ -80,6 +81,7 @@ def runs(tmp_path_factory, colours, start):
         ),
     }
     configs["chunks"] = change(configs["frozen"], training={"tbptt_frames": 1})
+    configs["streams"] = streams_of(configs["frozen"], folder)
     two, one = folder / "two", folder / "one"
     two.mkdir()
     for name, settings in configs.items():
@@ -100,6 +102,18 @@ def runs(tmp_path_factory, colours, start):
     return {name: (two / name, one / name) for name in configs} | {"output": done.stdout}
 
 
+def streams_of(config: RunConfig, folder) -> RunConfig:
+    """The same network on long videos: two streams a process, whose state goes on from chunk to chunk."""
+    data = {split: str(write_timelines_of_colours(folder, split)) for split in ("train", "val")}
+    return replace(
+        config,
+        data=replace(config.data, kind="timelines", **data),
+        input=replace(config.input, sampling="timed", fps=3.0),
+        training=replace(config.training, grad_accum_steps=1, tbptt_frames=4),
+        timelines=TimelineConfig(stretch_frames=8, splice_prob=0.5),
+    )
+
+
 def lines_of(out, kind):
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     return [line for line in lines if line["kind"] == kind]
@@ -114,7 +128,7 @@ def test_steps_of_two_processes_with_synchronized_norms_are_those_of_one(runs):
         assert its_losses == pytest.approx(losses, rel=1e-6)
 
 
-@pytest.mark.parametrize("name", ["frozen", "skip", "chunks"])
+@pytest.mark.parametrize("name", ["frozen", "skip", "chunks", "streams"])
 def test_runs_of_two_processes_are_those_of_one_at_double_the_batch(runs, name):
     two, one = (torch.load(out / "checkpoint.pt", weights_only=True)["states"] for out in runs[name])
     torch.testing.assert_close(two["model"], one["model"], rtol=1e-5, atol=1e-6)
@@ -149,7 +163,7 @@ def test_every_video_is_evaluated_exactly_once(runs):
 
 
 def test_every_process_gets_the_result(runs):
-    for name in ("sync", "frozen", "skip"):
+    for name in ("sync", "frozen", "skip", "streams"):
         results = [line for line in runs["output"].splitlines() if line.startswith(f"RESULT {name} ")]
         assert len(results) == 2
         assert len(set(results)) == 1
