@@ -98,13 +98,29 @@ def evaluate(
         return
     if events is not None:
         raise ConfigError("--fit and the options of events are for long videos with events; add --timelines")
-    _check(data, reading := reading or Reading(), out, needs_anytime=wanted_top1 is not None and not anytime)
+    looking = (views or ViewOptions(), anytime, wanted_top1)
+    _evaluate_clips(weights, data, reading or Reading(), *looking, out=out, device=device, compile=compile)
+
+
+def _evaluate_clips(
+    weights: Path,
+    data: str | None,
+    reading: Reading,
+    views: ViewOptions,
+    anytime: bool,
+    wanted_top1: float | None,
+    *,
+    out: Path | None,
+    device: str,
+    compile: bool,
+) -> None:
+    _check(data, reading, out, needs_anytime=wanted_top1 is not None and not anytime)
     from lsn.evaluation.anytime import check_anytime
     from lsn.evaluation.protocol import EvaluationProtocol
     from lsn.models.weights import load_weights
 
     config, loaded = run_config(weights), load_weights(weights)
-    protocol = EvaluationProtocol.of(loaded.model, loaded.input, (views or ViewOptions()).of(config))
+    protocol = EvaluationProtocol.of(loaded.model, loaded.input, views.of(config))
     if anytime:  # before the manifest, whose files may take long to look at
         check_anytime(loaded.model, protocol, wanted_top1)
     manifest = _manifest(data, weights, config, loaded.labels, reading)
