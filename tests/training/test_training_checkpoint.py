@@ -297,3 +297,16 @@ def test_an_interruption_in_the_middle_of_writing_is_one_and_the_checkpoint_befo
             save(tmp_path)
         assert load(tmp_path)["position"] == POSITION
         assert [path.name for path in tmp_path.iterdir()] == [CHECKPOINT_NAME]
+
+
+def test_positions_of_older_runs_which_knew_clips_alone_are_read(tmp_path):
+    save(tmp_path)
+    saved = torch.load(tmp_path / CHECKPOINT_NAME, weights_only=True)
+    saved["position"] |= {
+        "best": {"top1": 0.5, "loss": 1.25, "epoch": 2},
+        "tally": {"loss": 2.0, "correct": 1.0, "clips": 4.0, "unreadable": 0.0, "seconds": 0.0},
+    }
+    torch.save(saved | {"format_version": 1}, tmp_path / CHECKPOINT_NAME)
+    found = load(tmp_path)["position"]
+    assert found.best == Best(score=0.5, tie_break=-1.25, epoch=2)
+    assert found.tally == Tally(loss=2.0, correct=1.0, weight=4.0, items=4.0)
