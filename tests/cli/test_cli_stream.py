@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lsn import create_model
-from lsn.cli.commands.source_options import SourceFlags, source_options
+from lsn.cli.options.source import SourceFlags, source_options
 from lsn.config import InputConfig
 from lsn.models.weights import save_weights
 from lsn.video import open_video

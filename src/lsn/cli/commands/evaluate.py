@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from lsn.cli.commands.data_timelines import TimelineOptions
 from lsn.cli.commands.evaluate_timelines import FittedEventOptions, evaluate_timelines
 from lsn.cli.commands.train import print_metrics
-from lsn.cli.commands.weights_options import ViewOptions, refuse_weights_folder, run_config
+from lsn.cli.options.weights import ViewOptions, refuse_weights_folder, run_config
 from lsn.cli.ui.anytime import print_anytime
 from lsn.cli.ui.console import is_main_process, output
 from lsn.cli.ui.progress import counting_progress

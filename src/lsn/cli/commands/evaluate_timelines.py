@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lsn.cli.commands.data_timelines import TimelineOptions
-from lsn.cli.commands.stream_options import EventOptions, StreamOptions, streaming_predictor
-from lsn.cli.commands.weights_options import refuse_weights_folder, run_config, weights_files
+from lsn.cli.options.stream import EventOptions, StreamOptions, streaming_predictor
+from lsn.cli.options.weights import refuse_weights_folder, run_config, weights_files
 from lsn.cli.runs import EVALUATION_NAMES
 from lsn.cli.ui.console import columns, output, percent
 from lsn.cli.ui.progress import counting_progress

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from rich.table import Table
 from rich.text import Text
 
-from lsn.cli.commands.weights_options import ViewOptions, run_config, weights_files
+from lsn.cli.options.weights import ViewOptions, run_config, weights_files
 from lsn.cli.ui.console import bar, error_line, output, percent
 from lsn.errors import ConfigError, VideoError
 from lsn.files import check_outputs

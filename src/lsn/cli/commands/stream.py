@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from lsn.cli.commands.source_options import SourceFlags
-from lsn.cli.commands.stream_options import StreamOptions, event_line, named_sources, streaming_predictor
-from lsn.cli.commands.weights_options import weights_files
+from lsn.cli.options.source import SourceFlags
+from lsn.cli.options.stream import StreamOptions, event_line, named_sources, streaming_predictor
+from lsn.cli.options.weights import weights_files
 from lsn.cli.signals import first_signal_asks
 from lsn.cli.ui.console import error_line, output
 from lsn.cli.ui.live_view import LineView, LiveView, View, counts_text, event_text

@@ -8,8 +8,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lsn.cli.commands.stream_options import StreamOptions, event_line, streaming_predictor
-from lsn.cli.commands.weights_options import weights_files
+from lsn.cli.options.stream import StreamOptions, event_line, streaming_predictor
+from lsn.cli.options.weights import weights_files
 from lsn.cli.ui.console import columns, output, percent
 from lsn.cli.ui.progress import counting_progress
 from lsn.files import check_outputs, write_text
