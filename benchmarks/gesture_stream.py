@@ -80,8 +80,7 @@ def write_timeline_sets(options: argparse.Namespace) -> None:
         for number, joined in enumerate(join_all(clips, rng, num_rounds, options.speeds if split == "train" else None)):
             path = options.folder / split / f"{number}.mp4"
             write_video(path, joined.frames_THWC, fps=JOIN_FPS)
-            events = (TimelineEvent(t.label, t.start_seconds, t.end_seconds) for t in joined.truths)
-            videos.append(TimelineVideo(str(path), in_order(events)))
+            videos.append(TimelineVideo(str(path), in_order(joined.truths)))
         path = options.folder / f"{split}.csv"
         write_timelines(path, TimelineManifest(str(path), clips.labels, tuple(videos)))
         print(f"{path}: {len(videos)} videos with {sum(len(video.events) for video in videos)} gestures")
@@ -131,7 +130,7 @@ def write_windows(options: argparse.Namespace) -> None:
 
 def draw_windows(joined: Joined, rng: random.Random) -> Iterator[tuple[float, str]]:
     """Ends of windows of a joined video, with their labels: three of each gesture, and two of each pause."""
-    ends: dict[Truth | None, list[float]] = {}
+    ends: dict[TimelineEvent | None, list[float]] = {}
     for t in range(math.ceil(WINDOW_SECONDS * JOIN_FPS), len(joined.frames_THWC) + 1):
         if (truth := shown_at(joined.truths, t / JOIN_FPS)) != UNCLEAR:
             ends.setdefault(truth, []).append(t / JOIN_FPS)
@@ -141,7 +140,7 @@ def draw_windows(joined: Joined, rng: random.Random) -> Iterator[tuple[float, st
             yield end, truth.label if truth else PAUSE
 
 
-def shown_at(truths: Sequence[Truth], seconds: float) -> Truth | None:
+def shown_at(truths: Sequence[TimelineEvent], seconds: float) -> TimelineEvent | None:
     """What the second before a time shows: a gesture, None for a pause, or that one cannot say.
 
     A gesture is recognised from its last quarter, and until three quarters of a second after its end.
@@ -223,16 +222,7 @@ def predictor(weights: Path) -> StreamingPredictor:
     return _PREDICTORS[weights]
 
 
-@dataclass(frozen=True)
-class Truth:
-    """A gesture of a joined video."""
-
-    label: str
-    start_seconds: float
-    end_seconds: float
-
-
-UNCLEAR = Truth("", math.nan, math.nan)
+UNCLEAR = TimelineEvent("", math.nan, math.nan)
 
 
 @dataclass(frozen=True)
@@ -240,7 +230,7 @@ class Joined:
     """Gestures with pauses between them."""
 
     frames_THWC: np.ndarray
-    truths: list[Truth]
+    truths: list[TimelineEvent]
 
 
 def join(
@@ -252,7 +242,7 @@ def join(
 ) -> Joined:
     """Clips with pauses of one and a half to three seconds between them."""
     parts: list[np.ndarray] = []
-    truths: list[Truth] = []
+    truths: list[TimelineEvent] = []
     length = 0
     for index in order:
         frames_THWC, fps = read_clip(manifest, index)
@@ -262,7 +252,7 @@ def join(
         num_still = round(rng.uniform(1.5, 3.0) * JOIN_FPS / 2)
         before, after = (drift(clip_THWC[t], num_still, JOIN_FPS, seed=rng.randrange(2**31)) for t in (0, -1))
         start = length + num_still
-        truths.append(Truth(manifest.clips[index].label, start / JOIN_FPS, (start + len(clip_THWC)) / JOIN_FPS))
+        truths.append(TimelineEvent(manifest.clips[index].label, start / JOIN_FPS, (start + len(clip_THWC)) / JOIN_FPS))
         parts += [before, clip_THWC, after]
         length = start + len(clip_THWC) + num_still
     return Joined(np.concatenate(parts), truths)

@@ -4,7 +4,8 @@ The second part is streamed by another process, from the state that the first on
 memory is read from /proc, so this needs Linux.
 
     lsn data synthesize runs/data/hour --kind timeline --num-train 116 --num-val 4
-    ffmpeg -f concat -safe 0 -i <(ls $PWD/runs/data/hour/*/*.mp4 | sed "s/.*/file '&'/") -c copy hour.mp4
+    ls $PWD/runs/data/hour/*/*.mp4 | sed "s/.*/file '&'/" > list.txt
+    ffmpeg -f concat -safe 0 -i list.txt -c copy hour.mp4
     python benchmarks/long_video.py starter:motion hour.mp4
 """
 

@@ -8,6 +8,7 @@ from lsn.config import InputConfig
 from lsn.data import read_manifest
 from lsn.data.synthetic import write_synthetic
 from lsn.data.timelines.reading import read_timelines
+from lsn.data.timelines.table import TimelineEvent
 from lsn.models.weights import FrameRates, save_weights
 from lsn.video import open_video, write_video
 
@@ -98,7 +99,7 @@ def test_windows_of_joined_videos_are_labelled_by_their_end(gesture_stream, gest
     ],
 )
 def test_what_is_shown_at_a_time(gesture_stream, seconds, shown):
-    truth = gesture_stream.Truth("left", 10.0, 14.0)
+    truth = TimelineEvent("left", 10.0, 14.0)
     expected = {"left": truth, "unclear": gesture_stream.UNCLEAR}.get(shown)
     assert gesture_stream.shown_at([truth], seconds) is expected
 

@@ -73,13 +73,18 @@ def colours(tmp_path_factory):
     return read_timelines(write_timelines_of_colours(tmp_path_factory.mktemp("colours"), "train"))
 
 
-def test_a_mirrored_stretch_has_mirrored_answers(colours):
+def going_left_and_right(colours):
+    """The same videos, with labels that a mirror swaps."""
     labels = {"red": "going left", "blue": "going right"}
     videos = [
         TimelineVideo(v.path, tuple(TimelineEvent(labels[e.label], e.start_seconds, e.end_seconds) for e in v.events))
         for v in colours.videos
     ]
-    manifest = TimelineManifest("t.csv", ("going left", "going right"), tuple(videos))
+    return TimelineManifest("t.csv", ("going left", "going right"), tuple(videos))
+
+
+def test_a_mirrored_stretch_has_mirrored_answers(colours):
+    manifest = going_left_and_right(colours)
     plain, flipped = (dataset_of(manifest, 8.0, num_ticks=30, horizontal_flip=flip) for flip in (False, True))
     swapped = torch.tensor([0, 2, 1])
     kinds = set()
@@ -226,12 +231,7 @@ def test_events_that_overlap_have_a_yes_or_no_each_and_a_loss_of_their_own(numbe
 
 
 def test_a_mirrored_stretch_of_overlapping_events_swaps_their_columns(colours):
-    labels = {"red": "going left", "blue": "going right"}
-    videos = [
-        TimelineVideo(v.path, tuple(TimelineEvent(labels[e.label], e.start_seconds, e.end_seconds) for e in v.events))
-        for v in colours.videos
-    ]
-    manifest = TimelineManifest("t.csv", ("going left", "going right"), tuple(videos))
+    manifest = going_left_and_right(colours)
     rules = TargetRules(multi_label=True)
     plain, flipped = (
         dataset_of(manifest, 8.0, num_ticks=30, target_rules=rules, horizontal_flip=flip) for flip in (False, True)

@@ -12,7 +12,8 @@ from lsn.evaluation.timelines.latency import Reported, reported_events
 from lsn.evaluation.timelines.metrics import COUNTED_OVERLAP
 from lsn.report.charts import Point, Series, line_chart
 from lsn.report.html import Markup, count, figure, join, note, percent, table, tag, whole_percent
-from lsn.streaming.timeline_evaluation import TimelineEvaluation, measured
+from lsn.streaming.found_events import known_events
+from lsn.streaming.timeline_evaluation import TimelineEvaluation
 
 THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
 """From which on something is an event, for the curve of false alarms."""
@@ -76,14 +77,13 @@ def precision_points(evaluation: TimelineEvaluation) -> list[Point]:
 
 def false_alarm_points(evaluation: TimelineEvaluation) -> list[Point]:
     """False alarms an hour and the share of events that are found, by the threshold from which on events start."""
-    rules, points = evaluation.rules, []
+    rules, truth, points = evaluation.rules, evaluation.truth, []
     for threshold in THRESHOLDS:
         low = threshold * rules.off_threshold / rules.on_threshold
         changed = replace(rules, on_threshold=threshold, off_threshold=low)
-        timelines = [timeline.with_rules(changed) for timeline in evaluation.timelines]
         videos = [
-            each.events
-            for each in measured(timelines, evaluation.truth, changed, background=evaluation.background).answers
+            known_events(video, timeline.with_rules(changed), truth, background=evaluation.background)[0]
+            for video, timeline in zip(truth.videos, evaluation.timelines, strict=True)
         ]
         found = count_events(videos, tiou=COUNTED_OVERLAP).recall
         points.append((false_per_hour(videos, tiou=COUNTED_OVERLAP), found))

@@ -56,8 +56,6 @@ class Task(Protocol):
 
     unit: str
     """What is counted, in the plural: clips or frames."""
-    score_name: str
-    """What `Validation.score` is called."""
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -43,7 +43,7 @@ class ClipTask:
         DataError: the manifests are not sound.
     """
 
-    unit, score_name = "clips", "top-1"
+    unit = "clips"
 
     dataset: ClipDataset
     """The clips of an epoch: the training set, once or more."""

@@ -59,7 +59,7 @@ class TimelineTask:
         VideoError: a video cannot be opened, and such videos are not skipped.
     """
 
-    unit, score_name = "frames", "F1@25"
+    unit = "frames"
 
     dataset: StretchDataset
 
