@@ -287,3 +287,20 @@ def test_baselines_have_the_budget_of_the_lsn_beside_them(name):
             assert mine.config == replace(theirs.config, model=model)
             mine, theirs = mine.start, theirs.start
         assert mine is theirs is None
+
+
+@pytest.mark.slow
+def test_a_table_of_long_videos_has_the_f1_of_events(tmp_path, monkeypatch, capsys):
+    from lsn.cli import main
+    from lsn.data.synthetic import write_synthetic
+
+    monkeypatch.chdir(tmp_path)
+    write_synthetic("runs/data/timeline", kind="timeline", num_train=4, num_val=6, num_frames=200, num_workers=0)
+    short = ["data.num_workers=0", "training.epochs=1", "training.tbptt_frames=8", "timelines.stretch_frames=8"]
+    assert main(["reproduce", "timelines", "tsm", *short]) == 0
+    out = capsys.readouterr().out
+    assert "Frames per second" in out and "F1 in percent of events with an overlap of 25%" in out
+    (row,) = json.loads((tmp_path / "runs/tables/timelines/table.json").read_text())
+    found = json.loads((tmp_path / "runs/tables/timelines/tsm/seed0/timelines.json").read_text())["metrics"]
+    assert row["scores"] == [round(100 * found["f1"]["25"], 2)]
+    assert (row["protocol"], row["num_videos"]) == ("7.5", 6)
