@@ -292,7 +292,6 @@ def test_baselines_have_the_budget_of_the_lsn_beside_them(name):
 @pytest.mark.slow
 def test_a_table_of_long_videos_has_the_f1_of_events(tmp_path, monkeypatch, capsys):
     from lsn.cli import main
-    from lsn.data.synthetic import write_synthetic
 
     monkeypatch.chdir(tmp_path)
     write_synthetic("runs/data/timeline", kind="timeline", num_train=4, num_val=6, num_frames=200, num_workers=0)
