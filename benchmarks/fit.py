@@ -1,8 +1,8 @@
 """Whether recipes fit small real sets: 60 clips, every CNN, way of batch norm and batch size, three seeds.
 
 Each cell trains on 60 clips until 95% of them are right as the network would be used (in eval mode, the whole clip),
-or to the end of the recipe, and counts the warnings of the training. Frames are small and few: a cell takes minutes.
-Cells are written to a file as they end; the same command continues where it was stopped.
+or to the end of the recipe, and counts the warnings of the training. Frames are small, few and extracted once: a cell
+takes some minutes. Cells are written to a file as they end; the same command continues where it was stopped.
 
     python benchmarks/fit.py EGOGESTAR SURV_FIGHT tf_efficientnet_lite0.in1k.safetensors fit.jsonl
 """
@@ -25,6 +25,7 @@ from pathlib import Path
 from lsn.config import load_config
 from lsn.config.recipes import find_recipe
 from lsn.data import read_manifest
+from lsn.data.frames.extraction import ExtractionSettings, extract_manifests
 from lsn.errors import LSNError, TrainingStopped
 from lsn.files import write_csv
 from lsn.training import StepReport, train
@@ -39,10 +40,11 @@ CNNS = {
     "mobilenetv3_large_100": ("train",),
 }
 """With the ways of batch norm: those that keep trained statistics need weights, which are there for the first."""
+SHORT_SIDE = 72
 SMALL = (
     "model.num_frames=4",
     "input.size=64",
-    "input.short_side=72",
+    f"input.short_side={SHORT_SIDE}",
     "data.num_workers=0",
     "input.horizontal_flip=false",
 )
@@ -127,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _small_set(manifest: Path, labels: Sequence[str] | None, folder: Path) -> tuple[Path, Path]:
-    """As many clips of each class, as two manifests: the clips, and links to them to see whether they are fitted."""
+    """As many clips of each class, as two manifests of their frames: to train on, and again to see what is fitted."""
     clips = list(read_manifest(manifest).clips)
     random.Random(0).shuffle(clips)
     labels = labels or sorted({clip.label for clip in clips})
@@ -141,7 +143,11 @@ def _small_set(manifest: Path, labels: Sequence[str] | None, folder: Path) -> tu
     manifests = folder / "train.csv", folder / "again.csv"
     for file, lines in zip(manifests, (rows, again), strict=True):
         write_csv(file, [("path", "label"), *lines])
-    return manifests
+    frames = extract_manifests(
+        [read_manifest(file) for file in manifests], folder / "frames", settings=ExtractionSettings(SHORT_SIDE)
+    )
+    train_csv, again_csv = frames.manifests
+    return train_csv, again_csv
 
 
 def _cells(recipes: Sequence[str], family: str, seeds: int) -> Iterator[Cell]:

@@ -194,6 +194,8 @@ def _build(
     memory = _choice("memory", overrides.get("memory", FAMILIES[family]["memory"]), tuple(_MEMORY_OPTIONS))
     shift = _choice("shift", overrides.get("shift", FAMILIES[family]["shift"]), _SHIFTS)
     cnn = build_cnn(cnn_name, num_classes=num_classes, dropout=dropout, pretrained=pretrained, weights=backbone_weights)
+    # For few classes the classifier that timm gives a new EfficientNet or MobileNet has far too large weights.
+    cnn.reset_classifier(num_classes)  # type: ignore[operator]
     if overrides.get("frame_differences"):
         widen_input(cnn, 6, zero_init=pretrained or backbone_weights is not None)
     stages, tail = cut_stages(cnn)

@@ -99,7 +99,8 @@ def _few_gestures(num_clips: int) -> tuple[Row, ...]:
     """Models that learn so many real gestures of each class, from three starts and as a linear probe."""
     data = ("data.train=egogestar/train.csv", "data.val=egogestar/val.csv", "data.group_column=scene")
     view = ("input.size=72", "input.short_side=72", "input.scales=[1.0,0.875]", "input.horizontal_flip=false")
-    common = (*data, *view, f"data.clips_per_class={num_clips}", "model.num_frames=16", "training.epochs=10")
+    budget = ("training.epochs=10", "training.min_steps_per_epoch=16")
+    common = (*data, *view, *budget, f"data.clips_per_class={num_clips}", "model.num_frames=16")
     network = ("model.name=lsn_test_resnet", "model.pretrained=false", "model.reduction=4")
     small = (*common, *network, "model.frame_differences=true", "training.batch_norm=train")
     synthetic = Row("lsn on synthetic gestures", "gestures_pretrain")
