@@ -22,6 +22,7 @@ from interleave import compare, full_float32
 import lsn
 from lsn.hardware import tune_allocator
 from lsn.inference.prepare import prepare_for_inference
+from lsn.inference.runtimes.pytorch import PyTorchRuntime
 from lsn.models.compile import compile_model
 from lsn.models.state import StreamState
 from lsn.streaming import StreamEngine
@@ -131,9 +132,9 @@ def captured_step(
 
 def compare_batch(model: lsn.models.Recognizer, options: argparse.Namespace) -> None:
     """One step for a batch of streams against a step of each stream alone."""
-    size = {"height": options.size, "width": options.size}
-    engine = StreamEngine(model, options.streams, **size)
-    engines_alone = [StreamEngine(model, 1, **size) for _ in range(options.streams)]
+    runtime = PyTorchRuntime(model, height=options.size, width=options.size)
+    engine = StreamEngine(runtime, options.streams)
+    engines_alone = [StreamEngine(runtime, 1) for _ in range(options.streams)]
     shape = options.streams, 3, options.size, options.size
     frames = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)  # as cameras give them
     together = {engine.acquire(): frame for frame in frames}

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from lsn import create_model
-from lsn.config import InputConfig
-from lsn.models.weights import FrameRates, save_weights
+from lsn.config import FrameRates, InputConfig
+from lsn.models.weights import save_weights
 from lsn.video import write_video
 
 LABELS = ("walking_left", "walking_right")

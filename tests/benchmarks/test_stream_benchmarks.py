@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from lsn import create_model
-from lsn.config import InputConfig
+from lsn.config import FrameRates, InputConfig
 from lsn.data import read_manifest
 from lsn.data.synthetic import write_synthetic
 from lsn.data.timelines.reading import read_timelines
 from lsn.data.timelines.table import TimelineEvent
-from lsn.models.weights import FrameRates, save_weights
+from lsn.models.weights import save_weights
 from lsn.video import open_video, write_video
 
 LABELS = ("left", "right", "pause")

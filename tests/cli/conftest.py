@@ -77,8 +77,8 @@ def streaming(videos, tmp_path_factory):
     """Weights that know their rate: 8 frames per second, half of that of the videos."""
     folder = tmp_path_factory.mktemp("cli") / "streaming"
     from lsn import create_model
-    from lsn.config import InputConfig
-    from lsn.models.weights import FrameRates, save_weights
+    from lsn.config import FrameRates, InputConfig
+    from lsn.models.weights import save_weights
 
     model = create_model("lsn_test_resnet", num_classes=len(videos.labels), num_frames=4)
     for module in model.modules():

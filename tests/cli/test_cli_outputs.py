@@ -11,9 +11,9 @@ import pytest
 from rich.text import Text
 
 from lsn.cli.ui.console import columns, plain_console, visible
-from lsn.config import InputConfig
+from lsn.config import FrameRates, InputConfig
 from lsn.models.factory import create_model
-from lsn.models.weights import FrameRates, save_weights
+from lsn.models.weights import save_weights
 from lsn.video import write_video
 
 

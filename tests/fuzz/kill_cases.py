@@ -44,9 +44,9 @@ def write_inputs(folder: Path) -> None:
     """What the commands above read, and a run of the first that was not stopped."""
     import torch
 
-    from lsn.config import InputConfig
+    from lsn.config import FrameRates, InputConfig
     from lsn.models import create_model
-    from lsn.models.weights import FrameRates, save_weights
+    from lsn.models.weights import save_weights
 
     torch.manual_seed(0)
     model = create_model("lsn_test_resnet", num_classes=len(LABELS), num_frames=2)

@@ -37,9 +37,9 @@ def write_original(folder: Path) -> None:
     """Weights, and `state.safetensors` of a stream in the middle of an event."""
     import torch
 
-    from lsn.config import InputConfig
+    from lsn.config import FrameRates, InputConfig
     from lsn.models import create_model
-    from lsn.models.weights import FrameRates, save_weights
+    from lsn.models.weights import save_weights
 
     torch.manual_seed(0)
     model = create_model("lsn_test_resnet", num_classes=len(_LABELS), num_frames=2)
@@ -85,7 +85,7 @@ def _sign(path: Path) -> None:
     from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
 
-    from lsn.models.tensor_file import write_tensors
+    from lsn.tensor_file import write_tensors
 
     try:
         with safe_open(path, framework="pt") as file:

@@ -31,9 +31,9 @@ def write_original(folder: Path) -> None:
     """A small model whose description names every option of its memory."""
     import torch
 
-    from lsn.config import InputConfig
+    from lsn.config import FrameRates, InputConfig
     from lsn.models import create_model
-    from lsn.models.weights import FrameRates, save_weights
+    from lsn.models.weights import save_weights
 
     torch.manual_seed(0)
     options = {

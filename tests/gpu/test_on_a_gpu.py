@@ -13,6 +13,7 @@ import torch
 from lsn.config import (
     DataConfig,
     EvaluationConfig,
+    FrameRates,
     InputConfig,
     ModelConfig,
     OptimConfig,
@@ -25,10 +26,11 @@ from lsn.errors import TrainingStopped
 from lsn.evaluation.evaluate import evaluate
 from lsn.evaluation.protocol import EvaluationProtocol
 from lsn.inference.predictor import Predictor
+from lsn.inference.runtimes.pytorch import PyTorchRuntime
 from lsn.models import HOConvLSTM, Recognizer, create_model
 from lsn.models.compile import compile_model
 from lsn.models.fuse import fuse
-from lsn.models.weights import FrameRates, load_weights, save_weights
+from lsn.models.weights import load_weights, save_weights
 from lsn.streaming import StreamingPredictor
 from lsn.streaming.engine import StreamEngine
 from lsn.training import train
@@ -144,7 +146,8 @@ def test_gradients_of_the_recurrence():
 
 def test_streams_in_a_batch():
     model = lively_model().cuda()
-    engine, alone = StreamEngine(model, 3, height=32, width=32), StreamEngine(model, 1, height=32, width=32)
+    runtime = PyTorchRuntime(model, height=32, width=32)
+    engine, alone = StreamEngine(runtime, 3), StreamEngine(runtime, 1)
     single = alone.acquire()
     slots = [engine.acquire() for _ in range(3)]
     for t in range(6):

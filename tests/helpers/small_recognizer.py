@@ -6,9 +6,8 @@ from pathlib import Path
 
 import torch
 
-from lsn.config import InputConfig
+from lsn.config import FrameRates, InputConfig
 from lsn.models import Recognizer, create_model
-from lsn.models.weights import FrameRates
 from lsn.streaming import StreamPrediction, StreamSession
 
 LABELS = ("up", "down", "left", "right", "stay", "spin")

@@ -8,10 +8,11 @@ import torch
 from small_recognizer import INPUT, LABELS, lively_model, noisy_frames
 
 from lsn.cli import main
+from lsn.config import FrameRates
 from lsn.errors import ModelError
 from lsn.inference.predictor import Predictor
 from lsn.models import Recognizer
-from lsn.models.weights import FrameRates, LoadedModel, save_weights
+from lsn.models.weights import LoadedModel, save_weights
 from lsn.streaming import StreamingPredictor
 from lsn.streaming.session import advance
 from lsn.streaming.verify import verify

@@ -6,6 +6,7 @@ import torch
 
 from lsn.config import InputConfig
 from lsn.errors import ModelError
+from lsn.inference.runtimes.pytorch import PyTorchRuntime
 from lsn.models import create_model
 from lsn.models.backbone import widen_input
 from lsn.models.cost import model_cost
@@ -71,7 +72,7 @@ def test_streams_in_an_engine_keep_their_own():
     model = model_of("lsn_test_resnet")
     clip_BTCHW = clip_of(2, 6, 3, 32, 32)
     expected_BTK = model.forward_frames(clip_BTCHW)
-    engine = StreamEngine(model, 3, height=32, width=32)
+    engine = StreamEngine(PyTorchRuntime(model, height=32, width=32), 3)
     one, other = engine.acquire(), None
     for t in range(6):
         frames = {one: clip_BTCHW[0, t].numpy()}

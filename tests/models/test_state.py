@@ -1,20 +1,15 @@
 import copy
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_helpers import awake
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 
-from lsn.errors import ModelError, WeightsError
+from lsn.errors import ModelError
 from lsn.models import Recognizer
 from lsn.models.cost import model_cost
 from lsn.models.factory import TESTED_CNNS
-from lsn.models.tensor_file import write_tensors
-from lsn.streaming.snapshots import load_state, save_state, weights_fingerprint
 
 
 def frames(num_frames: int, *, batch: int = 2, height: int = 64, width: int = 48) -> torch.Tensor:
@@ -165,145 +160,3 @@ def test_frames_of_a_wrong_shape_are_refused(model: Recognizer) -> None:
     for shape in ((2, 1, 64, 48), (2, 3, 0, 48), (3, 64, 48)):
         with pytest.raises(ModelError, match="expected clips"):
             model.step(torch.zeros(shape))
-
-
-def save(path, state, model, **extra) -> None:
-    save_state(path, state, model_name=model.name, fingerprint=weights_fingerprint(model), **extra)
-
-
-def load(path, model):
-    return load_state(path, model=model, fingerprint=weights_fingerprint(model))
-
-
-@pytest.fixture(scope="module")
-def saved(model, tmp_path_factory):
-    state = model.init_state(2, 32, 32).map(lambda tensor: tensor + 1)
-    path = tmp_path_factory.mktemp("saved") / "state"
-    save(path, state, model, extra={"more": np.arange(3.0)})
-    return path, path.read_bytes(), state
-
-
-class TestFiles:
-    def test_a_saved_state_comes_back_bit_for_bit(self, model, tmp_path):
-        with torch.inference_mode():
-            _, state = model.step(frames(3))
-        extra = {"more": np.arange(3.0)}
-        save(tmp_path / "new" / "state.safetensors", state, model, extra=extra)
-        loaded, more = load(tmp_path / "new" / "state.safetensors", model)
-        assert (loaded.height, loaded.width) == (64, 48)
-        assert loaded.tensors().keys() == state.tensors().keys()
-        assert all(torch.equal(tensor, state.tensors()[name]) for name, tensor in loaded.tensors().items())
-        assert np.array_equal(more["more"], extra["more"])
-        assert [path.name for path in (tmp_path / "new").iterdir()] == ["state.safetensors"]
-
-    def test_other_weights_of_the_same_model_are_refused(self, model, tmp_path):
-        save(tmp_path / "state", model.init_state(1, 64, 48), model)
-        other = copy.deepcopy(model)
-        with torch.no_grad():
-            next(other.parameters()).view(-1)[0] += 1e-3
-        with pytest.raises(WeightsError, match="state: the state of a stream of lsn_ss_test_resnet with other weights"):
-            load(tmp_path / "state", other)
-        assert weights_fingerprint(model) == weights_fingerprint(copy.deepcopy(model))
-
-    def test_files_that_are_no_states_are_refused(self, model, tmp_path):
-        with pytest.raises(WeightsError, match=r"missing: no such file"):
-            load(tmp_path / "missing", model)
-        (tmp_path / "text").write_text("hello")
-        with pytest.raises(WeightsError, match="text: not the state of a stream"):
-            load(tmp_path / "text", model)
-        save_file({"a": torch.zeros(1)}, tmp_path / "weights")
-        with pytest.raises(WeightsError, match="weights: not the state of a stream"):
-            load(tmp_path / "weights", model)
-        save(tmp_path / "state", model.init_state(1, 64, 48), model)
-        whole = (tmp_path / "state").read_bytes()
-        (tmp_path / "half").write_bytes(whole[: len(whole) // 2])
-        with pytest.raises(WeightsError, match="half: not the state of a stream"):
-            load(tmp_path / "half", model)
-
-    def test_the_file_is_plain_safetensors(self, model, tmp_path):
-        save(tmp_path / "state", model.init_state(2, 64, 48), model)
-        assert load_file(tmp_path / "state")["num_frames"].tolist() == [0, 0]
-
-    @pytest.mark.parametrize("version", ["1", "2", "3", "5"])
-    def test_files_of_other_versions_are_refused(self, model, tmp_path, version):
-        save(tmp_path / "state", model.init_state(1, 64, 48), model)
-        rewrite(tmp_path / "state", about={"format_version": version})
-        with pytest.raises(WeightsError, match="not the state of a stream that this LSN reads"):
-            load(tmp_path / "state", model)
-
-    @settings(max_examples=150, deadline=None)
-    @given(data=st.data())
-    def test_a_flipped_bit_is_an_error_or_changes_nothing(self, model, saved, data):
-        path, whole, state = saved
-        content = bytearray(whole)
-        header_bytes = 8 + int.from_bytes(content[:8], "little")
-        part = data.draw(st.sampled_from([(0, header_bytes - 1), (header_bytes, len(content) - 1)]))
-        place = data.draw(st.integers(*part))
-        content[place] ^= 1 << data.draw(st.integers(0, 7))
-        path.write_bytes(content)
-        try:
-            loaded, extra = load(path, model)
-        except WeightsError as error:
-            assert str(path) in str(error)
-        else:
-            assert place < header_bytes
-            assert all(torch.equal(tensor, state.tensors()[name]) for name, tensor in loaded.tensors().items())
-            assert np.array_equal(extra["more"], np.arange(3.0))
-
-    @pytest.mark.parametrize(
-        ("about", "without", "tensors", "said"),
-        [
-            ({}, ["lsn_sha256"], {}, "a damaged state of a stream (no checksum)"),
-            ({"lsn_sha256": "0" * 64}, [], {}, "the checksum differs"),
-            ({"height": "32"}, [], {}, "the checksum differs"),
-            ({"format_version": "1"}, [], {}, "not the state of a stream that this LSN reads"),
-            ({}, ["weights"], {}, "with other weights"),
-            ({}, ["model", "weights"], {}, "with other weights"),
-            ({}, ["height"], {}, "frames of '48' x '' pixels"),
-            ({"height": "-64"}, [], {}, "frames of '48' x '-64' pixels"),
-            ({"height": "64.0"}, [], {}, "pixels"),
-            ({"height": "9" * 5000}, [], {}, "pixels"),
-            ({"height": "\u0664"}, [], {}, "pixels"),
-            ({"height": "0"}, [], {}, "pixels"),
-            ({"height": "99999", "width": "99999"}, [], {}, "expected 2x"),
-            ({"height": "65"}, [], {}, "expected 2x"),
-            ({}, [], {"num_frames": None}, "no num_frames"),
-            ({}, [], {"num_frames": torch.zeros(2)}, "num_frames is 2 float32, expected 2 int64"),
-            ({}, [], {"num_frames": torch.tensor([0, -1])}, "a number of frames under 0"),
-            ({}, [], {"num_frames": torch.tensor(0)}, "a damaged state of a stream"),
-            ({}, [], {"num_frames": torch.zeros(3, dtype=torch.int64)}, "memory.0.past_BPHW is 2x"),
-            ({}, [], {"memory.0.cell_BDHW": None}, "no memory.0.cell_BDHW"),
-            ({}, [], {"memory.0.cell_BDHW": torch.zeros(2, 1, 1, 1)}, "memory.0.cell_BDHW is 2x1x1x1 float32"),
-            ({}, [], {"memory.9.cell_BDHW": torch.zeros(2, 1, 1, 1)}, "unknown 'memory.9.cell_BDHW'"),
-            ({}, [], {"memory.x": torch.zeros(1)}, "unknown 'memory.x'"),
-        ],
-    )
-    def test_what_no_state_can_hold_is_refused(self, model, tmp_path, about, without, tensors, said):
-        path = tmp_path / "state"
-        save(path, model.init_state(2, 64, 48), model)
-        rewrite(path, about=about, without=without, tensors=tensors, sign="checksum" not in said)
-        with pytest.raises(WeightsError) as caught:
-            load(path, model)
-        assert said in str(caught.value)
-        assert str(path) in str(caught.value)
-        assert len(str(caught.value)) < 1000
-
-    def test_a_file_of_more_than_a_state_can_have_is_not_read(self, model, tmp_path):
-        save(tmp_path / "state", model.init_state(2, 64, 48), model)
-        with (tmp_path / "state").open("r+b") as file:
-            file.truncate(1 << 41)
-        with pytest.raises(WeightsError, match="at most 1,073,741,824"):
-            load(tmp_path / "state", model)
-
-
-def rewrite(path, *, about, without=(), tensors=None, sign=True):
-    """Changes what is in a state file; None removes a tensor. With its checksum, as whoever means harm would."""
-    with safe_open(path, framework="pt") as file:
-        before = file.metadata()
-    changed = {key: value for key, value in {**before, **about}.items() if key not in without}
-    kept = {name: tensor for name, tensor in (load_file(path) | (tensors or {})).items() if tensor is not None}
-    if sign and "lsn_sha256" in changed:
-        del changed["lsn_sha256"]
-        write_tensors(path, kept, changed)
-    else:
-        save_file(kept, path, changed)

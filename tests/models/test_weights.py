@@ -5,9 +5,9 @@ import pytest
 import torch
 
 import lsn
-from lsn.config import InputConfig
+from lsn.config import FrameRates, InputConfig
 from lsn.errors import WeightsError
-from lsn.models.weights import FrameRates, load_weights, save_weights
+from lsn.models.weights import load_weights, save_weights
 
 INPUT = InputConfig(size=64, short_side=72, sampling="dense", frame_stride=2)
 

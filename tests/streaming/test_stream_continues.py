@@ -9,8 +9,9 @@ import torch
 from rtsp_server import RTSPServer
 from small_recognizer import INPUT, LABELS, lively_model, noisy_frames
 
+from lsn.config import FrameRates
 from lsn.errors import WeightsError
-from lsn.models.weights import FrameRates, LoadedModel
+from lsn.models.weights import LoadedModel
 from lsn.streaming import EventRules, ResetRules, StreamingPredictor, StreamPrediction
 from lsn.streaming.runner import StreamEnd, StreamRunner
 from lsn.video import open_video, window, write_video

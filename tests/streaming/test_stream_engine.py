@@ -7,6 +7,7 @@ from small_recognizer import lively_model
 from torch import nn
 
 from lsn.errors import ConfigError, ModelError
+from lsn.inference.runtimes.pytorch import PyTorchRuntime
 from lsn.models import Recognizer
 from lsn.streaming import StreamEngine
 
@@ -34,7 +35,7 @@ def scores_alone(model: Recognizer, seeds: list[int]) -> np.ndarray:
 
 
 def engine_of(model: Recognizer, capacity: int) -> StreamEngine:
-    return StreamEngine(model, capacity, height=SIZE, width=SIZE)
+    return StreamEngine(PyTorchRuntime(model, height=SIZE, width=SIZE), capacity)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -88,18 +89,15 @@ def test_a_bad_frame_disturbs_nobody_and_its_stream_goes_on(model, bad):
 def test_scores_that_are_not_finite_are_an_error_of_their_stream_alone(model):
     engine = engine_of(model, 2)
     good, hurt = engine.acquire(), engine.acquire()
-    damaged = model.init_state(1, SIZE, SIZE)
-    for tensor in damaged.tensors().values():
-        if tensor.is_floating_point():
-            tensor.fill_(torch.nan)
-    engine.put(hurt, damaged)
+    empty = engine.state(hurt)
+    engine.put(hurt, {name: np.full_like(t, np.nan) if t.dtype == np.float32 else t for name, t in empty.items()})
     for seed in range(2):
         step = engine.step({good: frame(seed), hurt: frame(seed)})
         assert list(step.errors) == [hurt]
         assert "not finite" in str(step.errors[hurt])
         alone_TK = scores_alone(model, list(range(seed + 1)))
         np.testing.assert_allclose(step.logits[good], alone_TK[-1], atol=2e-3, rtol=1e-4)
-    assert engine.state(hurt).num_frames_B.tolist() == [0]
+    assert engine.state(hurt)["num_frames"].tolist() == [0]
     engine.reset(hurt)
     np.testing.assert_allclose(
         engine.step({hurt: frame(0)}).logits[hurt], scores_alone(model, [0])[-1], atol=2e-3, rtol=1e-4
@@ -119,16 +117,16 @@ def test_a_stream_moves_to_another_pool_and_forks(model):
     assert np.array_equal(other.step({left: frame(4)}).logits[left], first)
     forked = other.step({left: frame(7), right: frame(4)}).logits[right]
     np.testing.assert_allclose(forked, first, atol=2e-3, rtol=1e-4)
-    assert kept.num_frames_B.tolist() == [4]
+    assert kept["num_frames"].tolist() == [4]
 
 
 def test_memory_is_known_and_does_not_change(model):
     engine = engine_of(model, 6)
     assert engine.bytes_per_stream == model.init_state(1, SIZE, SIZE).num_bytes
-    storages = [tensor.data_ptr() for tensor in engine._state.tensors().values()]
+    storages = [tensor.data_ptr() for tensor in engine._states._state.tensors().values()]
     streams = [engine.acquire() for _ in range(6)]
     engine.step({stream: frame(stream) for stream in streams})
-    assert [tensor.data_ptr() for tensor in engine._state.tensors().values()] == storages
+    assert [tensor.data_ptr() for tensor in engine._states._state.tensors().values()] == storages
 
 
 def test_numbers_are_never_used_again(model):
@@ -156,5 +154,5 @@ def test_bad_use_is_refused(model):
         lively_model().init_state(1, SIZE, SIZE),
     ):
         with pytest.raises(ModelError, match="the state is of"):
-            engine.put(stream, state)
+            engine.put(stream, {name: tensor.numpy() for name, tensor in state.tensors().items()})
     assert engine.step({}).logits == {}

@@ -13,9 +13,10 @@ from safetensors.torch import load_file
 from small_recognizer import FPS, INPUT, LABELS, RATES, noisy_frames, push_all
 
 from lsn.errors import WeightsError
-from lsn.models.tensor_file import write_tensors
+from lsn.models import weights as weights_module
 from lsn.models.weights import save_weights
-from lsn.streaming import StreamingPredictor, snapshots
+from lsn.streaming import StreamingPredictor
+from lsn.tensor_file import write_tensors
 
 
 class TestSavedStreams:
@@ -90,10 +91,8 @@ class TestSavedStreams:
             assert predictor.engine.num_streams == 0
 
     def test_the_weights_are_hashed_once_for_each_loaded_model(self, rated, tmp_path, monkeypatch):
-        hashed = []
-        monkeypatch.setattr(
-            snapshots, "bytes_of", lambda tensor, original=snapshots.bytes_of: hashed.append(0) or original(tensor)
-        )
+        hashed, original = [], weights_module.bytes_of
+        monkeypatch.setattr(weights_module, "bytes_of", lambda tensor: hashed.append(0) or original(tensor))
         predictor = StreamingPredictor(rated, capacity=4)
         num_tensors = len(rated.model.state_dict())
         for number in range(3):

@@ -9,12 +9,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lsn.config import load_config, to_yaml
+from lsn.config import FrameRates, load_config, to_yaml
 from lsn.errors import ConfigError, LSNError, TrainingStopped, VideoError, WeightsError
 from lsn.evaluation.evaluate import evaluate
 from lsn.evaluation.protocol import EvaluationProtocol
 from lsn.evaluation.result import load_evaluation
-from lsn.models.weights import FrameRates, load_weights
+from lsn.models.weights import load_weights
 from lsn.training import train
 
 

@@ -3,8 +3,8 @@ from dataclasses import replace
 
 import pytest
 
+from lsn.config import FrameRates
 from lsn.data import Clip, Manifest, read_manifest
-from lsn.models.weights import FrameRates
 from lsn.training.clips import rates
 from lsn.training.clips.rates import measure_frame_rates
 from lsn.video.clip_sampler import DenseSampler, SegmentSampler, TimedSampler

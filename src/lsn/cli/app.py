@@ -22,6 +22,7 @@ from lsn.cli.commands.convert import convert
 from lsn.cli.commands.data import data
 from lsn.cli.commands.demo import demo
 from lsn.cli.commands.evaluate import evaluate
+from lsn.cli.commands.export import export
 from lsn.cli.commands.models import cost, models
 from lsn.cli.commands.predict import predict
 from lsn.cli.commands.probe import probe
@@ -58,6 +59,7 @@ _COMMANDS: tuple[tuple[App | Callable[..., int | None], Group, str], ...] = (
     (report, _WORK, "lsn report runs/mine"),
     (reproduce, _WORK, "lsn reproduce something-something-v1 lsn lsn_ss"),
     (convert, _WORK, "lsn convert tsm.pth.tar --model tsm_resnet50 --labels labels.txt --out weights/tsm"),
+    (export, _WORK, "lsn export runs/mine --to onnx"),
     (models, _LOOK, "lsn models resnet50"),
     (verify, _LOOK, "lsn verify runs/mine clip.mp4"),
     (bench, _LOOK, "lsn bench runs/mine clip.mp4"),

@@ -1,6 +1,7 @@
 """The settings of a run, with their defaults and what they mean, and the recipes that change them; without torch."""
 
 from lsn.config.events import EventRules
+from lsn.config.frame_rates import FrameRates
 from lsn.config.loading import from_mapping, load_config, to_mapping, to_yaml
 from lsn.config.settings import (
     MAX_FRAMES,
@@ -21,6 +22,7 @@ __all__ = [
     "DataConfig",
     "EvaluationConfig",
     "EventRules",
+    "FrameRates",
     "InputConfig",
     "ModelConfig",
     "OptimConfig",

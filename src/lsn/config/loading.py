@@ -69,10 +69,12 @@ def to_mapping(config: Any) -> dict[str, Any]:
     mapping: dict[str, Any] = {}
     for entry in dataclasses.fields(config):
         value = getattr(config, entry.name)
-        if dataclasses.is_dataclass(value):
-            value = to_mapping(value)
-        mapping[entry.name] = list(value) if isinstance(value, tuple) else value
+        mapping[entry.name] = [_plain(item) for item in value] if isinstance(value, tuple) else _plain(value)
     return mapping
+
+
+def _plain(value: Any) -> Any:
+    return to_mapping(value) if dataclasses.is_dataclass(value) else value
 
 
 def to_yaml(config: RunConfig) -> str:

@@ -19,8 +19,8 @@ from lsn.evaluation.metrics import Metrics, compute_metrics, confusion_matrix, r
 from lsn.evaluation.protocol import EvaluationProtocol
 from lsn.evaluation.temperature import helpful_temperature
 from lsn.files import csv_rows, read_text, write_csv, write_text
-from lsn.models.tensor_file import open_tensors, write_tensors
 from lsn.parsing import parse_json, to_json
+from lsn.tensor_file import open_tensors, write_tensors
 
 SUMMARY_NAME, ROWS_NAME, SCORES_NAME = "evaluation.json", "predictions.csv", "scores.safetensors"
 # Written with the protocol, but no part of it: the line for people, and what older versions wrote too.

@@ -18,7 +18,7 @@ from timm.layers import ScaledStdConv2d, ScaledStdConv2dSame, StdConv2d, StdConv
 from torch import Tensor, nn
 
 from lsn.errors import ModelError, WeightsError, did_you_mean, shown
-from lsn.models.tensor_file import TensorKind, misfits, open_tensors
+from lsn.tensor_file import TensorKind, misfits, open_tensors
 
 MAX_STAGES = 4
 STANDARDISED = (StdConv2d, StdConv2dSame, ScaledStdConv2d, ScaledStdConv2dSame)

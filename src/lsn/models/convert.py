@@ -26,7 +26,7 @@ from lsn.files import is_file
 from lsn.models.factory import create_model
 from lsn.models.recognizer import Recognizer
 from lsn.models.shift import residual_convs
-from lsn.models.tensor_file import open_tensors
+from lsn.tensor_file import open_tensors
 
 _NAMED = 5  # tensors that an error names
 _CONTAINERS = ("state_dict", "model", "model_state")

@@ -6,8 +6,8 @@ A folder carries the labels, the preprocessing and the measured accuracy with th
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
-import math
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ from typing import Any
 from torch import Tensor
 
 import lsn
-from lsn.config import EventRules, InputConfig, from_mapping, to_mapping
+from lsn.config import EventRules, FrameRates, InputConfig, from_mapping, to_mapping
 from lsn.errors import LSNError, WeightsError, shown
 from lsn.files import read_bytes, write_text
 from lsn.models.backbone import check_is_sequential
 from lsn.models.factory import ModelArguments, completed, outline_model
 from lsn.models.recognizer import Recognizer
 from lsn.models.starters.cards import is_starter, starter_folder
-from lsn.models.tensor_file import TensorKind, misfits, open_tensors, write_tensors
+from lsn.tensor_file import TensorKind, bytes_of, misfits, open_tensors, write_tensors
 
 CONFIG_NAME, TENSORS_NAME = "config.json", "model.safetensors"
 FORMAT = "lsn-weights"
@@ -34,24 +34,6 @@ MAX_CONFIG_BYTES = 8 << 20
 """The description of a network of 1000 classes has 0.1 MB."""
 MAX_DIGITS = 18
 """Of whole numbers in it; Python takes its time with thousands."""
-
-
-@dataclass(frozen=True)
-class FrameRates:
-    """How fast a model's frames followed each other in its training clips, in frames per second."""
-
-    low: float
-    """5th percentile over the clips."""
-    median: float
-    """50th percentile."""
-    high: float
-    """95th percentile."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.low <= self.median <= self.high < math.inf:
-            raise WeightsError(
-                f"frame rates of {self.low}, {self.median} and {self.high}; they must be finite, above 0 and in order"
-            )
 
 
 @dataclass(frozen=True)
@@ -218,6 +200,15 @@ def save_event_rules(folder: str | Path, events: EventRules) -> None:
         raise WeightsError(f"{folder}: {error}") from None
     content = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
     write_text(folder / CONFIG_NAME, json.dumps(content | {"events": to_mapping(events)}, indent=2) + "\n")
+
+
+def weights_fingerprint(model: Recognizer) -> str:
+    """A hash of the model's name and of every weight, computed once for each model that is loaded."""
+    digest = hashlib.sha256(model.name.encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(bytes_of(tensor))
+    return digest.hexdigest()
 
 
 def _read_tensors(path: Path, outline: Recognizer) -> dict[str, Tensor]:

@@ -24,6 +24,7 @@ from lsn.errors import ConfigError, LSNError
 from lsn.evaluation.protocol import EvaluationProtocol
 from lsn.hardware import tune_allocator
 from lsn.inference.prepare import prepare_for_inference
+from lsn.inference.runtimes.pytorch import PyTorchRuntime
 from lsn.inference.source import open_source
 from lsn.models import Recognizer, create_model
 from lsn.models.compile import compile_model
@@ -136,7 +137,7 @@ def _measure_here(bench: Bench, part: Part) -> Figure | None:
         return None
     model = prepare_for_inference(loaded.model, device=device, compile=bench.compile)
     if part == "stream":
-        engine = StreamEngine(model, 1, height=size, width=size)
+        engine = StreamEngine(PyTorchRuntime(model, height=size, width=size), 1)
         slot, frame_CHW = engine.acquire(), _noise(1, 1, size)[0, 0].numpy()
         return timed(lambda: engine.step({slot: frame_CHW}), f"1 frame, {size}x{size}", "frames", 1)
     views_BTCHW = _noise(bench.batch_size, num_frames, size)

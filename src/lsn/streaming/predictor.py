@@ -15,11 +15,11 @@ from lsn.config import EventRules
 from lsn.errors import ConfigError, LSNError
 from lsn.hardware import resolve_device
 from lsn.inference.prepare import prepare_for_inference
-from lsn.models.weights import LoadedModel, load_weights
+from lsn.inference.runtimes.pytorch import PyTorchRuntime
+from lsn.models.weights import LoadedModel, load_weights, weights_fingerprint
 from lsn.streaming.engine import StreamEngine
 from lsn.streaming.resets import ResetRules
 from lsn.streaming.session import StreamSession
-from lsn.streaming.snapshots import weights_fingerprint
 from lsn.streaming.tracker import StreamTracker
 from lsn.video.frame_sampler import FrameSampler
 from lsn.video.live.source import LiveFrame
@@ -78,15 +78,15 @@ class StreamingPredictor:
         self.consensus = consensus or f"sliding:{num_frames / self.fps:.6g}"
         self._tracker()  # likewise, what it is made of
         self._transform = EvalTransform(size=loaded.input.size, short_side=loaded.input.short_side, num_crops=1)
-        self.engine = StreamEngine(
+        runtime = PyTorchRuntime(
             prepare_for_inference(self.model, device=device, compile=compile),
-            capacity,
             height=loaded.input.size,
             width=loaded.input.size,
             fingerprint=weights_fingerprint(self.model),
         )
+        self.engine = StreamEngine(runtime, capacity)
         if compile:
-            self.engine.warm_up()
+            runtime.warm_up(capacity)
 
     def open(self, name: str = "stream", *, state: str | Path | None = None) -> StreamSession:
         """Opens a stream.

@@ -14,10 +14,10 @@ from lsn.data.timelines.reading import write_timelines
 from lsn.data.timelines.table import TimelineEvent, TimelineManifest, TimelineVideo
 from lsn.errors import DataError, LSNError
 from lsn.files import read_text, write_text
-from lsn.models.tensor_file import open_tensors, write_tensors
 from lsn.parsing import parse_json
 from lsn.streaming.timeline import Timeline
 from lsn.streaming.timeline_evaluation import TimelineEvaluation, measured
+from lsn.tensor_file import open_tensors, write_tensors
 from lsn.video.writing.overlay import Track
 
 METRICS_NAME, EVENTS_NAME, FRAMES_NAME = "timelines.json", "events.csv", "frames.safetensors"

@@ -9,7 +9,6 @@ import math
 import multiprocessing
 import random
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +19,12 @@ from torch import Tensor
 from lsn.data.loading.workers import map_in_processes
 from lsn.errors import ConfigError, VideoError
 from lsn.inference.prepare import prepare_for_inference
+from lsn.inference.runtimes.contract import Runtime
+from lsn.inference.runtimes.pytorch import PyTorchRuntime
 from lsn.inference.source import open_source
-from lsn.models import Recognizer, StreamState
+from lsn.models import Recognizer
 from lsn.models.weights import LoadedModel, load_weights
 from lsn.streaming.engine import StreamEngine
-from lsn.streaming.snapshots import load_state, save_state, weights_fingerprint
 from lsn.video.transforms import EvalTransform
 
 TOLERANCE = 1e-4
@@ -88,7 +88,7 @@ def verify(
     loaded = load_weights(weights)
     model = loaded.model
     model.init_state(1, 32, 32)  # says it now if the model cannot stream
-    clip_TCHW = _clip(loaded, video, num_frames)
+    clip_TCHW = frames_to_compare(loaded, video, num_frames)
     prepared = prepare_for_inference(model, device="cpu", compile=compile)
     with torch.inference_mode():
         expected_TK = model.forward_frames(clip_TCHW[None])[0]
@@ -96,7 +96,11 @@ def verify(
         checks = [
             Check("frame by frame", _difference(_in_chunks(prepared, clip_TCHW, one_by_one), expected_TK), tolerance),
             Check("in chunks", _difference(_in_chunks(prepared, clip_TCHW, chunks), expected_TK), tolerance),
-            Check(f"in a batch of {NUM_STREAMS} streams", _batched_difference(model, prepared, clip_TCHW), tolerance),
+            Check(
+                f"in a batch of {NUM_STREAMS} streams",
+                streams_difference(model, _runtime(prepared, clip_TCHW), clip_TCHW),
+                tolerance,
+            ),
             Check("saved, then continued in another process", _saved_difference(weights, model, clip_TCHW), 0.0),
         ]
         if model.memory or model.shift:
@@ -106,8 +110,12 @@ def verify(
     return checks
 
 
-def _clip(loaded: LoadedModel, video: str | Path | None, num_frames: int) -> Tensor:
-    """Neighbouring frames as the model sees them, uint8 TCHW."""
+def frames_to_compare(loaded: LoadedModel, video: str | Path | None, num_frames: int) -> Tensor:
+    """Neighbouring frames as the model sees them, uint8 TCHW: the first ones of a video, or moving noise.
+
+    Raises:
+        VideoError: the video cannot be read, or is shorter.
+    """
     size, short_side = loaded.input.size, loaded.input.short_side
     transform = EvalTransform(size=size, short_side=short_side, num_crops=1)
     if video is None:
@@ -117,9 +125,7 @@ def _clip(loaded: LoadedModel, video: str | Path | None, num_frames: int) -> Ten
         return transform(noise_TCHW)[0]
     with open_source(video) as reader:
         if reader.num_frames < num_frames:
-            raise VideoError(
-                f"{video}: {reader.num_frames} frames; {num_frames} are needed: take a longer video, or fewer"
-            )
+            raise VideoError(f"{video}: {reader.num_frames} frames; {num_frames} are needed: take a longer video")
         views_TCHW = reader.transformed_at(
             range(num_frames), lambda frames: transform(torch.from_numpy(frames).permute(0, 3, 1, 2))[0].numpy()
         )
@@ -145,10 +151,11 @@ def _chunk_sizes(total: int) -> list[int]:
     return sizes
 
 
-def _batched_difference(model: Recognizer, prepared: Recognizer, clip_TCHW: Tensor) -> float:
+@torch.inference_mode()
+def streams_difference(model: Recognizer, runtime: Runtime, clip_TCHW: Tensor) -> float:
     """Streams of other parts of the video at random rates, that come and go, against the clip of each one's frames."""
     rng = random.Random(SEED)
-    engine = StreamEngine(prepared, NUM_STREAMS, height=clip_TCHW.shape[-2], width=clip_TCHW.shape[-1])
+    engine = StreamEngine(runtime, NUM_STREAMS)
     frames_TCHW = clip_TCHW.numpy()
     seen: dict[int, list[int]] = {}
     logits: dict[int, list[Tensor]] = {}
@@ -174,19 +181,20 @@ def _batched_difference(model: Recognizer, prepared: Recognizer, clip_TCHW: Tens
         step = engine.step({slot: frames_TCHW[index] for slot, index in due.items()})
         for slot, index in due.items():
             seen[slot].append(index)
-            logits[slot].append(torch.from_numpy(step.logits[slot]))
+            logits[slot].append(torch.from_numpy(step.logits_of(slot)))
     return max([worst, *(settle(slot) for slot in list(seen))])
 
 
 def _saved_difference(weights: str | Path, model: Recognizer, clip_TCHW: Tensor) -> float:
     """The second half of the frames after a state that went through a file, in a new process and in this one."""
     middle = len(clip_TCHW) // 2
-    _, state = model.step(clip_TCHW[:middle][None])
+    engine = StreamEngine(_runtime(model, clip_TCHW), 1)
+    slot = engine.acquire()
+    _each_step(engine, slot, clip_TCHW[:middle])
     with tempfile.TemporaryDirectory() as folder:
-        fingerprint = weights_fingerprint(model)
-        save_state(Path(folder, "state.safetensors"), state, model_name=model.name, fingerprint=fingerprint)
+        engine.save(slot, Path(folder, "state.safetensors"), {})
         save_file({"frames": clip_TCHW[middle:].contiguous()}, Path(folder, "frames.safetensors"))
-        here = torch.stack(list(_each_step(model, clip_TCHW[middle:], state)))
+        here = torch.tensor(_each_step(engine, slot, clip_TCHW[middle:]))
         job = str(weights), folder, torch.get_num_threads()
         context = multiprocessing.get_context("spawn")
         (there,) = map_in_processes(_continue, [job], num_workers=1, jobs_a_turn=1, context=context)
@@ -197,17 +205,19 @@ def _continue(job: tuple[str, str, int]) -> list[list[float]]:
     """What the other process does."""
     weights, folder, num_threads = job
     torch.set_num_threads(num_threads)
-    model = load_weights(weights).model
-    state, _ = load_state(Path(folder, "state.safetensors"), model=model, fingerprint=weights_fingerprint(model))
     frames_TCHW = load_file(Path(folder, "frames.safetensors"))["frames"]
-    with torch.inference_mode():
-        return [logits_K.tolist() for logits_K in _each_step(model, frames_TCHW, state)]
+    engine = StreamEngine(_runtime(load_weights(weights).model, frames_TCHW), 1)
+    slot = engine.acquire()
+    engine.load(slot, Path(folder, "state.safetensors"))
+    return _each_step(engine, slot, frames_TCHW)
 
 
-def _each_step(model: Recognizer, clip_TCHW: Tensor, state: StreamState) -> Iterator[Tensor]:
-    for frame_CHW in clip_TCHW:
-        logits_BK, state = model.step(frame_CHW[None], state)
-        yield logits_BK[0]
+def _each_step(engine: StreamEngine, slot: int, clip_TCHW: Tensor) -> list[list[float]]:
+    return [engine.step({slot: frame_CHW}).logits_of(slot).tolist() for frame_CHW in clip_TCHW.numpy()]
+
+
+def _runtime(model: Recognizer, clip_TCHW: Tensor) -> PyTorchRuntime:
+    return PyTorchRuntime(model, height=clip_TCHW.shape[-2], width=clip_TCHW.shape[-1])
 
 
 def _difference(a: Tensor, b: Tensor) -> float:

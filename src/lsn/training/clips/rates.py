@@ -6,8 +6,8 @@ from typing import Literal
 
 import numpy as np
 
+from lsn.config import FrameRates
 from lsn.data import Manifest, probe, thinned
-from lsn.models.weights import FrameRates
 from lsn.video import ClipSampler
 
 MAX_CLIPS = 200

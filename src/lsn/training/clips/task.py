@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lsn.config import RunConfig
+from lsn.config import FrameRates, RunConfig
 from lsn.data import Batch, ClipDataset, Manifest, StepSampler, load_splits, load_steps, load_test_set
 from lsn.distributed import World
 from lsn.evaluation.evaluate import evaluate
@@ -22,7 +22,7 @@ from lsn.evaluation.protocol import EvaluationProtocol
 from lsn.evaluation.result import EvaluationResult
 from lsn.evaluation.temperature import state_at_temperature
 from lsn.models import Recognizer
-from lsn.models.weights import FrameRates, load_weights, save_weights
+from lsn.models.weights import load_weights, save_weights
 from lsn.training.clips.rates import measure_frame_rates
 from lsn.training.clips.views import TrainingViews
 from lsn.training.health import loss_of_guessing

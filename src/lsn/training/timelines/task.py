@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from lsn.config import EventRules, RunConfig
+from lsn.config import EventRules, FrameRates, RunConfig
 from lsn.data import BatchLoader
 from lsn.data.timelines.splits import load_timelines
 from lsn.data.timelines.stretches import StretchRules, StretchSource, TimedVideo
@@ -23,7 +23,7 @@ from lsn.distributed import World
 from lsn.errors import DataError, VideoError
 from lsn.hardware import usable_cores
 from lsn.models import Recognizer
-from lsn.models.weights import FrameRates, LoadedModel, load_weights
+from lsn.models.weights import LoadedModel, load_weights
 from lsn.streaming.predictor import StreamingPredictor
 from lsn.streaming.timeline_evaluation import evaluate_timelines
 from lsn.training.health import guessing_loss

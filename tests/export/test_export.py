@@ -1,0 +1,200 @@
+"""Exported graphs give PyTorch's numbers, and nothing is left of those that do not."""
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_recognizer import INPUT, LABELS, RATES, lively_model
+
+import lsn
+from lsn.errors import ConfigError, ModelError, WeightsError
+from lsn.export import proof, trace
+from lsn.export.export import export_weights
+from lsn.inference.runtimes.description import read_description
+from lsn.inference.runtimes.onnx import OnnxRuntime
+from lsn.inference.runtimes.openvino import OpenVinoRuntime
+from lsn.models.memory.plain_recurrence import plain_recurrence
+from lsn.models.weights import load_weights, save_weights
+
+onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("openvino")
+pytestmark = pytest.mark.slow  # PyTorch's exporter takes seconds for each graph
+
+SIZE = INPUT.size
+
+
+def write_weights(folder: Path, name: str = "lsn_resnet10t", **options) -> Path:
+    model = lively_model(name, **options)
+    save_weights(folder, model, labels=LABELS, input=INPUT, metrics={}, frame_rates=RATES)
+    return folder
+
+
+def noise(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def expected_logits(weights: Path, clips_BTCHW: np.ndarray) -> np.ndarray:
+    with torch.inference_mode():
+        return load_weights(weights).model.forward_frames(torch.from_numpy(clips_BTCHW)).numpy()
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    return write_weights(tmp_path_factory.mktemp("export") / "weights")
+
+
+@pytest.fixture(scope="module")
+def exported(weights) -> Path:
+    folder, _ = export_weights(weights, "onnx")
+    return folder
+
+
+def test_onnx_runtime_alone_streams_with_what_the_description_says(weights, exported):
+    about = json.loads((exported / "export.json").read_text())
+    session = onnxruntime.InferenceSession(exported / about["step"]["file"], providers=["CPUExecutionProvider"])
+    states = {state["input"]: np.zeros((2, *state["shape"]), state["dtype"]) for state in about["states"]}
+    assert [state["input"] for state in about["states"]] == sorted(states)
+    clips_BTCHW, found = noise(2, 9, 3, SIZE, SIZE), []
+    for t in range(9):
+        names = ["logits", *(state["output"] for state in about["states"])]
+        logits, *after = session.run(names, {"frames": clips_BTCHW[:, t], **states})
+        states = dict(zip(states, after, strict=True))
+        found.append(logits)
+    expected = expected_logits(weights, clips_BTCHW)
+    np.testing.assert_allclose(np.stack(found, axis=1), expected, atol=1e-4 * np.abs(expected).max())
+    assert about["labels"] == list(LABELS)
+    assert all(0 < line["difference"] <= line["limit"] == 1e-4 for line in about["proof"])
+    assert len(about["proof"]) == 10
+
+
+@pytest.mark.parametrize("num_frames", [1, 4, 7])
+def test_clips_of_any_length(weights, exported, num_frames):
+    clips_BTCHW = noise(3, num_frames, 3, SIZE, SIZE)
+    expected = expected_logits(weights, clips_BTCHW)
+    found = OnnxRuntime(exported, num_threads=1).forward_frames(clips_BTCHW)
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "options"),
+    [
+        ("lsn_resnet10t", "openvino", {"order": 2, "steps": 4, "memory_stages": (3,)}),
+        ("lsn_ss_resnet10t", "torch", {"shift": "causal", "memory_stages": (3,)}),
+        ("lsn_ss_resnet10t", "onnx", {"shift": "causal", "memory_stages": (3,)}),
+        ("convlstm_resnet10t", "onnx", {"frame_differences": True, "memory_stages": (3,)}),
+        ("gru_resnet10t", "openvino", {"memory_stages": (3,)}),
+    ],
+)
+def test_every_memory_in_a_format(tmp_path, name, target, options):
+    weights = write_weights(tmp_path / "weights", name, **options)
+    folder, description = export_weights(weights, target)
+    assert read_description(folder) == description
+    assert len(description.proof) == (11 if target == "openvino" else 10)
+    assert all(line.difference <= 1e-4 for line in description.proof)
+    for path in folder.iterdir():
+        assert str(Path(lsn.__file__).parent).encode() not in path.read_bytes(), path
+    if target == "torch":
+        check_program(folder, weights)
+    if target == "openvino":
+        check_stateful(folder, weights)
+
+
+def check_program(folder: Path, weights: Path) -> None:
+    """A step of torch.export in a process that has neither LSN nor timm."""
+    frames = noise(2, 3, SIZE, SIZE)
+    np.save(folder / "frames.npy", frames)
+    code = f"""
+    import json, sys
+    sys.modules["lsn"] = sys.modules["timm"] = None
+    import numpy as np, torch
+    about = json.load(open({str(folder / "export.json")!r}))
+    step = torch.export.load({str(folder / "step.pt2")!r}).module()
+    tensors = {{s["input"]: torch.zeros(2, *s["shape"], dtype=getattr(torch, s["dtype"])) for s in about["states"]}}
+    found = step({{"frames": torch.from_numpy(np.load({str(folder / "frames.npy")!r})), **tensors}})
+    print(json.dumps(found["logits"].tolist()))
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    expected = expected_logits(weights, frames[:, None])[:, 0]
+    np.testing.assert_allclose(json.loads(done.stdout), expected, atol=1e-4 * np.abs(expected).max())
+
+
+def check_stateful(folder: Path, weights: Path) -> None:
+    """OpenVINO's graph with the state inside; every stream begins anew."""
+    runtime, clip_TCHW = OpenVinoRuntime(folder), noise(6, 3, SIZE, SIZE)
+    expected = expected_logits(weights, clip_TCHW[None])[0]
+    for _ in range(2):
+        np.testing.assert_allclose(runtime.stream(clip_TCHW), expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_a_model_that_looks_ahead_answers_clips_alone(tmp_path):
+    weights = write_weights(tmp_path / "weights", "lsn_ss_resnet10t", memory_stages=(3,))
+    folder, description = export_weights(weights, "onnx", out=tmp_path / "clips")
+    assert (description.step, description.states) == (None, ())
+    runtime, clips_BTCHW = OnnxRuntime(folder), noise(2, 4, 3, SIZE, SIZE)
+    expected = expected_logits(weights, clips_BTCHW)
+    np.testing.assert_allclose(runtime.forward_frames(clips_BTCHW), expected, atol=1e-4 * np.abs(expected).max())
+    with pytest.raises(ModelError, match="clips of 5 frames; lsn_ss_resnet10t was exported for 4"):
+        runtime.forward_frames(noise(1, 5, 3, SIZE, SIZE))
+    with pytest.raises(ModelError, match="cannot stream"):
+        runtime.allocate(1)
+
+
+def test_a_graph_with_other_numbers_is_not_left_behind(tmp_path_factory, tmp_path, monkeypatch):
+    weights = write_weights(tmp_path_factory.mktemp("small") / "weights", memory_stages=(3,))
+    monkeypatch.setattr(proof, "MANY_STEPS", 10)
+
+    def forgetful(gates_BTGHW, past_BPHW, cell_BDHW, *others):
+        return plain_recurrence(gates_BTGHW, past_BPHW, cell_BDHW * 0.9, *others)
+
+    monkeypatch.setattr(trace, "plain_recurrence", forgetful)
+    with pytest.raises(ModelError, match=r"other numbers than PyTorch \(.*steps of 1 streams.*nothing was written"):
+        export_weights(weights, "onnx", out=tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+    monkeypatch.setattr(trace, "plain_recurrence", lambda *given: [t * np.nan for t in plain_recurrence(*given)])
+    with pytest.raises(ModelError, match=r"not finite|other numbers than PyTorch"):
+        export_weights(weights, "onnx", out=tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_input_is_named(weights, exported, tmp_path, monkeypatch):
+    with pytest.raises(WeightsError, match="exists; delete it"):
+        export_weights(weights, "onnx")
+    with pytest.raises(ConfigError, match="say where the export goes"):
+        export_weights("starter:gestures", "onnx")
+    runtime = OnnxRuntime(exported)
+    for clips in (noise(1, 4, 3, SIZE, SIZE).astype(np.float32), noise(4, 3, SIZE, SIZE), noise(1, 4, 3, 8, 8)):
+        with pytest.raises(ModelError, match=r"expected uint8 \(batch, frames, 3, 32, 32\)"):
+            runtime.forward_frames(clips)
+    with pytest.raises(ConfigError, match="an export for onnx, not for openvino; export again with --to openvino"):
+        OpenVinoRuntime(exported)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ConfigError, match=r"onnxruntime is not installed .*pip install 'lsn-video\[export\]'"):
+        OnnxRuntime(exported)
+
+
+def test_streams_need_neither_torch_nor_timm(exported):
+    code = f"""
+    import sys
+    import numpy as np
+    from lsn.inference.runtimes.onnx import OnnxRuntime
+    from lsn.inference.runtimes.openvino import OpenVinoRuntime
+    from lsn.streaming import StreamTracker
+    from lsn.streaming.engine import StreamEngine
+    from lsn.video import open_video
+    engine = StreamEngine(OnnxRuntime({str(exported)!r}), 2)
+    slot = engine.acquire()
+    for _ in range(3):
+        step = engine.step({{slot: np.zeros((3, {SIZE}, {SIZE}), np.uint8)}})
+    engine.save(slot, {str(exported.parent / "state.safetensors")!r}, {{}})
+    engine.load(slot, {str(exported.parent / "state.safetensors")!r})
+    assert step.logits[slot].shape == ({len(LABELS)},)
+    print(*[name for name in ("torch", "torchvision", "timm") if name in sys.modules])
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
