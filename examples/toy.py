@@ -45,7 +45,7 @@ def toy_weights(folder: str | Path) -> Path:
     model = create_model("lsn_test_resnet", num_classes=len(LABELS), num_frames=8)
     for block in model.memory.values():
         block.expand[1].weight.fill_(1.0)  # a new memory adds nothing to its input; this one has a say
-    model.get_classifier().weight.mul_(20)
+    model.get_classifier().weight.mul_(100)
     rates = FrameRates(low=8, median=8, high=8)  # of the training clips: what a stream follows
     input = InputConfig(size=48, short_side=48)
     save_weights(folder, model, labels=LABELS, input=input, metrics={}, frame_rates=rates)

@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/example"))
     parser.add_argument("--model", default="lsn_test_resnet")
     parser.add_argument("--size", type=int, default=32)
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--pretrained", action="store_true", help="start from ImageNet weights")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     options = parser.parse_args()
