@@ -156,11 +156,6 @@ def test_a_graph_with_other_numbers_is_not_left_behind(tmp_path_factory, tmp_pat
         export_weights(weights, "onnx", out=tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
-    monkeypatch.setattr(trace, "plain_recurrence", lambda *given: [t * np.nan for t in plain_recurrence(*given)])
-    with pytest.raises(ModelError, match=r"not finite|other numbers than PyTorch"):
-        export_weights(weights, "onnx", out=tmp_path / "out")
-    assert list(tmp_path.iterdir()) == []
-
 
 def check_bad_input(weights: Path, exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(WeightsError, match="exists; delete it"):
