@@ -12,6 +12,7 @@ import torch
 from small_recognizer import INPUT, LABELS, RATES, lively_model
 
 import lsn
+from lsn.cli.app import main
 from lsn.errors import ConfigError, ModelError, WeightsError
 from lsn.export import proof, trace
 from lsn.export.export import export_weights
@@ -131,9 +132,15 @@ def check_stateful(folder: Path, weights: Path) -> None:
         np.testing.assert_allclose(runtime.stream(clip_TCHW), expected, atol=1e-4 * np.abs(expected).max())
 
 
-def test_a_model_that_looks_ahead_answers_clips_alone(tmp_path):
-    weights = write_weights(tmp_path / "weights", "lsn_ss_resnet10t", memory_stages=(3,))
-    folder, description = export_weights(weights, "onnx", out=tmp_path / "clips")
+def test_a_model_that_looks_ahead_answers_clips_alone(tmp_path, capsys):
+    weights, folder = write_weights(tmp_path / "weights", "lsn_ss_resnet10t", memory_stages=(3,)), tmp_path / "clips"
+    command = ["export", str(weights), "--to", "onnx", "--out", str(folder)]
+    assert main(command) == 0
+    shown = capsys.readouterr().out
+    assert "clips, 8 at a time" in shown and "clip.onnx, described in export.json" in shown
+    assert main(command) == 2
+    assert "exists; delete it" in capsys.readouterr().err
+    description = read_description(folder)
     assert (description.step, description.states) == (None, ())
     runtime, clips_BTCHW = OnnxRuntime(folder), noise(2, 4, 3, SIZE, SIZE)
     expected = expected_logits(weights, clips_BTCHW)

@@ -29,23 +29,20 @@ TOLERANCE = 1e-4
 
 
 @torch.inference_mode()
-def prove(
-    model: Recognizer, runtime: GraphRuntime, frames_TCHW: Tensor, *, tolerance: float = TOLERANCE
-) -> tuple[ProofLine, ...]:
+def prove(model: Recognizer, runtime: GraphRuntime, frames_TCHW: Tensor) -> tuple[ProofLine, ...]:
     """Compares graphs with the network that they were made of.
 
     Args:
         model: as it was loaded, on the CPU.
         runtime: runs the graphs.
         frames_TCHW: uint8, at least as many as the model's clips have.
-        tolerance: largest difference, relative to the largest logit.
 
     Raises:
         ModelError: a graph gives scores that are not finite.
     """
 
     def line(check: str, difference: float) -> ProofLine:
-        return ProofLine(check, difference, tolerance)
+        return ProofLine(check, difference, TOLERANCE)
 
     lines = [line(f"clips, {size} at a time", _clips(model, runtime, frames_TCHW, size)) for size in BATCH_SIZES]
     if runtime.description.step is None:
