@@ -31,8 +31,8 @@ from lsn.hardware import tune_allocator
 from lsn.models.layout import normalize_frames
 from lsn.video import open_video
 from lsn.video.decoding.pyav_reader import PyAVReader
+from lsn.video.eval_transform import EvalTransform
 from lsn.video.sampling import segment_indices_eval
-from lsn.video.transforms import EvalTransform
 
 NUM_FRAMES, SIZE, SHORT_SIDE = 16, 224, 256
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> None:
     mean_C, std_C = 255 * torch.tensor(MEAN), 255 * torch.tensor(STD)
 
     def ours(frames_THWC: np.ndarray) -> Tensor:
-        return normalize_frames(crop(torch.from_numpy(frames_THWC).permute(0, 3, 1, 2)), mean_C, std_C)[0]
+        return normalize_frames(torch.from_numpy(crop(frames_THWC)), mean_C, std_C)[0]
 
     theirs = v2.Compose(
         [

@@ -24,8 +24,8 @@ from interleave import seconds
 
 import lsn
 from lsn.hardware import tune_allocator
-from lsn.inference.prepare import prepare_for_inference
 from lsn.models.layout import frames_channels_last
+from lsn.models.prepare import prepare_for_inference
 
 WINDOW = 16
 

@@ -25,8 +25,8 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 import lsn
 from lsn.hardware import tune_allocator
-from lsn.inference.prepare import prepare_for_inference
 from lsn.models.forward import eval_mode
+from lsn.models.prepare import prepare_for_inference
 from lsn.profiling.model import training_step
 
 KINDS = ("convolutions", "recurrence: convolutions", "recurrence: gates, cell, sums", "norms", "the rest")

@@ -21,9 +21,9 @@ from interleave import compare, full_float32
 
 import lsn
 from lsn.hardware import tune_allocator
-from lsn.inference.prepare import prepare_for_inference
 from lsn.inference.runtimes.pytorch import PyTorchRuntime
 from lsn.models.compile import compile_model
+from lsn.models.prepare import prepare_for_inference
 from lsn.models.state import StreamState
 from lsn.streaming import StreamEngine
 

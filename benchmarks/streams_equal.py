@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for cnn in options.cnns:
             for family, overrides in FAMILIES:
                 save_awake(Path(folder), f"{family}_{cnn}", overrides, options.size)
-                checks = verify(folder, options.video, num_frames=options.num_frames, compile=options.compile)
+                checks = verify(folder, options.video, num_frames=options.num_frames, is_compiled=options.compile)
                 passed = all(check.passed for check in checks)
                 all_passed &= passed
                 figures = "  ".join(f"{check.name.partition(':')[0]} {check.difference:.1e}" for check in checks)

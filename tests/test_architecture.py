@@ -20,6 +20,7 @@ ORDER = (
     "errors",
     "parsing",
     "files",
+    "scores",
     "tensor_file",
     "hardware",
     "distributed",
@@ -27,6 +28,7 @@ ORDER = (
     "video",
     "models",
     "data",
+    "inference/runtimes",
     "evaluation",
     "inference",
     "streaming",
@@ -52,8 +54,9 @@ MODULES = {module_of(path): path for path in FILES}
 
 
 def part_of(module: str) -> str:
-    """`lsn.video.decoding.reader` -> `video`."""
-    return module.split(".")[1]
+    """`lsn.video.decoding.reader` -> `video`; runtimes are a part of their own, as evaluations run on them."""
+    inner = "/".join(module.split(".")[1:3])
+    return inner if inner in ORDER else module.split(".")[1]
 
 
 def imported_modules(path: Path) -> set[str]:
@@ -108,7 +111,7 @@ def first_sentence(path: Path) -> str:
 def test_the_map_in_the_docs_has_every_part_in_order_with_its_own_sentence():
     rows = []
     for part in ORDER:
-        rooms = [room for room in ROOMS if room.is_relative_to(PACKAGE / part)]
+        rooms = [room for room in ROOMS if room != PACKAGE and part_of(module_of(room / "__init__.py")) == part]
         rows += [f"| `{name_of(room)}/` | {first_sentence(room / '__init__.py')} |" for room in rooms]
         if not rooms:
             rows.append(f"| `{part}.py` | {first_sentence(PACKAGE / f'{part}.py')} |")

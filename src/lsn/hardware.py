@@ -43,6 +43,12 @@ def usable_cores(cgroup: Path = _CGROUP) -> int:
     return max(1, int(min(cores, _quota(cgroup))))
 
 
+def num_threads() -> int:
+    """Threads that a computation may have: `OMP_NUM_THREADS`, as for PyTorch, or one for each usable core."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return int(wanted) if wanted.isdecimal() and int(wanted) else usable_cores()
+
+
 def tune_threads(cgroup: Path = _CGROUP) -> None:
     """Makes PyTorch's threads good neighbours, in everything that the user has not set.
 

@@ -31,8 +31,8 @@ def loaded() -> LoadedModel:
 def test_streams_that_come_and_go(loaded, graphs_without_code):
     """One stream, then two, then three in a batch; the warm-up has run one and four."""
     results = []
-    for compile in (False, True):
-        predictor = StreamingPredictor(loaded, device="cpu", capacity=4, compile=compile)
+    for runtime in ("pytorch", "compiled"):
+        predictor = StreamingPredictor(loaded, device="cpu", capacity=4, runtime=runtime)
         streams, answers = [], []
         for number, frame in enumerate(noisy_frames(3, num_frames=6)):
             if number in (0, 2, 4):
@@ -49,7 +49,7 @@ def test_the_proof_covers_the_compiled_network(tmp_path, graphs_without_code):
     with torch.no_grad():
         (model := lively_model("lsn_test_resnet", memory_stages=(3,))).get_classifier().weight.mul_(0.1)
     save_weights(tmp_path, model, labels=LABELS, input=INPUT, metrics={})
-    *checks, control = verify(tmp_path, num_frames=6, compile=True)
+    *checks, control = verify(tmp_path, num_frames=6, is_compiled=True)
     assert all(check.passed for check in checks)
     assert control.is_control
 
@@ -60,16 +60,15 @@ def test_the_proof_covers_the_compiled_network(tmp_path, graphs_without_code):
 )
 def test_a_compiler_that_makes_something_else_is_found_out(loaded, monkeypatch, videos):
     """PyTorch 2.14 did so once with a shifted network; here the compiled network is given brighter frames."""
-    plain, predictor = (Predictor(loaded, device="cpu", compile=compile) for compile in (False, True))
+    plain, predictor = (Predictor(loaded, device="cpu", runtime=runtime) for runtime in ("pytorch", "compiled"))
     for video in ("4.mp4", "6.mp4"):
         expected_TK = plain(videos / video).frame_probabilities_TK
         np.testing.assert_allclose(predictor(videos / video).frame_probabilities_TK, expected_TK, atol=1e-4)
-    predictor = Predictor(loaded, device="cpu", compile=True)
-    compiled = predictor.model.advance.compiled
-    monkeypatch.setattr(
-        predictor.model.advance, "compiled", lambda model, clip, state: compiled(model, 1.5 * clip, state)
-    )
-    assert isinstance(predictor.model, Recognizer)
+    predictor = Predictor(loaded, device="cpu", runtime="compiled")
+    network = predictor.runtime.network
+    assert isinstance(network, Recognizer)
+    compiled = network.advance.compiled
+    monkeypatch.setattr(network.advance, "compiled", lambda model, clip, state: compiled(model, 1.5 * clip, state))
     with pytest.raises(ModelError, match="leave `compile` out"):
         predictor(noisy_frames(3), fps=FPS)
 
@@ -78,7 +77,7 @@ def test_a_compiler_that_makes_something_else_is_found_out(loaded, monkeypatch, 
 def test_an_evaluation_counts_the_same(loaded, manifest, tmp_path, capsys, graphs_without_code):
     save_weights(tmp_path, loaded.model, labels=LABELS, input=INPUT, metrics={})
     results = []
-    for options in ([], ["--compile"]):
+    for options in ([], ["--runtime", "compiled"]):
         command = ["evaluate", str(tmp_path), manifest.source, "--device", "cpu", "--workers", "0", *options]
         assert main(command) == 0
         results.append(capsys.readouterr().out.splitlines())

@@ -5,67 +5,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sum_runtime import SIZE, SumRuntime, write_sum_export
 
-from lsn.config import InputConfig
 from lsn.errors import ModelError, WeightsError
-from lsn.inference.runtimes.description import (
-    ExportDescription,
-    StateTensor,
-    describe_graph,
-    read_description,
-    write_description,
-)
-from lsn.inference.runtimes.graph import GraphRuntime
+from lsn.inference.runtimes.description import read_description, write_description
 from lsn.streaming import StreamEngine
-
-SIZE = 4
-
-
-class SumRuntime(GraphRuntime):
-    """A "graph" in NumPy: logits are the sums of all frames so far, and how many there were."""
-
-    target, library = "onnx", "numpy"
-
-    def _load(self, path):
-        return path.name
-
-    def _run(self, graph, inputs, outputs):
-        if graph == "clip.onnx":
-            sums = inputs["clip"].astype(np.float32).mean(axis=(2, 3, 4)).cumsum(axis=1)
-            return [np.stack([sums, np.broadcast_to(np.arange(1.0, sums.shape[1] + 1), sums.shape)], axis=2)]
-        total = inputs["state_00_in"] + inputs["frames"].astype(np.float32).mean(axis=(1, 2, 3))[:, None]
-        total = np.where(inputs["frames"].min(axis=(1, 2, 3))[:, None] == 255, np.nan, total)
-        seen = inputs["state_01_in"] + 1
-        found = {"logits": np.stack([total[:, 0], seen], axis=1), "state_00_out": total, "state_01_out": seen}
-        return [found[name].astype(np.int64 if name == "state_01_out" else np.float32) for name in outputs]
 
 
 @pytest.fixture
 def folder(tmp_path):
-    for name in ("clip.onnx", "step.onnx"):
-        (tmp_path / name).write_bytes(name.encode())
-    write_description(
-        tmp_path,
-        ExportDescription(
-            target="onnx",
-            model="lsn_sum",
-            fingerprint="0",
-            labels=("sum", "seen"),
-            input=InputConfig(size=SIZE, short_side=SIZE),
-            num_frames=3,
-            readout_frames=None,
-            multi_label=False,
-            frame_rates=None,
-            events=None,
-            clip=describe_graph(tmp_path / "clip.onnx"),
-            step=describe_graph(tmp_path / "step.onnx"),
-            stateful_step=None,
-            states=(
-                StateTensor("total", "state_00_in", "state_00_out", (1,), "float32", "the sum"),
-                StateTensor("num_frames", "state_01_in", "state_01_out", (), "int64", "frames"),
-            ),
-        ),
-    )
+    write_sum_export(tmp_path)
     return tmp_path
 
 
@@ -117,7 +66,7 @@ def test_states_that_do_not_fit_are_refused(folder):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('"format_version": 1', '"format_version": 2', "reads version 1: export again"),
+        ('"format_version": 1', '"format_version": 2', "reads version 1: use the LSN that wrote it, or export again"),
         ('"lsn-export"', '"other"', "not the description of an export"),
         ('"step.onnx"', '"../step.onnx"', "is not the name of a graph in the folder"),
         ('"step.onnx"', '"/"', "is not the name of a graph in the folder"),
@@ -139,7 +88,7 @@ def test_a_description_that_no_export_wrote_is_refused(folder, old, new, said):
     assert text.count(old) >= 1
     path.write_text(text.replace(old, new, 1))
     with pytest.raises(WeightsError, match=said) as caught:
-        read_description(folder)
+        SumRuntime(folder)
     assert str(folder) in str(caught.value)
 
 
@@ -150,7 +99,7 @@ def test_a_changed_graph_and_a_folder_without_one_are_refused(folder):
         StreamEngine(SumRuntime(folder), 1)
     (folder / "clip.onnx").write_bytes(b"other")
     with pytest.raises(WeightsError, match=r"clip\.onnx: not the graph that the export wrote"):
-        read_description(folder)
+        SumRuntime(folder)
     (folder / "export.json").unlink()
     with pytest.raises(WeightsError, match="holds no export; write one with"):
         read_description(folder)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from small_recognizer import INPUT, LABELS, lively_model, noisy_frames
 
-import lsn.inference.predictor as predictor_module
+import lsn.models.weights as weights_module
 from lsn.config import EvaluationConfig
 from lsn.errors import ConfigError, ModelError, VideoError, WeightsError
 from lsn.evaluation.evaluate import evaluate
@@ -139,8 +139,8 @@ def test_to_dict_is_json_with_everything(predictor, videos):
 def test_a_weights_folder_is_loaded_once(model, videos, tmp_path, monkeypatch):
     save_weights(tmp_path / "weights", model, labels=LABELS, input=INPUT, metrics={})
     loads = []
-    load = predictor_module.load_weights
-    monkeypatch.setattr(predictor_module, "load_weights", lambda folder: (loads.append(folder), load(folder))[1])
+    load = weights_module.load_weights
+    monkeypatch.setattr(weights_module, "load_weights", lambda folder: (loads.append(folder), load(folder))[1])
     predictor = Predictor(tmp_path / "weights", device="cpu")
     first, second = predictor(videos / "3.mp4"), predictor(videos / "3.mp4")
     assert len(loads) == 1

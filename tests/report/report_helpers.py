@@ -15,6 +15,7 @@ from lsn.evaluation.metrics import Metrics
 from lsn.evaluation.protocol import EvaluationProtocol
 from lsn.evaluation.result import EvaluationResult, PredictionRow
 from lsn.evaluation.running import CumulativePredictions, cumulative_scores
+from lsn.scores import log_softmax
 
 VOID = {"meta", "link", "img", "br", "input"}
 
@@ -97,8 +98,8 @@ def anytime(*, wanted_top1: float | None = None) -> Anytime:
     logits_NTK = torch.randn(60, 8, 3, generator=generator)
     believed_N = torch.where(torch.arange(60) % 10 == 0, (labels_N + 1) % 3, labels_N)
     logits_NTK[torch.arange(60), :, believed_N] += torch.linspace(0, 6, 8)
-    log_probabilities_NTK = cumulative_scores(
-        logits_NTK[:, None], lambda x_NVK: x_NVK[:, 0].log_softmax(-1), readout_frames=None
+    log_probabilities_NTK = torch.from_numpy(
+        cumulative_scores(logits_NTK[:, None].numpy(), lambda x_NVK: log_softmax(x_NVK[:, 0]), readout_frames=None)
     )
     seconds_NT = torch.linspace(0.1, 1.5, 8, dtype=torch.float64).expand(60, 8)
     return measure_anytime(

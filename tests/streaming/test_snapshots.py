@@ -54,12 +54,12 @@ class TestFiles:
 
     def test_other_weights_of_the_same_model_are_refused(self, runtime, tmp_path):
         save_state(tmp_path / "state", empty_state(runtime), runtime=runtime)
-        other = copy.deepcopy(runtime.model)
+        other = copy.deepcopy(runtime.network)
         with torch.no_grad():
             next(other.parameters()).view(-1)[0] += 1e-3
         with pytest.raises(WeightsError, match="state: the state of a stream of lsn_ss_test_resnet with other weights"):
             load_state(tmp_path / "state", runtime=PyTorchRuntime(other, height=HEIGHT, width=WIDTH))
-        same = PyTorchRuntime(copy.deepcopy(runtime.model), height=HEIGHT, width=WIDTH)
+        same = PyTorchRuntime(copy.deepcopy(runtime.network), height=HEIGHT, width=WIDTH)
         load_state(tmp_path / "state", runtime=same)
 
     def test_files_that_are_no_states_are_refused(self, runtime, tmp_path):

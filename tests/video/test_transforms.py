@@ -8,11 +8,8 @@ from hypothesis import strategies as st
 
 from lsn.errors import VideoError
 from lsn.video.transforms import (
-    EvalTransform,
     TrainTransform,
-    crop_boxes,
     multi_scale_box,
-    resize_short_side,
 )
 
 SCALES = (1.0, 0.875, 0.75, 0.66)
@@ -27,14 +24,6 @@ def still(num_frames: int = 4, height: int = 48, width: int = 64) -> torch.Tenso
     return noise(1, height, width).repeat(num_frames, 1, 1, 1)
 
 
-def ramp(height: int, width: int) -> torch.Tensor:
-    """Red is the column, green the row."""
-    frame = torch.zeros(3, height, width, dtype=torch.uint8)
-    frame[0] = torch.arange(width)
-    frame[1] = torch.arange(height)[:, None]
-    return frame[None]
-
-
 def heavy(**overrides: object) -> TrainTransform:
     options: dict[str, object] = {
         "size": 32,
@@ -45,20 +34,6 @@ def heavy(**overrides: object) -> TrainTransform:
         "rand_augment_magnitude": 15,
     }
     return TrainTransform(**(options | overrides))  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("height", "width", "expected"), [(60, 80, (30, 40)), (80, 60, (40, 30)), (30, 30, (30, 30)), (20, 40, (30, 60))]
-)
-def test_short_side_resize_keeps_the_aspect_ratio(height: int, width: int, expected: tuple[int, int]) -> None:
-    assert resize_short_side(noise(2, height, width), 30).shape == (2, 3, *expected)
-
-
-def test_shrinking_is_antialiased() -> None:
-    stripes = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
-    stripes[..., ::2] = 254
-    shrunk = resize_short_side(stripes, 16)[..., 2:-2].float()
-    assert shrunk.sub(127).abs().max() <= 2
 
 
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 10_000))
@@ -85,28 +60,6 @@ def test_multi_scale_boxes_reach_all_pairs_and_places() -> None:
 def test_one_scale_is_the_whole_short_side() -> None:
     box = multi_scale_box(50, 90, scales=[1.0], rng=random.Random(3))
     assert (box.height, box.width, box.top) == (50, 50, 0)
-
-
-def test_centre_and_three_crops() -> None:
-    assert crop_boxes(10, 30, size=8, num_crops=1) == [(1, 11, 8, 8)]
-    assert crop_boxes(10, 30, size=8, num_crops=3) == [(1, 0, 8, 8), (1, 11, 8, 8), (1, 22, 8, 8)]
-    assert crop_boxes(30, 10, size=8, num_crops=3) == [(0, 1, 8, 8), (11, 1, 8, 8), (22, 1, 8, 8)]
-
-
-def test_test_transform_cuts_the_promised_pixels() -> None:
-    transform = EvalTransform(size=20, short_side=24, num_crops=3)
-    views = transform(ramp(24, 44))
-    assert views.shape == (3, 1, 3, 20, 20) and views.dtype == torch.uint8
-    for view, left in zip(views, (0, 12, 24), strict=True):
-        assert view[0, 0, 0].tolist() == list(range(left, left + 20))
-        assert view[0, 1, :, 0].tolist() == list(range(2, 22))
-
-
-def test_the_centre_crop_is_the_middle_one_of_three() -> None:
-    frames = noise(2, 50, 90)
-    one = EvalTransform(size=30, short_side=40, num_crops=1)(frames)
-    three = EvalTransform(size=30, short_side=40, num_crops=3)(frames)
-    assert torch.equal(one[0], three[1])
 
 
 @given(st.integers(0, 2000))
@@ -172,7 +125,5 @@ def test_a_class_without_sides_is_flipped_and_keeps_its_label() -> None:
     ids=["THWC", "float", "one frame"],
 )
 def test_other_tensors_are_refused(frames: torch.Tensor) -> None:
-    with pytest.raises(VideoError, match=r"expected torch.uint8 \(T, 3, H, W\)"):
-        EvalTransform(size=8, short_side=8, num_crops=1)(frames)
-    with pytest.raises(VideoError, match="permute"):
+    with pytest.raises(VideoError, match=r"expected torch.uint8 \(T, 3, H, W\): permute"):
         heavy()(frames, 0, random.Random(0))

@@ -15,7 +15,7 @@ from lsn.errors import ConfigError, ModelError
 from lsn.evaluation.early_exit import EarlyExit, check_wanted_top1, fit_early_exit
 from lsn.evaluation.protocol import EvaluationProtocol
 from lsn.evaluation.running import CumulativePredictions
-from lsn.models import Recognizer
+from lsn.inference.runtimes.contract import Network
 
 MILESTONES = (1 / 8, 1 / 4, 1 / 2, 3 / 4, 1.0)
 """Shares of the frames that a short table reports."""
@@ -100,7 +100,7 @@ def decision_frames(answers_NT: Tensor) -> Tensor:
     return answers_NT.shape[1] - stayed_N + 1
 
 
-def check_anytime(model: Recognizer, protocol: EvaluationProtocol, wanted_top1: float | None) -> None:
+def check_anytime(model: Network, protocol: EvaluationProtocol, wanted_top1: float | None) -> None:
     """Makes sure that a model has answers on the way, before anything is read.
 
     Raises:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,12 +21,14 @@ from lsn.evaluation.protocol import EvaluationProtocol
 from lsn.evaluation.result import EvaluationResult, result_of_scores
 from lsn.evaluation.running import CumulativePredictions, cumulative_scores
 from lsn.hardware import resolve_device
+from lsn.inference.runtimes.contract import Network, Runtime, forward_in_batches
+from lsn.inference.runtimes.pytorch import PyTorchRuntime
 from lsn.models import Recognizer
-from lsn.models.forward import eval_mode, forward_views
+from lsn.scores import clip_scores, log_softmax
 
 
 def evaluate(
-    model: Recognizer,
+    model: Recognizer | Runtime,
     manifest: Manifest,
     protocol: EvaluationProtocol,
     *,
@@ -44,10 +47,11 @@ def evaluate(
     result does not depend on batch size, workers or processes, but for the rounding of float32.
 
     Args:
-        model: moved to the device; comes back in the mode, training or not, that it was in.
+        model: a network, which is moved to the device and comes back in the mode, training or not, that it was in; or
+            what runs one.
         manifest: its labels must be the model's classes, in the same order.
         protocol: what is seen of each video.
-        device: "cpu", "cuda", "cuda:1", "mps" or "auto".
+        device: of a network: "cpu", "cuda", "cuda:1", "mps" or "auto".
         reader: decoder of video files.
         on_unreadable: stop at a video that cannot be read, or leave it out and list it in the result.
         num_workers: processes that read videos; 0 reads in this one.
@@ -63,7 +67,9 @@ def evaluate(
         ConfigError: there is no such device, or `anytime` was asked for with several clips, or an accuracy outside
             0..1 or without `anytime`.
     """
-    _check(model, manifest, protocol, anytime=anytime, wanted_top1=wanted_top1)
+    network = model if isinstance(model, Recognizer) else model.network
+    _check(network, manifest, protocol, anytime=anytime, wanted_top1=wanted_top1)
+    runtime, device = _on(model, protocol, device)
     world = current_world()
 
     def report(done: int) -> None:
@@ -75,14 +81,24 @@ def evaluate(
     indices = range(world.rank, len(manifest), world.size)
     share: _Share | LSNError
     try:
-        share = _predict(model, dataset, protocol, indices, resolve_device(device), num_workers, report)
+        share = _predict(runtime, dataset, protocol, indices, device, num_workers, report)
     except LSNError as error:  # passed to the other processes, which would wait for this one's share for ever
         share = error
     return _result(manifest, protocol, _join(world.gather([share])), wanted_top1)
 
 
+def _on(
+    model: Recognizer | Runtime, protocol: EvaluationProtocol, device: torch.device | str
+) -> tuple[Runtime, torch.device]:
+    """What runs the model, and the device that its frames go to."""
+    if not isinstance(model, Recognizer):
+        return model, model.device if isinstance(model, PyTorchRuntime) else torch.device("cpu")
+    device = resolve_device(device)
+    return PyTorchRuntime(model.to(device), height=protocol.size, width=protocol.size), device
+
+
 def _check(
-    model: Recognizer, manifest: Manifest, protocol: EvaluationProtocol, *, anytime: bool, wanted_top1: float | None
+    model: Network, manifest: Manifest, protocol: EvaluationProtocol, *, anytime: bool, wanted_top1: float | None
 ) -> None:
     """Refuses what cannot be evaluated, before anything is read."""
     if anytime:
@@ -113,7 +129,7 @@ class _Share:
 
 
 def _predict(
-    model: Recognizer,
+    runtime: Runtime,
     dataset: ClipDataset,
     protocol: EvaluationProtocol,
     indices: range,
@@ -124,30 +140,31 @@ def _predict(
     """Runs the model over some of the videos, views batched across videos."""
     videos_a_batch = max(1, protocol.batch_size // protocol.num_views)
     loader = make_loader(dataset, indices=indices, batch_size=videos_a_batch, num_workers=num_workers, device=device)
-    model.to(device)
-    anytime = dataset.make_times is not None
-    forward = model.forward_frames if anytime else model
+    network, anytime = runtime.network, dataset.make_times is not None
     found: list[int] = []
-    answers = [torch.empty(0, model.num_classes)]
+    answers = [np.empty((0, network.num_classes), np.float32)]
     running = [CumulativePredictions.none(protocol.num_frames)]
     done = 0
-    with eval_mode(model):
-        for batch in loader:
-            if batch.views_BVTCHW is not None:
-                views_NTCHW = batch.views_BVTCHW.flatten(0, 1)
-                logits = forward_views(forward, views_NTCHW, device=device, batch_size=protocol.batch_size)
-                logits = logits.unflatten(0, (-1, protocol.num_views))
-                if batch.seconds_BT is None:
-                    answers.append(protocol.scores(logits))
-                else:
-                    scores_BTK = cumulative_scores(logits, protocol.scores, model.readout_frames)
-                    answers.append(scores_BTK[:, -1])
-                    running.append(CumulativePredictions.of(scores_BTK.log_softmax(-1), batch.seconds_BT))
-                found += batch.indices_B.tolist()
-            done += len(batch.indices_B) + len(batch.unreadable)
-            report(done)
+    for batch in loader:
+        if batch.views_BVTCHW is not None:
+            views_NTCHW = batch.views_BVTCHW.flatten(0, 1).numpy()
+            logits_NTK = forward_in_batches(runtime, views_NTCHW, protocol.batch_size)
+            logits_BVTK = logits_NTK.reshape(-1, protocol.num_views, *logits_NTK.shape[1:])
+            if batch.seconds_BT is None:
+                answers.append(protocol.scores(clip_scores(logits_BVTK, network.readout_frames)))
+            else:
+                scores_BTK = cumulative_scores(logits_BVTK, protocol.scores, network.readout_frames)
+                answers.append(scores_BTK[:, -1])
+                log_probabilities_BTK = torch.from_numpy(log_softmax(scores_BTK))
+                running.append(CumulativePredictions.of(log_probabilities_BTK, batch.seconds_BT))
+            found += batch.indices_B.tolist()
+        done += len(batch.indices_B) + len(batch.unreadable)
+        report(done)
     return _Share(
-        found, torch.cat(answers), CumulativePredictions.join(running) if anytime else None, dataset.unreadable
+        found,
+        torch.from_numpy(np.concatenate(answers)),
+        CumulativePredictions.join(running) if anytime else None,
+        dataset.unreadable,
     )
 
 

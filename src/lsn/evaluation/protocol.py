@@ -5,33 +5,41 @@ Shapes: V views (clips x crops, the crops of a clip side by side), T frames per 
 
 from __future__ import annotations
 
-import math
 import random
 import time
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from lsn.config import EvaluationConfig, InputConfig
 from lsn.errors import ConfigError
-from lsn.models import Recognizer
+from lsn.scores import log_softmax
 from lsn.video import ClipSampler, Sampling, VideoReader, clip_sampler
-from lsn.video.transforms import EvalTransform
+from lsn.video.eval_transform import EvalTransform
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MAX_VIEW_BYTES = 1 << 30
 """Most memory for the views of one video: those of every worker's next batches wait at the same time."""
+
+
+class HasFrames(Protocol):
+    """A network, or what runs one."""
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of its clips."""
 
 
 @dataclass(frozen=True, eq=False)
 class Views:
     """What is seen of one video."""
 
-    views_VTCHW: Tensor
+    views_VTCHW: np.ndarray
     """uint8."""
-    pts_seconds: Tensor
+    pts_seconds: np.ndarray
     """float64, (clips x T,): when the frames of the clips are shown, one clip after the other, on the clock of the
     file."""
     transform_seconds: float
@@ -73,7 +81,7 @@ class EvaluationProtocol:
             )
 
     @classmethod
-    def of(cls, model: Recognizer, input: InputConfig, evaluation: EvaluationConfig) -> EvaluationProtocol:
+    def of(cls, model: HasFrames, input: InputConfig, evaluation: EvaluationConfig) -> EvaluationProtocol:
         """The protocol of a model with its preprocessing and the chosen views.
 
         Raises:
@@ -104,7 +112,9 @@ class EvaluationProtocol:
 
     def __call__(self, reader: VideoReader, label: int, rng: random.Random) -> tuple[Tensor, int]:
         """The views of a video and its label, as `lsn.data.ClipDataset` asks for them; nothing is random."""
-        return self.read(reader).views_VTCHW, label
+        import torch
+
+        return torch.from_numpy(self.read(reader).views_VTCHW), label
 
     def read(self, reader: VideoReader) -> Views:
         """Decodes the frames of all clips and makes the views of them on the way."""
@@ -113,40 +123,42 @@ class EvaluationProtocol:
         def timed_crops(frames_THWC: np.ndarray) -> np.ndarray:
             nonlocal transform_seconds
             start = time.perf_counter()
-            crops = self.crops(frames_THWC).numpy()
+            crops = self.crops(frames_THWC)
             transform_seconds += time.perf_counter() - start
             return crops
 
-        crops = torch.from_numpy(reader.transformed_at(indices, timed_crops))
-        views_VTCHW = crops.unflatten(0, (self.num_clips, self.num_frames)).transpose(1, 2).flatten(0, 1)
-        return Views(views_VTCHW, torch.from_numpy(reader.pts_seconds[indices]), transform_seconds)
+        crops = reader.transformed_at(indices, timed_crops)
+        clips = crops.reshape(self.num_clips, self.num_frames, *crops.shape[1:])
+        views_VTCHW = clips.swapaxes(1, 2).reshape(self.num_views, self.num_frames, *crops.shape[2:])
+        return Views(views_VTCHW, reader.pts_seconds[indices], transform_seconds)
 
-    def crops(self, frames_THWC: np.ndarray) -> Tensor:
+    def crops(self, frames_THWC: np.ndarray) -> np.ndarray:
         """The uint8 crops (T, num_crops, 3, size, size) of decoded frames."""
         transform = EvalTransform(size=self.size, short_side=self.short_side, num_crops=self.num_crops)
-        return transform(torch.from_numpy(frames_THWC).permute(0, 3, 1, 2)).transpose(0, 1)
+        return transform(frames_THWC).swapaxes(0, 1)
 
     def indices(self, reader: VideoReader) -> list[int]:
         """The frames of all clips, one clip after the other."""
         sampler, num_clips = self.sampler, self.num_clips
         return [i for clip in range(num_clips) for i in sampler.eval_indices(reader, clip=clip, num_clips=num_clips)]
 
-    def seconds(self, reader: VideoReader) -> Tensor:
+    def seconds(self, reader: VideoReader) -> np.ndarray:
         """When the frames that `read` gives are shown, float64, from the first frame of the video on."""
-        return torch.from_numpy(reader.pts_seconds[self.indices(reader)] - reader.pts_seconds[0])
+        return reader.pts_seconds[self.indices(reader)] - reader.pts_seconds[0]
 
-    def scores(self, logits_NVK: Tensor) -> Tensor:
+    def scores(self, logits_NVK: np.ndarray) -> np.ndarray:
         """The scores NK of each of N videos from the logits of its views: their mean, or the log of their mean softmax.
 
         Logarithms keep what a float32 probability loses near zero, which the loss and the ranking need.
         """
         if self.average == "logits":
-            return logits_NVK.mean(dim=1)
-        return logits_NVK.log_softmax(dim=-1).logsumexp(dim=1) - math.log(logits_NVK.shape[1])
+            return logits_NVK.mean(axis=1, dtype=np.float64).astype(np.float32)
+        log_probabilities_NVK = log_softmax(logits_NVK).astype(np.float64)
+        return (np.logaddexp.reduce(log_probabilities_NVK, axis=1) - np.log(logits_NVK.shape[1])).astype(np.float32)
 
-    def combine(self, logits_NVK: Tensor) -> Tensor:
+    def combine(self, logits_NVK: np.ndarray) -> np.ndarray:
         """The answer of each of N videos from the logits of its views, as log-probabilities NK."""
-        return self.scores(logits_NVK).log_softmax(dim=-1)
+        return log_softmax(self.scores(logits_NVK))
 
     def describe(self) -> str:
         """One line for people, such as `16x2x3 frames x clips x crops, 224 px of 256, segments, mean of logits`."""

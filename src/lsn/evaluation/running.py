@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from lsn.evaluation.metrics import rank_classes
+from lsn.scores import running_clip_scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +54,9 @@ class CumulativePredictions:
         return CumulativePredictions(self.answers_NT[videos], self.confidences_NT[videos], self.seconds_NT[videos])
 
 
-def cumulative_scores(logits_NVTK: Tensor, combine: Callable[[Tensor], Tensor], readout_frames: int | None) -> Tensor:
+def cumulative_scores(
+    logits_NVTK: np.ndarray, combine: Callable[[np.ndarray], np.ndarray], readout_frames: int | None
+) -> np.ndarray:
     """The scores NTK after each frame; the last are those of the whole clip.
 
     Args:
@@ -61,18 +64,6 @@ def cumulative_scores(logits_NVTK: Tensor, combine: Callable[[Tensor], Tensor], 
         combine: puts the views together, from scores NVK to scores NK, as `EvaluationProtocol.scores`.
         readout_frames: as of the model.
     """
-    mean_NVTK = running_mean(logits_NVTK, readout_frames).float()
-    return combine(mean_NVTK.transpose(1, 2).flatten(0, 1)).unflatten(0, (-1, logits_NVTK.shape[2]))
-
-
-def running_mean(scores_TK: Tensor, readout_frames: int | None) -> Tensor:
-    """The mean of the frames up to each one, or of the last `readout_frames` of them, as float64 (..., T, K).
-
-    In float64, so that the last mean is as exact as the one that `Recognizer.answer` takes.
-    """
-    num_frames = scores_TK.shape[-2]
-    width = min(readout_frames or num_frames, num_frames)
-    total_TK = scores_TK.double().cumsum(dim=-2)
-    before_TK = F.pad(total_TK, (0, 0, width, 0))[..., :num_frames, :]
-    seen_T1 = torch.arange(1, num_frames + 1)[:, None].clamp(max=width)
-    return (total_TK - before_TK) / seen_T1
+    mean_NTVK = running_clip_scores(logits_NVTK, readout_frames).swapaxes(1, 2)
+    num_videos, num_frames, *views_and_classes = mean_NTVK.shape
+    return combine(mean_NTVK.reshape(-1, *views_and_classes)).reshape(num_videos, num_frames, -1)

@@ -7,26 +7,28 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from lsn.config.json_files import TENSORS_NAME
 from lsn.errors import ConfigError, ModelError, WeightsError
 from lsn.export.proof import prove
 from lsn.export.torch_program import TorchProgramRuntime
 from lsn.export.trace import Traceable, clip_of, step_of
 from lsn.export.writers import write_onnx, write_openvino, write_stateful_openvino, write_torch
 from lsn.files import new_folder
-from lsn.inference.prepare import prepare_for_inference
 from lsn.inference.runtimes.description import (
     SUFFIXES,
     ExportDescription,
     StateTensor,
     Target,
     describe_graph,
+    hash_of_files,
     write_description,
 )
 from lsn.inference.runtimes.graph import GraphRuntime
 from lsn.inference.runtimes.onnx import OnnxRuntime
 from lsn.inference.runtimes.openvino import OpenVinoRuntime
+from lsn.models.prepare import prepare_for_inference
 from lsn.models.starters.cards import is_starter
-from lsn.models.weights import LoadedModel, load_weights, weights_fingerprint
+from lsn.models.weights import LoadedModel, load_weights, weights_fingerprint, weights_folder
 from lsn.streaming.verify import frames_to_compare
 
 _WRITERS: dict[Target, Callable[[Traceable, Path], None]] = {
@@ -71,10 +73,10 @@ def export_weights(
     loaded = load_weights(weights)
     frames_TCHW = frames_to_compare(loaded, video, max(_MIN_FRAMES, loaded.model.num_frames))
     with new_folder(folder) as partial:
-        description = _write_graphs(loaded, target, partial)
+        description = _write_graphs(weights, loaded, target, partial)
         write_description(partial, description)
         lines = prove(loaded.model, _RUNTIMES[target](partial), frames_TCHW)
-        if failed := [line for line in lines if not line.difference <= line.limit]:
+        if failed := [line for line in lines if not line.passed]:
             what = "; ".join(f"{line.check}: {line.difference:.1e}, allowed {line.limit:.0e}" for line in failed)
             raise ModelError(
                 f"{weights}: the {target} graphs give other numbers than PyTorch ({what}); nothing was written. Use "
@@ -85,7 +87,7 @@ def export_weights(
     return folder, description
 
 
-def _write_graphs(loaded: LoadedModel, target: Target, folder: Path) -> ExportDescription:
+def _write_graphs(weights: str | Path, loaded: LoadedModel, target: Target, folder: Path) -> ExportDescription:
     model, size, suffix = prepare_for_inference(loaded.model, device="cpu"), loaded.input.size, SUFFIXES[target]
     clip, step = folder / f"clip{suffix}", folder / f"step{suffix}"
     _WRITERS[target](clip_of(model, size=size), clip)
@@ -99,8 +101,9 @@ def _write_graphs(loaded: LoadedModel, target: Target, folder: Path) -> ExportDe
             write_stateful_openvino(step, stateful, states)
     return ExportDescription(
         target=target,
-        model=model.name,
+        name=model.name,
         fingerprint=weights_fingerprint(loaded.model),
+        weights_sha256=hash_of_files(weights_folder(weights) / TENSORS_NAME),
         labels=loaded.labels,
         input=loaded.input,
         num_frames=model.num_frames,

@@ -16,11 +16,14 @@ from torch import Tensor
 from lsn.inference.runtimes.contract import Runtime
 from lsn.inference.runtimes.description import ProofLine
 from lsn.inference.runtimes.graph import GraphRuntime
+from lsn.inference.runtimes.names import RuntimeName
+from lsn.inference.runtimes.opening import open_model
 from lsn.inference.runtimes.openvino import OpenVinoRuntime
 from lsn.inference.runtimes.pytorch import PyTorchRuntime
 from lsn.models import Recognizer
+from lsn.models.weights import load_weights
 from lsn.streaming.engine import StreamEngine
-from lsn.streaming.verify import streams_difference
+from lsn.streaming.verify import check_limits, frames_to_compare, streams_difference
 
 BATCH_SIZES = (1, 3, 8)
 MANY_STEPS = 1000
@@ -28,21 +31,54 @@ TOLERANCE = 1e-4
 """Largest difference of float32 logits, relative to the largest logit, that rounding explains."""
 
 
+def verify_export(
+    weights: str | Path,
+    runtime: RuntimeName,
+    video: str | Path | None = None,
+    *,
+    num_frames: int = 32,
+    tolerance: float = TOLERANCE,
+) -> tuple[ProofLine, ...]:
+    """Compares an export with the weights in whose folder it lies.
+
+    Args:
+        weights: a weights folder.
+        runtime: that of the export.
+        video: a video file or a folder of frames; by default frames of moving noise.
+        num_frames: frames to compare on, at least those of the model's clips.
+        tolerance: largest difference that is let pass, relative to the largest logit.
+
+    Raises:
+        ConfigError: too few or too many frames, or no finite tolerance; or the library is not installed.
+        WeightsError: the weights or the export cannot be read, or do not belong together.
+        ModelError: a graph cannot be run.
+        VideoError: the video cannot be read, or is too short.
+    """
+    check_limits(num_frames, tolerance)
+    ready, loaded = open_model(weights, runtime), load_weights(weights)
+    assert isinstance(ready.runtime, GraphRuntime)
+    frames_TCHW = frames_to_compare(loaded, video, max(num_frames, loaded.model.num_frames))
+    return prove(loaded.model, ready.runtime, frames_TCHW, tolerance=tolerance)
+
+
 @torch.inference_mode()
-def prove(model: Recognizer, runtime: GraphRuntime, frames_TCHW: Tensor) -> tuple[ProofLine, ...]:
+def prove(
+    model: Recognizer, runtime: GraphRuntime, frames_TCHW: Tensor, *, tolerance: float = TOLERANCE
+) -> tuple[ProofLine, ...]:
     """Compares graphs with the network that they were made of.
 
     Args:
         model: as it was loaded, on the CPU.
         runtime: runs the graphs.
         frames_TCHW: uint8, at least as many as the model's clips have.
+        tolerance: largest difference that is let pass, relative to the largest logit.
 
     Raises:
         ModelError: a graph gives scores that are not finite.
     """
 
     def line(check: str, difference: float) -> ProofLine:
-        return ProofLine(check, difference, TOLERANCE)
+        return ProofLine(check, difference, tolerance)
 
     lines = [line(f"clips, {size} at a time", _clips(model, runtime, frames_TCHW, size)) for size in BATCH_SIZES]
     if runtime.description.step is None:

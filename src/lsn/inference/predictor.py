@@ -7,23 +7,22 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from lsn.config import EvaluationConfig
 from lsn.errors import ModelError
 from lsn.evaluation.protocol import EvaluationProtocol
-from lsn.evaluation.running import running_mean
 from lsn.evaluation.top import top_labels
-from lsn.hardware import resolve_device
-from lsn.inference.prepare import prepare_for_inference
+from lsn.inference.runtimes.contract import forward_in_batches
+from lsn.inference.runtimes.names import RuntimeName
+from lsn.inference.runtimes.opening import Weights, open_model
 from lsn.inference.source import Video, open_source
-from lsn.models.forward import eval_mode, forward_views
-from lsn.models.weights import LoadedModel, load_weights
+from lsn.scores import clip_scores, running_clip_scores, softmax
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +73,7 @@ class Prediction:
         last row is the answer (only close to it with `average: probabilities`, or with several clips and
         `readout_frames`).
         """
-        mean_TK = running_mean(torch.from_numpy(self.frame_log_probabilities_TK), self.readout_frames)
-        return mean_TK.softmax(dim=1).float().numpy()
+        return softmax(running_clip_scores(self.frame_log_probabilities_TK, self.readout_frames))
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain data, for JSON."""
@@ -95,37 +93,36 @@ class Predictor:
     """Says what happens in videos. Make it once and call it often: everything is loaded at the start.
 
     Args:
-        weights: a weights folder (a run folder is one), or a loaded model.
-        device: "cpu", "cuda", "cuda:1", "mps" or "auto", which takes a GPU if there is one.
+        weights: a weights folder (a run folder is one), the folder of an export, or a loaded model.
+        runtime: what runs it: "pytorch", "compiled" (by PyTorch's compiler, at the first videos, which wait for it),
+            "onnx" or "openvino" (as `lsn export` wrote it); by default PyTorch runs weights, and an export its own.
+        device: "cpu", "cuda", "cuda:1", "mps" or "auto", which takes a GPU if there is one; graphs run on the CPU.
         evaluation: views of a video and their average; by default one clip with one crop.
         reader: decoder of video files.
-        compile: run the network through PyTorch's compiler, at the first videos, which wait for it; see
-            `lsn.models.compile`.
 
     Raises:
-        WeightsError: there is no such folder, or it holds no weights of this version.
-        ConfigError: there is no such device.
+        WeightsError: there is no such folder, or it holds no weights of this version, or no export of them.
+        ConfigError: there is no such runtime or device, or its library is not installed.
         ModelError: its events may overlap, so that a clip has no single answer.
     """
 
     def __init__(
         self,
-        weights: str | Path | LoadedModel,
+        weights: Weights,
         *,
+        runtime: RuntimeName | None = None,
         device: str | torch.device = "auto",
         evaluation: EvaluationConfig | None = None,
         reader: Literal["pyav", "torchcodec"] = "pyav",
-        compile: bool = False,
     ) -> None:
-        self.device = resolve_device(device)
-        loaded = weights if isinstance(weights, LoadedModel) else load_weights(weights)
-        if loaded.model.multi_label:
+        ready = open_model(weights, runtime, device=device)
+        self.runtime, self.labels = ready.runtime, ready.labels
+        network = self.runtime.network
+        if network.multi_label:
             raise ModelError(
-                f"{loaded.model.name} finds events that may overlap, so a video has no single answer; use lsn timeline"
+                f"{network.name} finds events that may overlap, so a video has no single answer; use lsn timeline"
             )
-        self.model = prepare_for_inference(loaded.model, device=self.device, compile=compile)
-        self.labels = loaded.labels
-        self.protocol = EvaluationProtocol.of(self.model, loaded.input, evaluation or EvaluationConfig())
+        self.protocol = EvaluationProtocol.of(network, ready.input, evaluation or EvaluationConfig())
         self.reader: Literal["pyav", "torchcodec"] = reader
 
     def __call__(self, video: Video, *, fps: float | None = None) -> Prediction:
@@ -144,29 +141,28 @@ class Predictor:
             name = reader.info.name
             views = self.protocol.read(reader)
         read = time.perf_counter()
-        with eval_mode(self.model):
-            logits_VTK = forward_views(
-                self.model.forward_frames, views.views_VTCHW, device=self.device, batch_size=self.protocol.batch_size
-            )
+        logits_VTK = forward_in_batches(self.runtime, views.views_VTCHW, self.protocol.batch_size)
         answered = time.perf_counter()  # the scores are on the CPU, so the device has finished
-        if not logits_VTK.isfinite().all():
+        if not np.isfinite(logits_VTK).all():
             raise ModelError(f"{name}: the model's scores are not finite; its weights are damaged")
-        pts_seconds, order = views.pts_seconds.sort(stable=True)
+        order, readout_frames = np.argsort(views.pts_seconds, kind="stable"), self.runtime.network.readout_frames
+        scores_VK = clip_scores(logits_VTK, readout_frames)
         return Prediction(
             video=name,
             labels=self.labels,
-            probabilities=self.protocol.combine(self.model.answer(logits_VTK)[None])[0].exp().numpy(),
-            frame_log_probabilities_TK=self._frame_answers(logits_VTK)[order].numpy(),
-            frame_pts_seconds=pts_seconds.numpy(),
+            probabilities=np.exp(self.protocol.combine(scores_VK[None])[0]),
+            frame_log_probabilities_TK=self._frame_answers(logits_VTK)[order],
+            frame_pts_seconds=views.pts_seconds[order],
             timings_ms={
                 "decode": 1000 * (read - start - views.transform_seconds),
                 "transform": 1000 * views.transform_seconds,
                 "model": 1000 * (answered - read),
             },
-            readout_frames=self.model.readout_frames,
+            readout_frames=readout_frames,
         )
 
-    def _frame_answers(self, logits_VTK: Tensor) -> Tensor:
+    def _frame_answers(self, logits_VTK: np.ndarray) -> np.ndarray:
         """Log-probabilities of every frame of every clip, averaged over the crops."""
-        per_crop = logits_VTK.unflatten(0, (self.protocol.num_clips, self.protocol.num_crops))
-        return self.protocol.combine(per_crop.transpose(1, 2).flatten(0, 1))
+        views, (_, num_frames, num_classes) = self.protocol, logits_VTK.shape
+        per_crop = logits_VTK.reshape(views.num_clips, views.num_crops, num_frames, num_classes).swapaxes(1, 2)
+        return views.combine(per_crop.reshape(-1, views.num_crops, num_classes))

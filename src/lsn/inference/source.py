@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from lsn.errors import VideoError
 from lsn.files import is_file
+from lsn.hardware import num_threads
 from lsn.video import VideoReader, array_reader, open_video
+from lsn.video.arrays import is_array
 
-Video = str | Path | bytes | np.ndarray | Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Video: TypeAlias = "str | Path | bytes | np.ndarray | Tensor"
 """A video file, a folder of frames, the content of a video file, or uint8 RGB frames THWC."""
 
 
@@ -30,7 +33,7 @@ def open_source(
     Raises:
         VideoError: it cannot be opened, is no video, has no rate, or has times of its own and was given a rate.
     """
-    if isinstance(video, np.ndarray | Tensor):
+    if is_array(video):
         if fps is None:
             raise VideoError("an array of frames has no times; give its rate, such as fps=30")
         return array_reader(video, fps)
@@ -41,7 +44,7 @@ def open_source(
         )
     if fps is None:
         # Small videos gain nothing from a second thread, large ones decode up to 1.2 times as fast.
-        return open_video(video, reader=reader, num_threads=torch.get_num_threads())
+        return open_video(video, reader=reader, num_threads=num_threads())
     if isinstance(video, bytes) or is_file(video):
         what = "the bytes of a file" if isinstance(video, bytes) else str(video)
         raise VideoError(f"{what}: fps={fps} given, but video files know their own times; leave it out")

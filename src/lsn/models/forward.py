@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 
 @contextmanager
@@ -23,11 +23,3 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
-
-
-def forward_views(
-    forward: Callable[[Tensor], Tensor], views_NTCHW: Tensor, *, device: torch.device, batch_size: int
-) -> Tensor:
-    """Runs a network over views, at most `batch_size` in a pass, and returns its scores as float32 on the CPU."""
-    parts = (part.to(device, non_blocking=True) for part in views_NTCHW.split(batch_size))
-    return torch.cat([forward(part).float().cpu() for part in parts])

@@ -17,23 +17,15 @@ from typing import Any
 
 from torch import Tensor
 
-import lsn
-from lsn.config import EventRules, FrameRates, InputConfig, from_mapping, to_mapping
+from lsn.config import EventRules, FrameRates, InputConfig, to_mapping
+from lsn.config.json_files import CONFIG_NAME, TENSORS_NAME, WEIGHTS_FORMAT, checked
 from lsn.errors import LSNError, WeightsError, shown
-from lsn.files import read_bytes, write_text
+from lsn.files import write_text
 from lsn.models.backbone import check_is_sequential
 from lsn.models.factory import ModelArguments, completed, outline_model
 from lsn.models.recognizer import Recognizer
 from lsn.models.starters.cards import is_starter, starter_folder
 from lsn.tensor_file import TensorKind, bytes_of, misfits, open_tensors, write_tensors
-
-CONFIG_NAME, TENSORS_NAME = "config.json", "model.safetensors"
-FORMAT = "lsn-weights"
-FORMAT_VERSION = 1
-MAX_CONFIG_BYTES = 8 << 20
-"""The description of a network of 1000 classes has 0.1 MB."""
-MAX_DIGITS = 18
-"""Of whole numbers in it; Python takes its time with thousands."""
 
 
 @dataclass(frozen=True)
@@ -123,9 +115,7 @@ def save_weights(
     if len(labels) != model.num_classes:
         raise WeightsError(f"{folder}: {len(labels)} labels for a model of {model.num_classes} classes")
     config = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "lsn_version": lsn.__version__,
+        **WEIGHTS_FORMAT.header(),
         "model": model.arguments,
         "labels": list(labels),
         "input": to_mapping(input),
@@ -246,31 +236,8 @@ def _read_config(folder: Path) -> tuple[WeightsConfig, dict[str, Any]]:
     if not os.path.lexists(path):
         what = "holds no weights" if os.path.isdir(folder) else "no such weights folder"  # noqa: PTH112
         raise WeightsError(f"{folder}: {what}; expected {CONFIG_NAME} and {TENSORS_NAME}, as `lsn train` writes them")
-    content = read_bytes(path, "description of weights", error=WeightsError, max_bytes=MAX_CONFIG_BYTES)
-    try:
-        config = json.loads(content.decode("utf-8"), parse_int=_whole_number)
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(f"{path}: not readable JSON ({error}); copy the whole folder again") from None
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise WeightsError(f"{path}: not the description of LSN weights (its format is not {FORMAT!r})")
-    if config.get("format_version") != FORMAT_VERSION:
-        raise WeightsError(
-            f"{path}: format version {shown(config.get('format_version'))}, written by LSN "
-            f"{shown(config.get('lsn_version'))}; this LSN ({lsn.__version__}) reads version {FORMAT_VERSION}: use the "
-            "LSN that wrote it, or train again"
-        )
-    metrics = config.get("metrics", {})
+    fields = WEIGHTS_FORMAT.read(path)
+    metrics = fields.get("metrics", {})
     if not isinstance(metrics, dict):
         raise WeightsError(f"{path}: metrics: expected a section, got {shown(metrics)}")
-    # Other keys are those of a later LSN, which it could do without.
-    known = {entry.name: config[entry.name] for entry in dataclasses.fields(WeightsConfig) if entry.name in config}
-    try:
-        return from_mapping(WeightsConfig, known, where=str(path)), metrics
-    except LSNError as error:
-        raise WeightsError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
-
-
-def _whole_number(digits: str) -> int:
-    if len(digits) > MAX_DIGITS:
-        raise ValueError(f"a whole number of {len(digits)} digits")
-    return int(digits)
+    return checked(WeightsConfig, fields, path), metrics

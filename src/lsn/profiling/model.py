@@ -23,12 +23,11 @@ from lsn.distributed import World
 from lsn.errors import ConfigError, LSNError
 from lsn.evaluation.protocol import EvaluationProtocol
 from lsn.hardware import tune_allocator
-from lsn.inference.prepare import prepare_for_inference
-from lsn.inference.runtimes.pytorch import PyTorchRuntime
+from lsn.inference.runtimes.names import RuntimeName
+from lsn.inference.runtimes.opening import GRAPH_RUNTIMES, open_model
 from lsn.inference.source import open_source
 from lsn.models import Recognizer, create_model
 from lsn.models.compile import compile_model
-from lsn.models.forward import eval_mode, forward_views
 from lsn.models.weights import LoadedModel, is_weights_folder, load_weights
 from lsn.profiling.timing import Figure, check_seconds, time_runs
 from lsn.streaming.engine import StreamEngine
@@ -56,8 +55,8 @@ class Bench:
     """Side of the frames that the network sees, in pixels; by default that of the weights, or 224."""
     precision: Precision = "float32"
     """Of training."""
-    compile: bool = False
-    """Run the network through PyTorch's compiler."""
+    runtime: RuntimeName = "pytorch"
+    """What runs it; that of an export has no training."""
     videos: tuple[str, ...] = ()
     """Videos for `decode` and `transform`; without any, a synthetic one."""
     seconds: float = 5.0
@@ -67,6 +66,10 @@ class Bench:
         for name in ("batch_size", "num_frames", "size"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ConfigError(f"{name} is {value}; it must be at least 1")
+        if self.runtime in GRAPH_RUNTIMES and not is_weights_folder(self.model):
+            raise ConfigError(f"{self.runtime} runs what lsn export wrote; give the weights folder instead of a name")
+        if self.runtime in GRAPH_RUNTIMES and (self.size, self.num_frames) != (None, None):
+            raise ConfigError(f"the graphs for {self.runtime} have a size and a number of frames; leave both out")
         check_seconds(self.seconds)
 
     def load(self) -> LoadedModel:
@@ -90,7 +93,7 @@ def measure(bench: Bench, part: Part) -> Figure | None:
     """Measures one part in a fresh process.
 
     Returns:
-        None if the model has no such part: one that looks ahead does not stream.
+        None if the model has no such part: one that looks ahead does not stream, and graphs do not train.
 
     Raises:
         LSNError: the model or a video cannot be read, or the process was killed, as by a lack of memory.
@@ -118,6 +121,8 @@ def _measure_here(bench: Bench, part: Part) -> Figure | None:
         return time_runs(run, part=part, what=what, unit=unit, units=units, seconds=bench.seconds, device=device)
 
     if part == "training":
+        if bench.runtime in GRAPH_RUNTIMES:
+            return None
         run = training_step(
             loaded.model,
             device,
@@ -125,7 +130,7 @@ def _measure_here(bench: Bench, part: Part) -> Figure | None:
             num_frames=num_frames,
             size=size,
             precision=bench.precision,
-            compile=bench.compile,
+            compile=bench.runtime == "compiled",
         )
         return timed(run, clips, "clips", bench.batch_size)
     if part in ("decode", "transform"):
@@ -135,19 +140,14 @@ def _measure_here(bench: Bench, part: Part) -> Figure | None:
             return timed(run, f"{num_frames} frames of {name}", "videos", 1)
     if part == "stream" and not loaded.model.is_causal:
         return None
-    model = prepare_for_inference(loaded.model, device=device, compile=bench.compile)
+    weights = bench.model if bench.runtime in GRAPH_RUNTIMES else loaded
+    runtime = open_model(weights, bench.runtime, device=device).runtime
     if part == "stream":
-        engine = StreamEngine(PyTorchRuntime(model, height=size, width=size), 1)
+        engine = StreamEngine(runtime, 1)
         slot, frame_CHW = engine.acquire(), _noise(1, 1, size)[0, 0].numpy()
         return timed(lambda: engine.step({slot: frame_CHW}), f"1 frame, {size}x{size}", "frames", 1)
-    views_BTCHW = _noise(bench.batch_size, num_frames, size)
-    with eval_mode(model):
-        return timed(
-            lambda: forward_views(model.forward_frames, views_BTCHW, device=device, batch_size=bench.batch_size),
-            clips,
-            "clips",
-            bench.batch_size,
-        )
+    views_BTCHW = _noise(bench.batch_size, num_frames, size).numpy()
+    return timed(lambda: runtime.forward_frames(views_BTCHW), clips, "clips", bench.batch_size)
 
 
 def training_step(

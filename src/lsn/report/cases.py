@@ -21,7 +21,7 @@ from lsn.models.weights import LoadedModel
 from lsn.report.charts import Axes, Series, polyline
 from lsn.report.html import Content, Markup, join, note, tag, whole_percent
 from lsn.video import VideoReader
-from lsn.video.transforms import resize_short_side
+from lsn.video.eval_transform import short_side_size
 
 NUM_MISTAKES = 6
 NUM_RIGHT = 3
@@ -60,15 +60,13 @@ def thumbnails(video: VideoReader, indices: Sequence[int]) -> tuple[list[int], l
     """Small JPEG files of at most MAX_THUMBNAILS of a clip's frames, spread over it, and which of them they are."""
     number = min(len(indices), MAX_THUMBNAILS)
     shown = [(2 * i + 1) * len(indices) // (2 * number) for i in range(number)]
-    small = video.transformed_at(
-        [indices[place] for place in shown],
-        lambda frames_THWC: _small(torch.from_numpy(frames_THWC).permute(0, 3, 1, 2)),
-    )
-    return shown, [_jpeg(frame_HWC) for frame_HWC in small]
+    frames_THWC = video.transformed_at([indices[place] for place in shown], _small)
+    return shown, [_jpeg(frame_HWC) for frame_HWC in frames_THWC]
 
 
-def _small(frames_TCHW: torch.Tensor) -> np.ndarray:
-    return resize_short_side(frames_TCHW, THUMBNAIL_SHORT_SIDE).permute(0, 2, 3, 1).numpy()
+def _small(frames_THWC: np.ndarray) -> np.ndarray:
+    height, width = short_side_size(*frames_THWC.shape[1:3], short_side=THUMBNAIL_SHORT_SIDE)
+    return np.stack([np.asarray(Image.fromarray(frame_HWC).resize((width, height))) for frame_HWC in frames_THWC])
 
 
 def _jpeg(frame_HWC: np.ndarray) -> bytes:
@@ -114,7 +112,7 @@ def story_of(row: PredictionRow, loaded: LoadedModel) -> Story:
         views = protocol.read(video)
         shown, files = thumbnails(video, protocol.indices(video))
     with torch.inference_mode():
-        (logits_TK,) = loaded.model.forward_frames(views.views_VTCHW)
+        (logits_TK,) = loaded.model.forward_frames(torch.from_numpy(views.views_VTCHW))
     return Story(row, loaded.labels, shown, files, views.pts_seconds.tolist(), logits_TK.softmax(-1))
 
 

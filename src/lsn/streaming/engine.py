@@ -123,7 +123,7 @@ class StreamEngine:
             found = TensorKind.of(state[name]) if name in state else None
             if found != expected.get(name):
                 raise ModelError(
-                    f"the state is of another model or size than {self.runtime.name} has here ({name} is "
+                    f"the state is of another model or size than {self.runtime.network.name} has here ({name} is "
                     f"{found or 'missing'}, expected {expected.get(name, 'none')}); put one that `state` gave"
                 )
         self._states.write(self._row(slot), state)

@@ -7,23 +7,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from lsn.config import EventRules
 from lsn.errors import ConfigError, LSNError
-from lsn.hardware import resolve_device
-from lsn.inference.prepare import prepare_for_inference
-from lsn.inference.runtimes.pytorch import PyTorchRuntime
-from lsn.models.weights import LoadedModel, load_weights, weights_fingerprint
+from lsn.inference.runtimes.names import RuntimeName
+from lsn.inference.runtimes.opening import Weights, open_model
 from lsn.streaming.engine import StreamEngine
 from lsn.streaming.resets import ResetRules
 from lsn.streaming.session import StreamSession
 from lsn.streaming.tracker import StreamTracker
+from lsn.video.eval_transform import EvalTransform
 from lsn.video.frame_sampler import FrameSampler
 from lsn.video.live.source import LiveFrame
-from lsn.video.transforms import EvalTransform
+
+if TYPE_CHECKING:
+    import torch
 
 WIDE_RATES = 1.25
 """Rates of training clips that differ by more than this factor are reported as a range."""
@@ -36,57 +37,49 @@ class StreamingPredictor:
     cameras, addresses, files and iterators.
 
     Args:
-        weights: a weights folder (a run folder is one), or a loaded model, which is not changed.
+        weights: a weights folder (a run folder is one), the folder of an export, or a loaded model, which is not
+            changed.
         capacity: streams at the same time, at most.
-        device: "cpu", "cuda", "cuda:1", "mps" or "auto", which takes a GPU if there is one.
+        runtime: what runs it: "pytorch", "compiled" (by PyTorch's compiler, now, so that no stream waits for it),
+            "onnx" or "openvino" (as `lsn export` wrote it); by default PyTorch runs weights, and an export its own.
+        device: "cpu", "cuda", "cuda:1", "mps" or "auto", which takes a GPU if there is one; graphs run on the CPU.
         fps: frames per second that the model is given; by default the middle rate of its training clips.
         consensus: `cumulative` (what the clip that ends now would be called), `exponential:HALF_LIFE` or
             `sliding:WINDOW` in seconds; by default a window as long as what a training clip's answer is the mean of.
         resets: when the memory of a stream is reset.
         events: when probabilities are an event; by default as it was fitted for the weights.
-        compile: run the network through PyTorch's compiler, now, so that no stream waits for it; see
-            `lsn.models.compile`.
 
     Raises:
-        WeightsError: there is no such folder, or it holds no weights of this version.
+        WeightsError: there is no such folder, or it holds no weights of this version, or no export of them.
         ModelError: the model cannot stream.
-        ConfigError: a value is out of range, or the rate is not known.
+        ConfigError: a value is out of range, the rate is not known, or there is no such runtime or device.
     """
 
     def __init__(
         self,
-        weights: str | Path | LoadedModel,
+        weights: Weights,
         *,
         capacity: int = 1,
+        runtime: RuntimeName | None = None,
         device: str | torch.device = "auto",
         fps: float | None = None,
         consensus: str | None = None,
         resets: ResetRules | None = None,
         events: EventRules | None = None,
-        compile: bool = False,
     ) -> None:
-        device = resolve_device(device)
-        loaded = weights if isinstance(weights, LoadedModel) else load_weights(weights)
-        self.model = loaded.model
-        self.labels = loaded.labels
-        self.frame_rates = loaded.frame_rates
+        ready = open_model(weights, runtime, device=device)
+        self.network = ready.runtime.network
+        self.labels = ready.labels
+        self.frame_rates = ready.frame_rates
         self.fps = self._default_fps() if fps is None else fps
-        self.resets, self.events = resets or ResetRules(), events or loaded.events or EventRules()
-        self.events = replace(self.events, multi_label=self.model.multi_label)
+        self.resets, self.events = resets or ResetRules(), events or ready.events or EventRules()
+        self.events = replace(self.events, multi_label=self.network.multi_label)
         self._sampler()  # to refuse a wrong rate now
-        num_frames = self.model.readout_frames or self.model.num_frames
+        num_frames = self.network.readout_frames or self.network.num_frames
         self.consensus = consensus or f"sliding:{num_frames / self.fps:.6g}"
         self._tracker()  # likewise, what it is made of
-        self._transform = EvalTransform(size=loaded.input.size, short_side=loaded.input.short_side, num_crops=1)
-        runtime = PyTorchRuntime(
-            prepare_for_inference(self.model, device=device, compile=compile),
-            height=loaded.input.size,
-            width=loaded.input.size,
-            fingerprint=weights_fingerprint(self.model),
-        )
-        self.engine = StreamEngine(runtime, capacity)
-        if compile:
-            runtime.warm_up(capacity)
+        self._transform = EvalTransform(size=ready.input.size, short_side=ready.input.short_side, num_crops=1)
+        self.engine = StreamEngine(ready.runtime, capacity)
 
     def open(self, name: str = "stream", *, state: str | Path | None = None) -> StreamSession:
         """Opens a stream.
@@ -117,10 +110,10 @@ class StreamingPredictor:
         if rates is not None:
             wide = rates.high > WIDE_RATES * rates.low
             span = f", {rates.low:.3g} to {rates.high:.3g}" if wide else ""
-            seen = "streams" if self.model.readout_frames == 1 else f"clips of {self.model.num_frames} frames"
+            seen = "streams" if self.network.readout_frames == 1 else f"clips of {self.network.num_frames} frames"
             known = f"its {seen} had {rates.median:.3g} in training{span}"
         return (
-            f"{self.model.name} at {self.fps:.4g} frames per second ({known}); consensus {self.consensus}; "
+            f"{self.network.name} at {self.fps:.4g} frames per second ({known}); consensus {self.consensus}; "
             f"{self.engine.bytes_per_stream:,} bytes of memory a stream"
         )
 
@@ -134,13 +127,12 @@ class StreamingPredictor:
 
     def _view(self, frame_HWC: np.ndarray) -> np.ndarray:
         """What the model sees of a frame, uint8 CHW."""
-        frames_TCHW = torch.from_numpy(np.require(frame_HWC, requirements=("C", "W"))).permute(2, 0, 1)[None]
-        return self._transform(frames_TCHW)[0, 0].numpy()
+        return self._transform(frame_HWC[None])[0, 0]
 
     def _default_fps(self) -> float:
         if self.frame_rates is None:
             raise ConfigError(
-                f"the weights of {self.model.name} do not record the rate of the frames that they were trained on; "
+                f"the weights of {self.network.name} do not record the rate of the frames that they were trained on; "
                 "give it: fps=8 (--fps 8) is 8 frames per second"
             )
         return self.frame_rates.median

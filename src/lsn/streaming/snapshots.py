@@ -43,7 +43,7 @@ def save_state(
     about = {
         "format": _FORMAT,
         "format_version": _VERSION,
-        "model": runtime.name,
+        "model": runtime.network.name,
         "weights": runtime.fingerprint,
         "height": str(runtime.height),
         "width": str(runtime.width),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 
 from lsn.config import EventRules, from_mapping, to_mapping
 from lsn.data.timelines.reading import write_timelines
@@ -48,8 +48,8 @@ def save_timelines(evaluation: TimelineEvaluation, folder: str | Path) -> None:
     }
     tensors = {}
     for number, timeline in enumerate(evaluation.timelines):
-        tensors[f"{number}.seconds"] = torch.from_numpy(timeline.track.seconds_T)
-        tensors[f"{number}.probabilities"] = torch.from_numpy(timeline.track.probabilities_TK).float()
+        tensors[f"{number}.seconds"] = timeline.track.seconds_T
+        tensors[f"{number}.probabilities"] = timeline.track.probabilities_TK.astype(np.float32)
     write_tensors(folder / FRAMES_NAME, tensors)
     write_timelines(folder / EVENTS_NAME, evaluation.found)
     write_text(folder / METRICS_NAME, json.dumps(content) + "\n")
@@ -76,7 +76,7 @@ def load_timelines(folder: str | Path) -> TimelineEvaluation:
 def _loaded(content: Mapping[str, Any], folder: Path) -> TimelineEvaluation:
     rules = from_mapping(EventRules, content["rules"], where="rules")
     labels = tuple(content["labels"])
-    with open_tensors(folder / FRAMES_NAME, "answers of an evaluation") as file:
+    with open_tensors(folder / FRAMES_NAME, "answers of an evaluation", framework="np") as file:
         tensors = file.read()
     videos, timelines = [], []
     for number, entry in enumerate(content["videos"]):
@@ -85,7 +85,7 @@ def _loaded(content: Mapping[str, Any], folder: Path) -> TimelineEvaluation:
         seconds_T, probabilities_TK = tensors[f"{number}.seconds"], tensors[f"{number}.probabilities"]
         if probabilities_TK.shape != (len(seconds_T), len(labels)):
             raise ValueError(f"{len(seconds_T)} moments with answers of {tuple(probabilities_TK.shape)}")
-        track = Track(labels, probabilities_TK.numpy(), seconds_T.double().numpy())
+        track = Track(labels, probabilities_TK, seconds_T.astype(np.float64))
         start, duration = float(entry["start_seconds"]), float(entry["duration_seconds"])
         timelines.append(Timeline(entry["path"], track, (), (), start, duration).with_rules(rules))
     names = tuple(label for label in labels if label != rules.background)

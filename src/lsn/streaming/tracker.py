@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lsn.errors import WeightsError
+from lsn.scores import sigmoid, softmax
 from lsn.streaming.consensus import make_consensus
 from lsn.streaming.events import EventReport, EventRules
 from lsn.streaming.overlapping_events import make_detector
@@ -60,7 +61,7 @@ class StreamTracker:
         self._tick_seconds = 1 / fps
         self._resets = ResetDetector(resets)
         self._consensus = make_consensus(consensus)
-        self._probabilities = _sigmoid if events.multi_label else _softmax
+        self._probabilities = sigmoid if events.multi_label else softmax
         self._events = make_detector(labels, events)
         self._num_frames = 0
         self._reset_reason: str | None = None  # of a reset that no answer has reported yet
@@ -128,14 +129,3 @@ class StreamTracker:
         if num_frames < 0:
             raise WeightsError(f"a damaged state of a stream ({num_frames} frames)")
         self._num_frames, self._reset_reason = num_frames, _BY_HAND if is_reset else None
-
-
-def _softmax(logits_K: np.ndarray) -> np.ndarray:
-    """float32, computed in float64."""
-    exponentials_K = np.exp(logits_K.astype(np.float64) - logits_K.max())
-    return (exponentials_K / exponentials_K.sum()).astype(np.float32)
-
-
-def _sigmoid(logits_K: np.ndarray) -> np.ndarray:
-    """float32, computed in float64."""
-    return (0.5 * (1 + np.tanh(0.5 * logits_K.astype(np.float64)))).astype(np.float32)

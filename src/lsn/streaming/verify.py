@@ -18,14 +18,14 @@ from torch import Tensor
 
 from lsn.data.loading.workers import map_in_processes
 from lsn.errors import ConfigError, VideoError
-from lsn.inference.prepare import prepare_for_inference
 from lsn.inference.runtimes.contract import Runtime
 from lsn.inference.runtimes.pytorch import PyTorchRuntime
 from lsn.inference.source import open_source
 from lsn.models import Recognizer
+from lsn.models.prepare import prepare_for_inference
 from lsn.models.weights import LoadedModel, load_weights
 from lsn.streaming.engine import StreamEngine
-from lsn.video.transforms import EvalTransform
+from lsn.video.eval_transform import EvalTransform
 
 TOLERANCE = 1e-4
 """Largest difference of float32 logits that rounding explains."""
@@ -60,7 +60,7 @@ def verify(
     *,
     num_frames: int = 32,
     tolerance: float = TOLERANCE,
-    compile: bool = False,
+    is_compiled: bool = False,
 ) -> list[Check]:
     """Compares a model's ways of computing on one video, on the CPU in float32.
 
@@ -73,7 +73,7 @@ def verify(
         video: a video file or a folder of frames; by default frames of moving noise.
         num_frames: frames to compare on, at least 4; the first ones of the video.
         tolerance: largest difference of logits that is let pass.
-        compile: hold the clip in one call, still not compiled, against the network as a compiler makes it.
+        is_compiled: hold the clip in one call, still not compiled, against the network as a compiler makes it.
 
     Raises:
         ConfigError: too few or too many frames, or no finite tolerance.
@@ -81,15 +81,12 @@ def verify(
         WeightsError: the weights cannot be read.
         VideoError: the video cannot be read.
     """
-    if not MIN_FRAMES <= num_frames <= MAX_FRAMES:
-        raise ConfigError(f"{num_frames} frames to compare on; it must be between {MIN_FRAMES} and {MAX_FRAMES}")
-    if not 0 <= tolerance < math.inf:
-        raise ConfigError(f"tolerance is {tolerance}; it must be a finite number, 0 or more")
+    check_limits(num_frames, tolerance)
     loaded = load_weights(weights)
     model = loaded.model
     model.init_state(1, 32, 32)  # says it now if the model cannot stream
     clip_TCHW = frames_to_compare(loaded, video, num_frames)
-    prepared = prepare_for_inference(model, device="cpu", compile=compile)
+    prepared = prepare_for_inference(model, device="cpu", compile=is_compiled)
     with torch.inference_mode():
         expected_TK = model.forward_frames(clip_TCHW[None])[0]
         one_by_one, chunks = [1] * len(clip_TCHW), _chunk_sizes(len(clip_TCHW))
@@ -110,6 +107,18 @@ def verify(
     return checks
 
 
+def check_limits(num_frames: int, tolerance: float) -> None:
+    """Refuses too few or too many frames, or no finite tolerance.
+
+    Raises:
+        ConfigError: it is one of these.
+    """
+    if not MIN_FRAMES <= num_frames <= MAX_FRAMES:
+        raise ConfigError(f"{num_frames} frames to compare on; it must be between {MIN_FRAMES} and {MAX_FRAMES}")
+    if not 0 <= tolerance < math.inf:
+        raise ConfigError(f"tolerance is {tolerance}; it must be a finite number, 0 or more")
+
+
 def frames_to_compare(loaded: LoadedModel, video: str | Path | None, num_frames: int) -> Tensor:
     """Neighbouring frames as the model sees them, uint8 TCHW: the first ones of a video, or moving noise.
 
@@ -122,14 +131,11 @@ def frames_to_compare(loaded: LoadedModel, video: str | Path | None, num_frames:
         generator = torch.Generator().manual_seed(SEED)
         coarse = torch.randint(0, 256, (num_frames, 3, 8, 8), generator=generator, dtype=torch.uint8).float()
         noise_TCHW = torch.nn.functional.interpolate(coarse, size=(short_side, short_side), mode="bilinear").byte()
-        return transform(noise_TCHW)[0]
+        return torch.from_numpy(transform(noise_TCHW.permute(0, 2, 3, 1).numpy())[0])
     with open_source(video) as reader:
         if reader.num_frames < num_frames:
             raise VideoError(f"{video}: {reader.num_frames} frames; {num_frames} are needed: take a longer video")
-        views_TCHW = reader.transformed_at(
-            range(num_frames), lambda frames: transform(torch.from_numpy(frames).permute(0, 3, 1, 2))[0].numpy()
-        )
-    return torch.from_numpy(views_TCHW)
+        return torch.from_numpy(reader.transformed_at(range(num_frames), lambda frames_THWC: transform(frames_THWC)[0]))
 
 
 def _in_chunks(model: Recognizer, clip_TCHW: Tensor, sizes: list[int]) -> Tensor:

@@ -23,7 +23,7 @@ from lsn.evaluation.result import EvaluationResult
 from lsn.files import write_text
 from lsn.models import Recognizer
 from lsn.models.factory import split_name
-from lsn.models.forward import eval_mode, forward_views
+from lsn.models.forward import eval_mode
 from lsn.models.weights import save_weights
 from lsn.training.folder import RECIPE_NAME, claimed_folder
 from lsn.training.loop import TEST_NAME
@@ -167,7 +167,8 @@ def clip_features(
     """
 
     def forward(views_NTCHW: Tensor) -> Tensor:
-        return model.forward_head(model.forward_features(views_NTCHW), pre_logits=True).mean(dim=1)
+        features_NTD = model.forward_head(model.forward_features(views_NTCHW), pre_logits=True)
+        return features_NTD.mean(dim=1).float().cpu()
 
     loader = make_loader(
         dataset,
@@ -181,7 +182,7 @@ def clip_features(
         for batch in loader:
             if batch.views_BVTCHW is not None:
                 views_NTCHW = batch.views_BVTCHW.flatten(0, 1)
-                parts.append(forward_views(forward, views_NTCHW, device=device, batch_size=protocol.batch_size))
+                parts += [forward(part.to(device)) for part in views_NTCHW.split(protocol.batch_size)]
                 indices += batch.indices_B.tolist()
             done += len(batch.indices_B) + len(batch.unreadable)
             if progress is not None:

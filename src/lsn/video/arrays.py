@@ -15,7 +15,7 @@ def rgb_array(frames: Any, *, num_dims: int) -> np.ndarray | None:
         frames: uint8 of shape (..., height, width, 3) with none of them 0: an array, or a tensor on any device.
         num_dims: length of the shape: 3 of one frame, 4 of several.
     """
-    if not isinstance(frames, np.ndarray) and not _is_tensor(frames):
+    if not is_array(frames):
         return None
     shape = tuple(frames.shape)
     is_uint8 = str(frames.dtype).removeprefix("torch.") == "uint8"
@@ -26,11 +26,12 @@ def rgb_array(frames: Any, *, num_dims: int) -> np.ndarray | None:
 
 def what_it_is(value: Any) -> str:
     """What messages call something that is no frame: its type and shape, or its class."""
-    if isinstance(value, np.ndarray) or _is_tensor(value):
+    if is_array(value):
         return f"{value.dtype} of shape {tuple(value.shape)}"
     return f"a {type(value).__name__}"
 
 
-def _is_tensor(value: Any) -> bool:
+def is_array(value: Any) -> bool:
+    """Whether it is an array of NumPy or a tensor of PyTorch."""
     torch = sys.modules.get("torch")  # whoever made a tensor has imported it
-    return torch is not None and isinstance(value, torch.Tensor)
+    return isinstance(value, np.ndarray) or (torch is not None and isinstance(value, torch.Tensor))

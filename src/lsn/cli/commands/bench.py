@@ -15,6 +15,7 @@ from lsn.cli.ui.progress import counting_progress
 from lsn.config import load_config
 from lsn.config.recipes import find_recipe
 from lsn.errors import ConfigError
+from lsn.inference.runtimes.names import RuntimeName
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,7 +31,7 @@ def bench(
     num_frames: int | None = None,
     size: int | None = None,
     precision: Literal["float32", "bf16", "fp16"] = "float32",
-    compile: bool = False,
+    runtime: RuntimeName = "pytorch",
     device: str = "auto",
     seconds: float = 5.0,
     json_: Annotated[bool, Parameter(name="--json")] = False,
@@ -53,8 +54,8 @@ def bench(
         Side of the frames, in pixels; by default that of the weights, or 224.
     precision
         Of training.
-    compile
-        Run the network through PyTorch's compiler.
+    runtime
+        pytorch, compiled, or onnx or openvino, as lsn export wrote it into the weights.
     device
         cpu, cuda, cuda:1 or mps; auto takes a GPU if there is one.
     seconds
@@ -72,7 +73,7 @@ def bench(
         num_frames=num_frames,
         size=size,
         precision=precision,
-        compile=compile,
+        runtime=runtime,
         videos=videos,
         seconds=seconds,
     )
@@ -86,14 +87,13 @@ def _print_json(what: Bench) -> None:
 
 
 def _print_table(what: Bench) -> None:
-    from lsn.profiling import PARTS
 
     about = ", ".join(f"{name} {value}" for name, value in _machine(what.device).items())
     console = output()
-    console.print(f"{what.model} on {about}; {what.precision} in training{', compiled' if what.compile else ''}\n")
+    console.print(f"{what.model} on {about}; {what.runtime}, {what.precision} in training\n")
     figures = _measured(what)
     console.print(_table(figures))
-    if len(figures) < len(PARTS):
+    if "stream" not in {figure.part for figure in figures}:
         console.print(f"\n{what.model} looks ahead, so it cannot stream.")
 
 

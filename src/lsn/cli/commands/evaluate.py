@@ -18,12 +18,11 @@ from lsn.cli.ui.progress import counting_progress
 from lsn.config import RunConfig
 from lsn.errors import ConfigError
 from lsn.files import check_outputs
+from lsn.inference.runtimes.names import RuntimeName
 
 if TYPE_CHECKING:
     from lsn.data import Manifest
-    from lsn.evaluation.protocol import EvaluationProtocol
     from lsn.evaluation.result import EvaluationResult
-    from lsn.models import Recognizer
 
 
 @dataclass(frozen=True)
@@ -52,8 +51,8 @@ def evaluate(
     wanted_top1: float | None = None,
     out: Path | None = None,
     reading: Annotated[Reading | None, Parameter(name="*")] = None,
+    runtime: RuntimeName | None = None,
     device: str = "auto",
-    compile: bool = False,
     timelines: Annotated[TimelineOptions | None, Parameter(name="*")] = None,
     events: Annotated[FittedEventOptions | None, Parameter(name="*")] = None,
 ) -> None:
@@ -75,10 +74,11 @@ def evaluate(
     out
         Write evaluation.json, predictions.csv and report.html (of timelines: timelines.json and events.csv) into this
         folder, which must not be one of weights.
+    runtime
+        pytorch, compiled (the first batch waits half a minute, the others are faster), or onnx or openvino, as lsn
+        export wrote it into the weights.
     device
         cpu, cuda, cuda:1 or mps; auto takes a GPU if there is one.
-    compile
-        Run the network through PyTorch's compiler: the first batch waits half a minute for it, the others are faster.
     """
     timelines = timelines or TimelineOptions()
     if (data is not None and timelines.apply_to(data)) or _finds_events(weights):
@@ -92,14 +92,14 @@ def evaluate(
             root=reading.root,
             on_unreadable=reading.on_unreadable,
             out=out,
+            runtime=runtime,
             device=device,
-            compile=compile,
         )
         return
     if events is not None:
         raise ConfigError("--fit and the options of events are for long videos with events; add --timelines")
     looking = (views or ViewOptions(), anytime, wanted_top1)
-    _evaluate_clips(weights, data, reading or Reading(), *looking, out=out, device=device, compile=compile)
+    _evaluate_clips(weights, data, reading or Reading(), *looking, out=out, runtime=runtime, device=device)
 
 
 def _evaluate_clips(
@@ -111,22 +111,36 @@ def _evaluate_clips(
     wanted_top1: float | None,
     *,
     out: Path | None,
+    runtime: RuntimeName | None,
     device: str,
-    compile: bool,
 ) -> None:
     _check(data, reading, out, needs_anytime=wanted_top1 is not None and not anytime)
+    from lsn.distributed import join_world
     from lsn.evaluation.anytime import check_anytime
+    from lsn.evaluation.evaluate import evaluate as run_evaluation
     from lsn.evaluation.protocol import EvaluationProtocol
-    from lsn.models.weights import load_weights
+    from lsn.inference.runtimes.opening import device_of, open_model
 
-    config, loaded = run_config(weights), load_weights(weights)
-    protocol = EvaluationProtocol.of(loaded.model, loaded.input, views.of(config))
-    if anytime:  # before the manifest, whose files may take long to look at
-        check_anytime(loaded.model, protocol, wanted_top1)
-    manifest = _manifest(data, weights, config, loaded.labels, reading)
-    output().print(f"{loaded.model.name} on {len(manifest)} videos of {manifest.source}: {protocol.describe()}")
-    prepared = (loaded.model, manifest, protocol, reading)
-    result = _run(*prepared, device=device, compile=compile, anytime=anytime, wanted_top1=wanted_top1)
+    config = run_config(weights)
+    with join_world(device_of(weights, runtime, device)) as world, counting_progress("evaluating") as progress:
+        ready = open_model(weights, runtime, device=world.device)
+        network = ready.runtime.network
+        protocol = EvaluationProtocol.of(network, ready.input, views.of(config))
+        if anytime:  # before the manifest, whose files may take long to look at
+            check_anytime(network, protocol, wanted_top1)
+        manifest = _manifest(data, weights, config, ready.labels, reading)
+        output().print(f"{network.name} on {len(manifest)} videos of {manifest.source}: {protocol.describe()}")
+        result = run_evaluation(
+            ready.runtime,
+            manifest,
+            protocol,
+            reader=reading.reader,
+            on_unreadable=reading.on_unreadable,
+            num_workers=reading.workers,
+            anytime=anytime,
+            wanted_top1=wanted_top1,
+            progress=progress,
+        )
     _print_result(result, out, weights)
 
 
@@ -139,37 +153,6 @@ def _finds_events(weights: Path) -> bool:
 
     rules = load_event_rules(weights)
     return rules is not None and (rules.background is not None or rules.multi_label)
-
-
-def _run(
-    model: Recognizer,
-    manifest: Manifest,
-    protocol: EvaluationProtocol,
-    reading: Reading,
-    *,
-    device: str,
-    compile: bool,
-    anytime: bool,
-    wanted_top1: float | None,
-) -> EvaluationResult:
-    """Runs a model over the clips of a manifest, under torchrun with all processes."""
-    from lsn.distributed import join_world
-    from lsn.evaluation.evaluate import evaluate as run_evaluation
-    from lsn.inference.prepare import prepare_for_inference
-
-    with join_world(device) as world, counting_progress("evaluating") as progress:
-        return run_evaluation(
-            prepare_for_inference(model, device=world.device, compile=compile),
-            manifest,
-            protocol,
-            device=world.device,
-            reader=reading.reader,
-            on_unreadable=reading.on_unreadable,
-            num_workers=reading.workers,
-            anytime=anytime,
-            wanted_top1=wanted_top1,
-            progress=progress,
-        )
 
 
 def _refuse_clip_options(reading: Reading | None, views: ViewOptions | None, **others: bool) -> None:

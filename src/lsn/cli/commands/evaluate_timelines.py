@@ -15,6 +15,7 @@ from lsn.cli.ui.console import columns, output, percent
 from lsn.cli.ui.progress import counting_progress
 from lsn.errors import ConfigError
 from lsn.files import check_outputs
+from lsn.inference.runtimes.names import RuntimeName
 
 if TYPE_CHECKING:
     from lsn.data.timelines.table import TimelineManifest
@@ -40,30 +41,32 @@ def evaluate_timelines(
     root: str | None,
     on_unreadable: Literal["raise", "skip"],
     out: Path | None,
+    runtime: RuntimeName | None,
     device: str,
-    compile: bool,
 ) -> None:
     """Runs weights over long videos as streams; prints and writes what they find and how good that is.
 
     Under torchrun all processes run a share of the videos, and the first one prints and writes.
     """
     from lsn.distributed import join_world
+    from lsn.inference.runtimes.opening import device_of, open_model
     from lsn.models.starters.cards import is_starter, starter_folder
-    from lsn.models.weights import load_weights
     from lsn.streaming.timeline_evaluation import evaluate_timelines
 
     fits = events.fit or events.max_false_per_hour is not None
-    loaded, timelines = load_weights(weights), _as_trained(weights, data, timelines)
+    timelines = _as_trained(weights, data, timelines)
     if fits and is_starter(weights):
         raise ConfigError(
             f"{weights}: belongs to LSN itself; copy the folder {starter_folder(weights)} and fit the copy"
         )
-    is_default = timelines.background == TimelineOptions.background and timelines.background not in loaded.labels
+    if fits and runtime not in (None, "pytorch", "compiled"):
+        raise ConfigError("rules of events are kept with weights, and exports take them over; fit without --runtime")
     given = {entry.name: getattr(events, entry.name) for entry in fields(EventOptions)}
-    background = None if is_default else timelines.background
-    with join_world(device) as world:
-        streams = StreamOptions(**given, background=background, device=str(world.device), compile=compile)
-        predictor, remarks = streaming_predictor(weights, streams, loaded=loaded)
+    with join_world(device_of(weights, runtime, device)) as world:
+        ready = open_model(weights, runtime, device=world.device)
+        is_default = timelines.background == TimelineOptions.background and timelines.background not in ready.labels
+        streams = StreamOptions(**given, background=None if is_default else timelines.background)
+        predictor, remarks = streaming_predictor(weights, streams, ready=ready)
         manifest = _validation_set(weights) if data is None else _checked(data, timelines, root, on_unreadable)
         _check_outputs(out, weights, data, manifest)
         if world.is_main:

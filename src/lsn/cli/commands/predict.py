@@ -14,6 +14,7 @@ from lsn.cli.options.weights import ViewOptions, run_config, weights_files
 from lsn.cli.ui.console import bar, error_line, output, percent
 from lsn.errors import ConfigError, VideoError
 from lsn.files import check_outputs
+from lsn.inference.runtimes.names import RuntimeName
 from lsn.parsing import to_json
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ def predict(
     json_: Annotated[bool, Parameter(name="--json")] = False,
     annotate: Path | None = None,
     views: Annotated[ViewOptions | None, Parameter(name="*")] = None,
+    runtime: RuntimeName | None = None,
     device: str = "auto",
-    compile: bool = False,
 ) -> int:
     """Recognise what happens in videos.
 
@@ -49,10 +50,11 @@ def predict(
         One line of JSON a video, with everything, instead of the bars.
     annotate
         Write the video here (.mp4) with the running prediction drawn on it.
+    runtime
+        pytorch, compiled (the first video waits half a minute, the others are faster), or onnx or openvino, as lsn
+        export wrote it into the weights.
     device
         cpu, cuda, cuda:1 or mps; auto takes a GPU if there is one.
-    compile
-        Run the network through PyTorch's compiler: the first video waits half a minute for it, the others are faster.
     """
     if not videos:
         raise ConfigError(f"no video to predict on; lsn predict {weights} VIDEO")
@@ -64,7 +66,7 @@ def predict(
     from lsn.inference.predictor import Predictor
 
     evaluation = (views or ViewOptions()).of(run_config(weights))
-    predictor = Predictor(weights, device=device, evaluation=evaluation, compile=compile)
+    predictor = Predictor(weights, runtime=runtime, device=device, evaluation=evaluation)
     num_failed = 0
     for video in videos:
         try:

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lsn.errors import ConfigError
+from lsn.inference.runtimes.names import RuntimeName
 from lsn.parsing import to_json
 
 if TYPE_CHECKING:
     from lsn.config import EventRules
-    from lsn.models.weights import LoadedModel
+    from lsn.inference.runtimes.opening import ReadyModel
     from lsn.streaming import StreamingPredictor
 
 KEPT_ANSWERS = 0.95
@@ -57,30 +58,28 @@ class StreamOptions(EventOptions):
     """Frames per second of folders of frames, which have no times (30 by default)."""
     device: str = "auto"
     """cpu, cuda, cuda:1 or mps; auto takes a GPU if there is one."""
-    compile: bool = False
-    """Run the network through PyTorch's compiler: faster, after half a minute."""
+    runtime: RuntimeName | None = None
+    """pytorch, compiled (faster, after half a minute), or onnx or openvino, as lsn export wrote it into the weights."""
 
 
 def streaming_predictor(
-    weights: Path, options: StreamOptions, *, capacity: int = 1, loaded: LoadedModel | None = None
+    weights: Path, options: StreamOptions, *, capacity: int = 1, ready: ReadyModel | None = None
 ) -> tuple[StreamingPredictor, list[str]]:
     """The predictor that the options ask for, and lines that say how it will see streams."""
-    from lsn.models.weights import load_weights
+    from lsn.inference.runtimes.opening import open_model
     from lsn.streaming import ResetRules, StreamingPredictor
 
-    loaded = loaded or load_weights(weights)
-    events, source = _event_rules(weights, loaded.events, options)
+    ready = ready or open_model(weights, options.runtime, device=options.device)
+    events, source = _event_rules(weights, ready.events, options)
     predictor = StreamingPredictor(
-        loaded,
+        ready,
         capacity=capacity,
-        device=options.device,
         fps=options.fps,
         consensus=options.consensus,
         resets=ResetRules(
             max_gap_seconds=options.max_gap, scene_cut=options.scene_cut, every_seconds=options.reset_every
         ),
         events=events,
-        compile=options.compile,
     )
     bounds = f"events start at {events.on_threshold:.2f}{source} and end at {events.off_threshold:.2f}"
     return predictor, [predictor.describe(), bounds]

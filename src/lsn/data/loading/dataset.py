@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
 import torch
 from torch.utils.data import Dataset
 
@@ -17,7 +18,7 @@ from lsn.video import VideoReader
 
 MakeViews = Callable[[VideoReader, int, random.Random], tuple[torch.Tensor, int]]
 """From an open clip, its label and the sample's own randomness to views (V, T, C, H, W) and the label."""
-MakeTimes = Callable[[VideoReader], torch.Tensor]
+MakeTimes = Callable[[VideoReader], np.ndarray]
 """From an open clip to the times of the frames that its views show, float64 (T,) in seconds."""
 
 
@@ -31,7 +32,7 @@ class Sample:
     """Of the clip in the manifest."""
     error: LSNError | None = None
     """Names the clip and its line in the manifest. As data, because torch turns what a worker raises into text."""
-    seconds_T: torch.Tensor | None = None
+    seconds_T: np.ndarray | None = None
     """Times of its frames, where the dataset was asked for them."""
 
 
@@ -133,5 +134,5 @@ class ClipDataset(Dataset[Sample]):
             indices_B=torch.tensor([sample.index for sample, _ in readable], dtype=torch.int64),
             unreadable=[(index, str(error)) for index, error in errors if isinstance(error, VideoError)],
             failure=next((error for _, error in errors if not isinstance(error, VideoError)), None),
-            seconds_BT=torch.stack(times) if times else None,
+            seconds_BT=torch.from_numpy(np.stack(times)) if times else None,
         )

@@ -1,6 +1,6 @@
-"""What streams need of a model, whoever computes it. Arrays are NumPy's.
+"""What clips and streams need of a model, whoever computes it. Arrays are NumPy's.
 
-Shapes: B streams, H height, W width, K classes.
+Shapes: B streams or clips, T frames, C = 3 channels, H height, W width, K classes.
 """
 
 from __future__ import annotations
@@ -41,15 +41,40 @@ class StreamStates(Protocol):
         """
 
 
-class Runtime(Protocol):
-    """A causal model for frames of one size, ready to run.
-
-    Models may be run from one thread at a time.
-    """
+class Network(Protocol):
+    """What is known of a network without running it; a `Recognizer` is one."""
 
     @property
     def name(self) -> str:
-        """Of the model, such as `lsn_resnet50`."""
+        """Such as `lsn_resnet50`."""
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of the clips that it was trained on."""
+
+    @property
+    def num_classes(self) -> int:
+        """Classes that it tells apart."""
+
+    @property
+    def readout_frames(self) -> int | None:
+        """Last frames of a clip that its answer is the mean of; None for all."""
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether each class has a yes or no of its own."""
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether no frame knows those after it, so that it can stream."""
+
+
+class Runtime(Protocol):
+    """A model for frames of one size, ready to run, from one thread at a time."""
+
+    @property
+    def network(self) -> Network:
+        """What it runs."""
 
     @property
     def height(self) -> int:
@@ -68,4 +93,24 @@ class Runtime(Protocol):
         """Type and shape of each tensor of the state of one stream, with a first dimension of 1."""
 
     def allocate(self, num_rows: int) -> StreamStates:
-        """Memory for the states of so many streams, cleared."""
+        """Memory for the states of so many streams, cleared.
+
+        Raises:
+            ModelError: the model cannot stream.
+        """
+
+    def forward_frames(self, clips_BTCHW: np.ndarray) -> np.ndarray:
+        """Class scores of every frame of clips, float32 BTK; in a causal model each knows the frames up to its own.
+
+        Args:
+            clips_BTCHW: uint8 RGB.
+
+        Raises:
+            ModelError: the clips are of another length or size than it takes.
+        """
+
+
+def forward_in_batches(runtime: Runtime, clips_NTCHW: np.ndarray, batch_size: int) -> np.ndarray:
+    """`Runtime.forward_frames` over clips, at most `batch_size` in a pass: NTK."""
+    starts = range(0, len(clips_NTCHW), batch_size)
+    return np.concatenate([runtime.forward_frames(clips_NTCHW[start : start + batch_size]) for start in starts])

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import lsn
-from lsn.config import EventRules, FrameRates, InputConfig, from_mapping, to_mapping
-from lsn.errors import LSNError, WeightsError, shown
-from lsn.files import read_bytes, write_text
+from lsn.config import EventRules, FrameRates, InputConfig, to_mapping
+from lsn.config.json_files import JsonFormat, checked
+from lsn.errors import WeightsError, shown
+from lsn.files import write_text
 from lsn.tensor_file import TensorKind
 
 DESCRIPTION_NAME = "export.json"
-FORMAT, FORMAT_VERSION = "lsn-export", 1
-MAX_DESCRIPTION_BYTES = 8 << 20
+EXPORT_FORMAT = JsonFormat("lsn-export", 1, "the description of an export", "export again from the weights")
 Target = Literal["onnx", "openvino", "torch"]
 """Whose graphs: ONNX, OpenVINO's own format, or programs of torch.export."""
 SUFFIXES: dict[Target, str] = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
@@ -70,16 +68,23 @@ class ProofLine:
     """The largest of the logits, relative to the largest logit."""
     limit: float
 
+    @property
+    def passed(self) -> bool:
+        """Whether it is small enough; what is no number is not."""
+        return self.difference <= self.limit
+
 
 @dataclass(frozen=True)
 class ExportDescription:
     """The content of `export.json`."""
 
     target: Target
-    model: str
-    """Name of the model, such as `lsn_resnet50`."""
+    name: str
+    """Of the model, such as `lsn_resnet50`."""
     fingerprint: str
     """Hash of the weights; snapshots resume under the same weights alone."""
+    weights_sha256: str
+    """Of the file `model.safetensors` that they are in."""
     labels: tuple[str, ...]
     """Names of the classes, in the order of the logits."""
     input: InputConfig
@@ -113,6 +118,16 @@ class ExportDescription:
             raise WeightsError("its states do not count the frames (num_frames)")
 
     @property
+    def num_classes(self) -> int:
+        """Number of labels."""
+        return len(self.labels)
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether no frame knows those after it, so that the model can stream."""
+        return self.step is not None
+
+    @property
     def state_kinds(self) -> dict[str, TensorKind]:
         """Type and shape of each tensor of the state of one stream, with a first dimension of 1."""
         return {state.name: TensorKind(state.dtype, (1, *state.shape)) for state in self.states}
@@ -120,44 +135,34 @@ class ExportDescription:
 
 def write_description(folder: Path, description: ExportDescription) -> None:
     """Writes `export.json`, which appears whole or not at all."""
-    about = {"format": FORMAT, "format_version": FORMAT_VERSION, "lsn_version": lsn.__version__}
-    write_text(folder / DESCRIPTION_NAME, json.dumps(about | to_mapping(description), indent=2) + "\n")
+    content = EXPORT_FORMAT.header() | to_mapping(description)
+    write_text(folder / DESCRIPTION_NAME, json.dumps(content, indent=2) + "\n")
 
 
 def read_description(folder: str | Path) -> ExportDescription:
-    """Reads what `lsn export` says of its graphs, and makes sure that they are those that it wrote.
+    """Reads what `lsn export` says of its graphs.
 
     Raises:
-        WeightsError: there is no export, it is damaged or of another version, or a graph is not the one written.
+        WeightsError: there is no export, or its description is damaged or of another version.
     """
     folder = Path(folder)
     path = folder / DESCRIPTION_NAME
     if not path.is_file():
         raise WeightsError(f"{folder}: holds no export; write one with: lsn export WEIGHTS --to onnx --out {folder}")
-    content = read_bytes(path, "description of an export", error=WeightsError, max_bytes=MAX_DESCRIPTION_BYTES)
-    try:
-        fields = json.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError) as error:  # also of numbers with thousands of digits
-        raise WeightsError(f"{path}: not readable JSON ({error}); export again") from None
-    if not isinstance(fields, dict) or fields.get("format") != FORMAT:
-        raise WeightsError(f"{path}: not the description of an export (its format is not {FORMAT!r})")
-    if fields.get("format_version") != FORMAT_VERSION:
-        raise WeightsError(
-            f"{path}: format version {shown(fields.get('format_version'))}, written by LSN "
-            f"{shown(fields.get('lsn_version'))}; this LSN ({lsn.__version__}) reads version {FORMAT_VERSION}: export "
-            "again from the weights"
-        )
-    known = {entry.name: fields[entry.name] for entry in dataclasses.fields(ExportDescription) if entry.name in fields}
-    try:
-        description = from_mapping(ExportDescription, known, where=str(path))
-    except LSNError as error:
-        raise WeightsError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
+    return checked(ExportDescription, EXPORT_FORMAT.read(path), path)
+
+
+def check_graphs(folder: Path, description: ExportDescription) -> None:
+    """Makes sure that the graphs of an export are those that were written.
+
+    Raises:
+        WeightsError: one is missing or another one.
+    """
     for graph in (description.clip, description.step, description.stateful_step):
         if graph is not None and graph != describe_graph(folder / graph.file):
             raise WeightsError(
                 f"{folder / graph.file}: not the graph that the export wrote (its hash differs); export again"
             )
-    return description
 
 
 def describe_graph(path: Path) -> Graph:
@@ -166,12 +171,21 @@ def describe_graph(path: Path) -> Graph:
     Raises:
         WeightsError: there is no such file.
     """
+    parts = (path, path.with_suffix(".bin")) if path.suffix == ".xml" else (path,)
+    return Graph(path.name, hash_of_files(*parts))
+
+
+def hash_of_files(*paths: Path) -> str:
+    """SHA-256 of files one after the other.
+
+    Raises:
+        WeightsError: one is missing.
+    """
     digest = hashlib.sha256()
-    beside = path.with_suffix(".bin")
-    for part in (path, *([beside] if path.suffix == ".xml" else [])):
-        if not part.is_file():
-            raise WeightsError(f"{part}: is missing; copy the whole folder, or export again")
-        with part.open("rb") as file:
+    for path in paths:
+        if not path.is_file():
+            raise WeightsError(f"{path}: is missing; copy the whole folder, or export again")
+        with path.open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
-    return Graph(path.name, digest.hexdigest())
+    return digest.hexdigest()

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lsn.errors import ConfigError, LSNError, ModelError
-from lsn.inference.runtimes.description import Target, read_description
+from lsn.inference.runtimes.description import ExportDescription, Target, check_graphs, read_description
 from lsn.tensor_file import TensorKind
 
 CLIP, FRAMES, LOGITS = "clip", "frames", "logits"
@@ -27,7 +27,7 @@ class GraphRuntime(ABC):
 
     Args:
         folder: with an `export.json`.
-        num_threads: of the library; by default as many as there are cores.
+        num_threads: of the library; by default as many as PyTorch would have, see `lsn.hardware.num_threads`.
 
     Raises:
         WeightsError: there is no such export, or it is not as it was written.
@@ -43,6 +43,7 @@ class GraphRuntime(ABC):
         self.folder, self.num_threads = Path(folder), num_threads
         import_library(self.library)
         self.description = read_description(folder)
+        check_graphs(self.folder, self.description)
         if self.description.target != self.target:
             raise ConfigError(
                 f"{folder}: an export for {self.description.target}, not for {self.target}; export again with "
@@ -51,9 +52,9 @@ class GraphRuntime(ABC):
         self._loaded: dict[str, Any] = {}
 
     @property
-    def name(self) -> str:
-        """Of the model."""
-        return self.description.model
+    def network(self) -> ExportDescription:
+        """As of `Runtime`."""
+        return self.description
 
     @property
     def height(self) -> int:
@@ -139,7 +140,9 @@ class GraphRuntime(ABC):
             ) from error
 
     def _cannot_stream(self) -> ModelError:
-        return ModelError(f"{self.name} cannot stream: its shift looks one frame ahead; it answers clips alone")
+        return ModelError(
+            f"{self.description.name} cannot stream: its shift looks one frame ahead; it answers clips alone"
+        )
 
     @abstractmethod
     def _load(self, path: Path) -> Any:
@@ -157,7 +160,7 @@ class GraphRuntime(ABC):
                 f"clips are {clips_BTCHW.dtype} {shape}; expected uint8 (batch, frames, 3, {size}, {size}), as exported"
             )
         if about.step is None and shape[1] != about.num_frames:
-            raise ModelError(f"clips of {shape[1]} frames; {self.name} was exported for {about.num_frames}")
+            raise ModelError(f"clips of {shape[1]} frames; {about.name} was exported for {about.num_frames}")
 
 
 class ArrayStates:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lsn.hardware import usable_cores
+from lsn.hardware import num_threads
 from lsn.inference.runtimes.graph import GraphRuntime, import_library
 
 
@@ -21,7 +21,7 @@ class OnnxRuntime(GraphRuntime):
     def _load(self, path: Path) -> Any:
         onnxruntime = import_library(self.library)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self.num_threads or usable_cores()
+        options.intra_op_num_threads = self.num_threads or num_threads()
         # Threads that spin while they wait would take the cores from those that decode video.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

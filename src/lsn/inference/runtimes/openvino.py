@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lsn.hardware import usable_cores
+from lsn.hardware import num_threads
 from lsn.inference.runtimes.graph import FRAMES, LOGITS, GraphRuntime, import_library
 
 
@@ -36,7 +36,7 @@ class OpenVinoRuntime(GraphRuntime):
     def _load(self, path: Path) -> Any:
         openvino = import_library(self.library)
         settings = {
-            "INFERENCE_NUM_THREADS": self.num_threads or usable_cores(),
+            "INFERENCE_NUM_THREADS": self.num_threads or num_threads(),
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",  # by itself it computes in bfloat16 where the processor can
         }

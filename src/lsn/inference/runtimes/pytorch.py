@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from lsn.models import Recognizer, StreamState
+from lsn.models.forward import eval_mode
 from lsn.models.weights import weights_fingerprint
 from lsn.tensor_file import TensorKind
 
@@ -24,48 +25,58 @@ class PyTorchRuntime:
         height: of the frames, in pixels.
         width: likewise.
         fingerprint: of the weights as they were loaded; by default that of the model's own.
+        warms_up: steps on noise when memory is allocated, so that a compiled model is ready, and checked.
 
     Raises:
-        ModelError: the model cannot stream, or not see frames of this size.
+        ModelError: the model cannot see frames of this size.
     """
 
-    def __init__(self, model: Recognizer, *, height: int, width: int, fingerprint: str | None = None) -> None:
-        self.model, self.height, self.width = model, height, width
-        self._fingerprint = fingerprint
-        self._outline = model.outline_state(height, width)
+    def __init__(
+        self, model: Recognizer, *, height: int, width: int, fingerprint: str | None = None, warms_up: bool = False
+    ) -> None:
+        self.network, self.height, self.width = model, height, width
+        self._fingerprint, self._warms_up = fingerprint, warms_up
+        self._outline = model.outline_state(height, width) if model.is_causal else None
 
     @property
-    def name(self) -> str:
-        """Of the model."""
-        return self.model.name
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self.network.parameters()).device
 
     @cached_property
     def fingerprint(self) -> str:
         """As of `Runtime`."""
-        return weights_fingerprint(self.model) if self._fingerprint is None else self._fingerprint
+        return weights_fingerprint(self.network) if self._fingerprint is None else self._fingerprint
 
     @cached_property
     def state_kinds(self) -> Mapping[str, TensorKind]:
         """As of `Runtime`."""
-        kinds = {name: TensorKind.of(tensor) for name, tensor in self._outline.tensors().items()}
+        tensors = {} if self._outline is None else self._outline.tensors()
+        kinds = {name: TensorKind.of(tensor) for name, tensor in tensors.items()}
         return {name: TensorKind(kind.dtype, (1, *kind.shape[1:])) for name, kind in kinds.items()}
 
     def allocate(self, num_rows: int) -> PyTorchStates:
         """As of `Runtime`."""
-        return PyTorchStates(self.model, self.model.init_state(num_rows, self.height, self.width))
+        states = PyTorchStates(self.network, self.network.init_state(num_rows, self.height, self.width))
+        if self._warms_up:
+            self._warm_up(num_rows)
+        return states
+
+    def forward_frames(self, clips_BTCHW: np.ndarray) -> np.ndarray:
+        """As of `Runtime`; the network comes back in the mode, training or not, that it was in."""
+        with eval_mode(self.network):
+            logits_BTK = self.network.forward_frames(torch.from_numpy(clips_BTCHW).to(self.device, non_blocking=True))
+            return logits_BTK.float().cpu().numpy()
 
     @torch.inference_mode()
-    def warm_up(self, num_rows: int) -> None:
-        """Steps with one stream and with so many, on noise: a compiled model is then ready for any number, and checked.
-
-        No state changes.
-        """
+    def _warm_up(self, num_rows: int) -> None:
+        """Steps with one stream and with so many: a compiled model is then ready for any number. No state changes."""
         generator = torch.Generator().manual_seed(0)
         for batch_size in sorted({1, num_rows}):
-            state = self.model.init_state(batch_size, self.height, self.width)
+            state = self.network.init_state(batch_size, self.height, self.width)
             shape = (batch_size, 3, self.height, self.width)
             frames_BCHW = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
-            self.model.step(frames_BCHW.to(state.num_frames_B.device), state)
+            self.network.step(frames_BCHW.to(state.num_frames_B.device), state)
 
 
 class PyTorchStates:

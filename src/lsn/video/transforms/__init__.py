@@ -1,16 +1,7 @@
-"""From decoded frames to what a network sees: resizing, cropping and augmenting whole clips."""
+"""From decoded frames to training clips: cropping and augmenting, the same in all frames of a clip."""
 
-from lsn.video.transforms.crops import Box, crop_boxes, multi_scale_box, resize_short_side
-from lsn.video.transforms.evaluation import EvalTransform
+from lsn.video.transforms.crops import multi_scale_box
 from lsn.video.transforms.mirror import mirror_labels
 from lsn.video.transforms.training import TrainTransform
 
-__all__ = [
-    "Box",
-    "EvalTransform",
-    "TrainTransform",
-    "crop_boxes",
-    "mirror_labels",
-    "multi_scale_box",
-    "resize_short_side",
-]
+__all__ = ["TrainTransform", "mirror_labels", "multi_scale_box"]

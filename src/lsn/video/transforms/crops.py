@@ -1,4 +1,4 @@
-"""Sizes and crops of frames.
+"""Regions that training clips are cropped to.
 
 Shapes: T frames, H height, W width.
 """
@@ -7,26 +7,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
-from torchvision.transforms.v2 import functional as F
 
 from lsn.errors import VideoError
-
-
-class Box(NamedTuple):
-    """A rectangle of a frame, in pixels."""
-
-    top: int
-    left: int
-    height: int
-    width: int
-
-
-def resize_short_side(frames_TCHW: torch.Tensor, short_side: int) -> torch.Tensor:
-    """Scales uint8 frames to the given short side and the same aspect ratio (bilinear, antialiased)."""
-    return F.resize(frames_TCHW, [short_side], antialias=True)
+from lsn.video.eval_transform import Box
 
 
 def multi_scale_box(height: int, width: int, *, scales: Sequence[float], rng: random.Random) -> Box:
@@ -48,19 +33,6 @@ def multi_scale_box(height: int, width: int, *, scales: Sequence[float], rng: ra
 
 # (row, column) in quarters of the room that the box leaves: even with even, odd with odd.
 _PLACES = tuple((row, column) for row in range(5) for column in range(5) if row % 2 == column % 2)
-
-
-def crop_boxes(height: int, width: int, *, size: int, num_crops: int) -> list[Box]:
-    """The square test crops: the centre, or three along the long side (start, centre, end).
-
-    Both sides must be at least `size`.
-    """
-    top, left = (height - size) // 2, (width - size) // 2
-    if num_crops == 1:
-        return [Box(top, left, size, size)]
-    if width >= height:
-        return [Box(top, offset, size, size) for offset in (0, left, width - size)]
-    return [Box(offset, left, size, size) for offset in (0, top, height - size)]
 
 
 def check_frames(frames_TCHW: torch.Tensor) -> None:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torchvision.transforms.v2 import functional as F
 
+from lsn.video.eval_transform import Box
 from lsn.video.transforms.augment import color_jitter, rand_augment
-from lsn.video.transforms.crops import Box, check_frames, multi_scale_box
+from lsn.video.transforms.crops import check_frames, multi_scale_box
 from lsn.video.transforms.mirror import mirror_labels
 
 

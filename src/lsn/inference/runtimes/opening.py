@@ -1,0 +1,127 @@
+"""A trained model, ready to run: weights under PyTorch, or an export of them under the runtime that it is for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias, get_args
+
+from lsn.config import EventRules, FrameRates, InputConfig, from_mapping
+from lsn.config.json_files import CONFIG_NAME, TENSORS_NAME, WEIGHTS_FORMAT
+from lsn.errors import ConfigError, WeightsError, did_you_mean
+from lsn.inference.runtimes.contract import Runtime
+from lsn.inference.runtimes.description import DESCRIPTION_NAME, ExportDescription, hash_of_files, read_description
+from lsn.inference.runtimes.graph import GraphRuntime
+from lsn.inference.runtimes.names import RuntimeName
+from lsn.inference.runtimes.onnx import OnnxRuntime
+from lsn.inference.runtimes.openvino import OpenVinoRuntime
+
+if TYPE_CHECKING:
+    import torch
+
+    from lsn.models.weights import LoadedModel
+
+GRAPH_RUNTIMES: dict[str, type[GraphRuntime]] = {"onnx": OnnxRuntime, "openvino": OpenVinoRuntime}
+
+
+@dataclass(frozen=True, eq=False)
+class ReadyModel:
+    """A model that can run, with what belongs to it."""
+
+    runtime: Runtime
+    labels: tuple[str, ...]
+    """Names of the classes, in the order of the logits."""
+    input: InputConfig
+    """How frames are chosen, resized and cropped."""
+    frame_rates: FrameRates | None
+    """Rates of the training clips; None if nobody measured them."""
+    events: EventRules | None
+    """When its answers on a stream are an event; None if nobody fitted that."""
+
+
+Weights: TypeAlias = "str | Path | LoadedModel | ReadyModel"
+"""A weights folder, the folder of an export, starter weights, a loaded model, or one that is ready."""
+
+
+def open_model(
+    weights: Weights, runtime: RuntimeName | None = None, *, device: str | torch.device = "auto"
+) -> ReadyModel:
+    """Makes a trained model ready to run.
+
+    Args:
+        weights: a weights folder, with the export inside for the graph runtimes; the folder of an export; starter
+            weights; a loaded model, which PyTorch runs; or one that is ready, and stays as it is.
+        runtime: what runs it; by default PyTorch runs weights, and an export its own runtime.
+        device: "cpu", "cuda", "cuda:1", "mps" or "auto", which takes a GPU if there is one; graphs run on the CPU.
+
+    Raises:
+        WeightsError: there are no such weights, no such export, it is damaged, or was made of other weights.
+        ConfigError: there is no such runtime or device, or the library is not installed.
+    """
+    names = get_args(RuntimeName)
+    if runtime is not None and runtime not in names:
+        raise ConfigError(f"runtime {runtime!r}; {did_you_mean(runtime, names)}")
+    if isinstance(weights, ReadyModel):
+        return weights
+    if not isinstance(weights, str | Path):
+        if runtime in GRAPH_RUNTIMES:
+            raise ConfigError(f"{runtime} runs what lsn export wrote; give the folder instead of a loaded model")
+        return _open_weights(weights, is_compiled=runtime == "compiled", device=device)
+    folder = Path(weights)
+    if (folder / DESCRIPTION_NAME).is_file():
+        return _open_export(folder, runtime, device)
+    if runtime in GRAPH_RUNTIMES:
+        export = folder / runtime
+        if not (export / DESCRIPTION_NAME).is_file():
+            raise WeightsError(f"{weights}: no export for {runtime}; write one: lsn export {weights} --to {runtime}")
+        _check_is_of(folder, read_description(export))
+        return _open_export(export, runtime, device)
+    from lsn.models.weights import load_weights
+
+    return _open_weights(load_weights(weights), is_compiled=runtime == "compiled", device=device)
+
+
+def device_of(weights: Path, runtime: RuntimeName | None, device: str) -> str:
+    """The device that "auto" stands for where graphs are run; otherwise as it is."""
+    runs_graphs = runtime in GRAPH_RUNTIMES or (weights / DESCRIPTION_NAME).is_file()
+    return "cpu" if device == "auto" and runs_graphs else device
+
+
+def _open_export(folder: Path, runtime: RuntimeName | None, device: str | torch.device) -> ReadyModel:
+    name = runtime or read_description(folder).target
+    if name not in GRAPH_RUNTIMES:
+        what = "programs of torch.export are for your own code" if runtime is None else f"{name} runs weights"
+        raise ConfigError(f"{folder}: an export; {what}. Give a weights folder, or an export for onnx or openvino")
+    if str(device) not in ("auto", "cpu"):
+        raise ConfigError(f"device {device}: exported graphs run on the CPU; leave the device out")
+    found = GRAPH_RUNTIMES[name](folder)
+    about = found.description
+    return ReadyModel(found, about.labels, about.input, about.frame_rates, about.events)
+
+
+def _check_is_of(folder: Path, about: ExportDescription) -> None:
+    """Refuses an export inside a weights folder that was made of other weights, or before their events were fitted."""
+    again = f"delete the folder and export again: lsn export {folder} --to {about.target}"
+    tensors, config = folder / TENSORS_NAME, folder / CONFIG_NAME
+    if tensors.is_file() and hash_of_files(tensors) != about.weights_sha256:
+        raise WeightsError(f"{folder / about.target}: was exported from other weights than {tensors}; {again}")
+    if config.is_file():
+        fitted = WEIGHTS_FORMAT.read(config).get("events")
+        if about.events != (fitted and from_mapping(EventRules, fitted, where=str(config))):
+            raise WeightsError(f"{folder / about.target}: the rules of events in {config} are others; {again}")
+
+
+def _open_weights(loaded: LoadedModel, *, is_compiled: bool, device: str | torch.device) -> ReadyModel:
+    from lsn.inference.runtimes.pytorch import PyTorchRuntime
+    from lsn.models.prepare import prepare_for_inference
+    from lsn.models.weights import weights_fingerprint
+
+    size = loaded.input.size
+    runtime = PyTorchRuntime(
+        prepare_for_inference(loaded.model, device=device, compile=is_compiled),
+        height=size,
+        width=size,
+        fingerprint=weights_fingerprint(loaded.model),
+        warms_up=is_compiled,
+    )
+    return ReadyModel(runtime, loaded.labels, loaded.input, loaded.frame_rates, loaded.events)
