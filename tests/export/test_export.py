@@ -1,6 +1,7 @@
 """Exported graphs give PyTorch's numbers, and nothing is left of those that do not."""
 
 import json
+import re
 import subprocess
 import sys
 import textwrap
@@ -13,6 +14,7 @@ from small_recognizer import INPUT, LABELS, RATES, lively_model
 
 import lsn
 from lsn.cli.app import main
+from lsn.config import EventRules
 from lsn.errors import ConfigError, ModelError, WeightsError
 from lsn.export import proof, trace
 from lsn.export.export import export_weights
@@ -21,6 +23,8 @@ from lsn.inference.runtimes.onnx import OnnxRuntime
 from lsn.inference.runtimes.openvino import OpenVinoRuntime
 from lsn.models.memory.plain_recurrence import plain_recurrence
 from lsn.models.weights import load_weights, save_weights
+from lsn.streaming import StreamingPredictor
+from lsn.streaming.timeline import make_timeline
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("openvino")
@@ -44,13 +48,14 @@ def expected_logits(weights: Path, clips_BTCHW: np.ndarray) -> np.ndarray:
         return load_weights(weights).model.forward_frames(torch.from_numpy(clips_BTCHW)).numpy()
 
 
-def test_an_onnx_export(tmp_path, monkeypatch):
+def test_an_onnx_export(tmp_path, monkeypatch, manifest, videos, capsys):
     weights = write_weights(tmp_path / "weights")
     exported, description = export_weights(weights, "onnx")
     assert read_description(exported) == description
     check_onnx_runtime_alone(weights, exported)
     check_clips(weights, exported)
-    check_that_streams_need_neither_torch_nor_timm(exported)
+    check_events_where_little_is_installed(weights, exported, videos / "6.mp4")
+    check_commands(weights, manifest.source, videos, tmp_path / "timeline", capsys)
     check_bad_input(weights, exported, monkeypatch)
 
 
@@ -180,23 +185,59 @@ def check_bad_input(weights: Path, exported: Path, monkeypatch: pytest.MonkeyPat
         OnnxRuntime(exported)
 
 
-def check_that_streams_need_neither_torch_nor_timm(exported: Path) -> None:
+NUMBER = r"\d+(?:\.\d+)?"
+INSTALLED = ("av", "numpy", "onnxruntime", "PIL", "yaml", "safetensors", "simplejpeg")
+"""What examples/without_torch.py says that a machine needs."""
+
+
+def check_events_where_little_is_installed(weights: Path, exported: Path, video: Path) -> None:
+    """The events and probabilities of a video are PyTorch's."""
+    rules = EventRules(on_threshold=0.1, off_threshold=0.05, min_seconds=0.0)
     code = f"""
-    import sys
-    import numpy as np
-    from lsn.inference.runtimes.onnx import OnnxRuntime
-    from lsn.inference.runtimes.openvino import OpenVinoRuntime
-    from lsn.streaming import StreamTracker
-    from lsn.streaming.engine import StreamEngine
-    from lsn.video import open_video
-    engine = StreamEngine(OnnxRuntime({str(exported)!r}), 2)
-    slot = engine.acquire()
-    for _ in range(3):
-        step = engine.step({{slot: np.zeros((3, {SIZE}, {SIZE}), np.uint8)}})
-    engine.save(slot, {str(exported.parent / "state.safetensors")!r}, {{}})
-    engine.load(slot, {str(exported.parent / "state.safetensors")!r})
-    assert step.logits[slot].shape == ({len(LABELS)},)
-    print(*[name for name in ("torch", "torchvision", "timm") if name in sys.modules])
+    import json, sys
+
+    class Little:
+        def find_spec(name, path=None, target=None):
+            if name.partition(".")[0] not in ({INSTALLED!r} + ("lsn", "lsn_video", *sys.stdlib_module_names)):
+                raise ModuleNotFoundError(name + " is not installed")
+
+    sys.meta_path.insert(0, Little)
+    from lsn.config import EventRules
+    from lsn.streaming import StreamingPredictor
+    from lsn.streaming.timeline import make_timeline
+    found = make_timeline(StreamingPredictor({str(exported)!r}, events={rules!r}), {str(video)!r})
+    events = [[event.label, event.start_seconds, event.end_seconds] for event in found.events]
+    print(json.dumps([events, found.track.probabilities_TK.tolist()]))
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == ""
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    events, probabilities_TK = json.loads(done.stdout)
+    expected = make_timeline(StreamingPredictor(weights, device="cpu", events=rules), video)
+    assert events == [[event.label, event.start_seconds, event.end_seconds] for event in expected.events]
+    assert events
+    np.testing.assert_allclose(probabilities_TK, expected.track.probabilities_TK, atol=1e-4)
+
+
+def check_commands(weights: Path, manifest: str, videos: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every command that takes a runtime, under the export and under PyTorch."""
+    video = str(videos / "6.mp4")
+    capsys.readouterr()
+
+    def shown(*command: str) -> str:
+        assert main([*command]) == 0, capsys.readouterr().err
+        return capsys.readouterr().out
+
+    for options in ([], ["--anytime"]):
+        command = ["evaluate", str(weights), manifest, "--workers", "0", *options]
+        graph, torch_ = (shown(*command, *o) for o in (["--runtime", "onnx"], ["--device", "cpu"]))
+        assert re.sub(NUMBER, "", graph) == re.sub(NUMBER, "", torch_)
+        np.testing.assert_allclose(
+            *([float(n) for n in re.findall(NUMBER, text)] for text in (graph, torch_)), rtol=1e-3
+        )
+    answers = [json.loads(shown("predict", str(weights), video, "--json", *o)) for o in ([], ["--runtime", "onnx"])]
+    np.testing.assert_allclose(*(answer["frame_probabilities"] for answer in answers), atol=1e-4)
+    command = ["timeline", str(weights), video, "--runtime", "onnx", "--out", str(out)]
+    assert "events.jsonl" in shown(*command)
+    assert "1,000 steps" in shown("verify", str(weights), video, "--num-frames", "8", "--runtime", "onnx")
+    parts = shown("bench", str(weights), video, "--runtime", "onnx", "--seconds", "0.1", "--json")
+    assert [figure["part"] for figure in json.loads(parts)["figures"]] == ["test", "stream", "decode", "transform"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-import matplotlib
 from PIL import ImageFont
 
 
@@ -17,5 +16,7 @@ def dejavu_sans(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
         size: in pixels.
         bold: the bold cut.
     """
+    import matplotlib  # here, as whoever draws nothing does without it
+
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", name), size)
