@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from lsn.config.json_files import TENSORS_NAME
 from lsn.errors import ConfigError, ModelError, WeightsError
-from lsn.export.proof import prove
+from lsn.export.proof import TOLERANCES, prove
+from lsn.export.reduce import Precision, halve, quantize
 from lsn.export.torch_program import TorchProgramRuntime
 from lsn.export.trace import Traceable, clip_of, step_of
 from lsn.export.writers import write_onnx, write_openvino, write_stateful_openvino, write_torch
 from lsn.files import new_folder
 from lsn.inference.runtimes.description import (
     SUFFIXES,
+    Accuracy,
     ExportDescription,
     StateTensor,
     Target,
     describe_graph,
     hash_of_files,
+    read_description,
     write_description,
 )
 from lsn.inference.runtimes.graph import GraphRuntime
 from lsn.inference.runtimes.onnx import OnnxRuntime
+from lsn.inference.runtimes.opening import ReadyModel, open_model
 from lsn.inference.runtimes.openvino import OpenVinoRuntime
 from lsn.models.prepare import prepare_for_inference
 from lsn.models.starters.cards import is_starter
@@ -45,29 +53,65 @@ _LIBRARIES = ("torch", "timm", "onnx", "onnxscript", "onnxruntime", "openvino")
 _MIN_FRAMES = 32
 
 
+@dataclass(frozen=True)
+class Measure:
+    """How the accuracy before and after is measured."""
+
+    metric: str
+    """Such as `top-1`."""
+    data: str
+    """What it is measured on."""
+    run: Callable[[ReadyModel], float]
+    """The accuracy of a model, 0..1."""
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """What is asked for instead of float32."""
+
+    precision: Precision = "fp32"
+    calibration: Sequence[np.ndarray] = ()
+    """For int8: uint8 clips TCHW as the network sees them, of its number of frames, like those that it will see."""
+    max_drop: float = 0.01
+    """Accuracy, 0..1, that may be lost."""
+
+
 def export_weights(
-    weights: str | Path, target: Target, *, out: str | Path | None = None, video: str | Path | None = None
+    weights: str | Path,
+    target: Target,
+    *,
+    out: str | Path | None = None,
+    video: str | Path | None = None,
+    reduction: Reduction | None = None,
+    measure: Measure | None = None,
 ) -> tuple[Path, ExportDescription]:
     """Writes the step and the clip of trained weights as graphs, and compares them with PyTorch.
 
     Args:
         weights: a weights folder, or starter weights.
         target: whose format.
-        out: new folder; by default one inside the weights folder that is called like the target.
-        video: whose first frames the comparison is made on; by default moving noise.
+        out: new folder; by default one inside the weights folder that is called like the target, and the precision if
+            it is not fp32.
+        video: whose first frames the comparison is made on; by default moving noise, for int8 the calibration clips.
+        reduction: float16 or int8 instead of float32.
+        measure: accuracy to be measured with PyTorch and with the graphs.
 
     Returns:
         The folder, and what is in it.
 
     Raises:
         WeightsError: the weights cannot be read, or the folder exists.
-        ConfigError: a library is not installed, or starter weights were given without a folder.
-        ModelError: the format lacks an operator, or a graph gives other numbers than PyTorch; nothing is left behind.
+        ConfigError: a library is not installed; starter weights were given without a folder; int8 without clips.
+        ModelError: the format lacks an operator, a graph gives other numbers than PyTorch, or too much accuracy is
+            lost; nothing is left behind.
         VideoError: the video cannot be read, or is too short.
     """
+    reduction = reduction or Reduction()
+    _check_reduction(target, reduction)
     if out is None and is_starter(weights):
         raise ConfigError(f"{weights}: belongs to LSN itself; say where the export goes with --out")
-    folder = Path(weights, target) if out is None else Path(out)
+    suffix = "" if reduction.precision == "fp32" else f"-{reduction.precision}"
+    folder = Path(weights, f"{target}{suffix}") if out is None else Path(out)
     if folder.exists():
         raise WeightsError(f"{folder}: exists; delete it, or choose another folder with --out")
     loaded = load_weights(weights)
@@ -75,16 +119,87 @@ def export_weights(
     with new_folder(folder) as partial:
         description = _write_graphs(weights, loaded, target, partial)
         write_description(partial, description)
-        lines = prove(loaded.model, _RUNTIMES[target](partial), frames_TCHW)
-        if failed := [line for line in lines if not line.passed]:
-            what = "; ".join(f"{line.check}: {line.difference:.1e}, allowed {line.limit:.0e}" for line in failed)
-            raise ModelError(
-                f"{weights}: the {target} graphs give other numbers than PyTorch ({what}); nothing was written. Use "
-                "another format, and report it with the versions of your libraries"
-            )
-        description = replace(description, proof=lines)
+        description = _proven(loaded, partial, frames_TCHW, description)
+        if reduction.precision != "fp32":
+            write_description(partial, _reduced(loaded, partial, description, reduction))
+            if reduction.precision == "int8" and video is None:  # noise is not what its ranges are for
+                frames_TCHW = _enough_of(reduction.calibration, len(frames_TCHW))
+            description = _proven(loaded, partial, frames_TCHW, read_description(partial))
+        if measure is not None:
+            before, after = (measure.run(open_model(model, device="cpu")) for model in (loaded, partial))
+            accuracy = Accuracy(measure.metric, measure.data, before, after)
+            description = replace(description, accuracy=accuracy)
+            _check_drop(weights, accuracy, reduction.max_drop)
         write_description(partial, description)
     return folder, description
+
+
+def _check_reduction(target: Target, reduction: Reduction) -> None:
+    if reduction.precision != "fp32" and target == "torch":
+        raise ConfigError(f"--precision {reduction.precision} is for onnx and openvino; leave it out for torch")
+    if reduction.precision == "int8" and not len(reduction.calibration):
+        raise ConfigError("int8 needs clips that show what the model will see; give some with --calibrate")
+    if reduction.precision != "int8" and len(reduction.calibration):
+        raise ConfigError("--calibrate is for --precision int8; leave it out")
+    if not 0 <= reduction.max_drop <= 1:
+        raise ConfigError(f"an accuracy that may drop by {reduction.max_drop:g}; it must be between 0 and 1")
+
+
+def _proven(
+    loaded: LoadedModel, folder: Path, frames_TCHW: Tensor, description: ExportDescription
+) -> ExportDescription:
+    tolerance = TOLERANCES[description.precision]
+    lines = prove(loaded.model, _RUNTIMES[description.target](folder), frames_TCHW, tolerance=tolerance)
+    if failed := [line for line in lines if not line.passed]:
+        what = "; ".join(f"{line.check}: {line.difference:.1e}, allowed {line.limit:.0e}" for line in failed)
+        raise ModelError(
+            f"{description.name}: the {description.precision} graphs for {description.target} give other numbers than "
+            f"PyTorch ({what}); nothing was written. Use another format, and report it with the versions of your "
+            "libraries"
+        )
+    return replace(description, proof=lines)
+
+
+def _reduced(
+    loaded: LoadedModel, folder: Path, description: ExportDescription, reduction: Reduction
+) -> ExportDescription:
+    """Makes the graphs smaller, in place."""
+    graphs = [folder / graph.file for graph in (description.clip, description.step) if graph is not None]
+    if reduction.precision == "fp16":
+        for path in graphs:
+            halve(path)
+    else:
+        runtime = _RUNTIMES[description.target](folder)
+        quantize(runtime, reduction.calibration, num_stem_convolutions=loaded.model.num_stem_convolutions)
+    stateful = description.stateful_step
+    if stateful is not None:
+        path = folder / stateful.file
+        write_stateful_openvino(graphs[1], path, description.states, precision=reduction.precision)
+        stateful = describe_graph(path)
+    clip, *step = (describe_graph(path) for path in graphs)
+    return replace(
+        description,
+        precision=reduction.precision,
+        clip=clip,
+        step=step[0] if step else None,
+        stateful_step=stateful,
+    )
+
+
+def _enough_of(clips: Sequence[np.ndarray], num_frames: int) -> Tensor:
+    """The first frames of clips, again and again if there are too few: TCHW."""
+    frames_TCHW = np.concatenate(list(clips[:num_frames]))
+    return torch.from_numpy(np.resize(frames_TCHW, (num_frames, *frames_TCHW.shape[1:])))
+
+
+def _check_drop(weights: str | Path, accuracy: Accuracy, max_drop: float) -> None:
+    drop = accuracy.before - accuracy.after
+    if drop > max_drop:
+        raise ModelError(
+            f"{weights}: {accuracy.metric} on {accuracy.data} falls from {accuracy.before:.1%} to "
+            f"{accuracy.after:.1%}; {100 * max_drop:g} points may be lost, so nothing was written. Calibrate on more "
+            "clips, use another precision, or allow more with --max-drop"
+        )
 
 
 def _write_graphs(weights: str | Path, loaded: LoadedModel, target: Target, folder: Path) -> ExportDescription:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lsn.export.reduce import Precision
 from lsn.inference.runtimes.contract import Runtime
 from lsn.inference.runtimes.description import ProofLine
 from lsn.inference.runtimes.graph import GraphRuntime
@@ -27,8 +28,10 @@ from lsn.streaming.verify import check_limits, frames_to_compare, streams_differ
 
 BATCH_SIZES = (1, 3, 8)
 MANY_STEPS = 1000
-TOLERANCE = 1e-4
-"""Largest difference of float32 logits, relative to the largest logit, that rounding explains."""
+TOLERANCES: dict[Precision, float] = {"fp32": 1e-4, "fp16": 3e-2, "int8": 1.0}
+"""Largest difference of logits, relative to the largest logit: in float32 what rounding explains; in int8, whose worth
+is its accuracy, nothing but a gross error is larger."""
+TOLERANCE = TOLERANCES["fp32"]
 
 
 def verify_export(
@@ -46,7 +49,7 @@ def verify_export(
         runtime: that of the export.
         video: a video file or a folder of frames; by default frames of moving noise.
         num_frames: frames to compare on, at least those of the model's clips.
-        tolerance: largest difference that is let pass, relative to the largest logit.
+        tolerance: largest difference that is let pass in float32, relative to the largest logit.
 
     Raises:
         ConfigError: too few or too many frames, or no finite tolerance; or the library is not installed.
@@ -58,6 +61,8 @@ def verify_export(
     ready, loaded = open_model(weights, runtime), load_weights(weights)
     assert isinstance(ready.runtime, GraphRuntime)
     frames_TCHW = frames_to_compare(loaded, video, max(num_frames, loaded.model.num_frames))
+    precision = ready.runtime.description.precision
+    tolerance = tolerance if precision == "fp32" else TOLERANCES[precision]
     return prove(loaded.model, ready.runtime, frames_TCHW, tolerance=tolerance)
 
 

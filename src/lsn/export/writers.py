@@ -10,9 +10,11 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from lsn.errors import ModelError
+from lsn.export.reduce import Precision
 from lsn.export.trace import Traceable
 from lsn.inference.runtimes.description import StateTensor
 from lsn.inference.runtimes.graph import import_library
@@ -62,7 +64,9 @@ def write_openvino(graph: Traceable, path: Path) -> None:
             openvino.save_model(openvino.Core().read_model(str(file)), str(path), compress_to_fp16=False)
 
 
-def write_stateful_openvino(step: Path, path: Path, states: tuple[StateTensor, ...]) -> None:
+def write_stateful_openvino(
+    step: Path, path: Path, states: tuple[StateTensor, ...], *, precision: Precision = "fp32"
+) -> None:
     """Writes a step as OpenVINO's graph of one stream that keeps the states itself (ReadValue and Assign)."""
     openvino, passes = import_library("openvino"), import_library("openvino.passes")
     with _speaking_for("OpenVINO"):
@@ -71,7 +75,13 @@ def write_stateful_openvino(step: Path, path: Path, states: tuple[StateTensor, .
         manager = passes.Manager()
         manager.register_pass(passes.MakeStateful({state.input: state.output for state in states}))
         manager.run_passes(model)
-        openvino.save_model(model, str(path), compress_to_fp16=False)
+        for node in model.get_ops():
+            is_float_state = node.get_type_name() == "ReadValue" and node.output(0).element_type == openvino.Type.f32
+            if is_float_state and precision == "int8":  # zeros are the default, but the passes for int8 ask for them
+                shape = [side.get_length() for side in node.output(0).partial_shape]
+                node.set_arguments([openvino.opset13.constant(np.zeros(shape, np.float32))])
+        model.validate_nodes_and_infer_types()
+        openvino.save_model(model, str(path), compress_to_fp16=precision == "fp16")
 
 
 def write_torch(graph: Traceable, path: Path) -> None:

@@ -103,6 +103,12 @@ class Recognizer(nn.Module):
         return 6 if self.frame_differences else 3
 
     @property
+    def num_stem_convolutions(self) -> int:
+        """Convolutions that see the frame itself, before the first block."""
+        stem = self.cnn.get_submodule(self.stages[0].modules[0])
+        return sum(isinstance(module, nn.Conv2d) for module in stem.modules())
+
+    @property
     def shift(self) -> Direction | None:
         """Direction of the temporal shift, None without one."""
         return self._shift.direction if self._shift else None

@@ -81,7 +81,7 @@ def evaluate(
         cpu, cuda, cuda:1 or mps; auto takes a GPU if there is one.
     """
     timelines = timelines or TimelineOptions()
-    if (data is not None and timelines.apply_to(data)) or _finds_events(weights):
+    if (data is not None and timelines.apply_to(data)) or finds_events(weights):
         _refuse_clip_options(reading, views, anytime=anytime, wanted_top1=wanted_top1 is not None)
         reading, events = reading or Reading(), events or FittedEventOptions()
         evaluate_timelines(
@@ -128,7 +128,7 @@ def _evaluate_clips(
         protocol = EvaluationProtocol.of(network, ready.input, views.of(config))
         if anytime:  # before the manifest, whose files may take long to look at
             check_anytime(network, protocol, wanted_top1)
-        manifest = _manifest(data, weights, config, ready.labels, reading)
+        manifest = evaluation_clips(data, weights, config, ready.labels, reading)
         output().print(f"{network.name} on {len(manifest)} videos of {manifest.source}: {protocol.describe()}")
         result = run_evaluation(
             ready.runtime,
@@ -144,7 +144,7 @@ def _evaluate_clips(
     _print_result(result, out, weights)
 
 
-def _finds_events(weights: Path) -> bool:
+def finds_events(weights: Path) -> bool:
     """Whether weights were trained to find events in long videos; without a recipe, by the rules that they have."""
     config = run_config(weights)
     if config is not None:
@@ -196,10 +196,13 @@ def _check(data: str | None, reading: Reading, out: Path | None, *, needs_anytim
     check_outputs(written, [data, reading.labels])
 
 
-def _manifest(
+def evaluation_clips(
     data: str | None, weights: Path, config: RunConfig | None, names: tuple[str, ...], reading: Reading
 ) -> Manifest:
-    """What is evaluated on, with the labels in the order of the weights."""
+    """The clips that are evaluated on, with the labels in the order of the weights.
+
+    Without data they are those that the run validated on.
+    """
     from lsn.data import check_manifest, load_splits, raise_on_errors, read_manifest
 
     if data is not None:

@@ -54,7 +54,7 @@ def evaluate_timelines(
     from lsn.streaming.timeline_evaluation import evaluate_timelines
 
     fits = events.fit or events.max_false_per_hour is not None
-    timelines = _as_trained(weights, data, timelines)
+    timelines = as_trained(weights, data, timelines)
     if fits and is_starter(weights):
         raise ConfigError(
             f"{weights}: belongs to LSN itself; copy the folder {starter_folder(weights)} and fit the copy"
@@ -67,7 +67,7 @@ def evaluate_timelines(
         is_default = timelines.background == TimelineOptions.background and timelines.background not in ready.labels
         streams = StreamOptions(**given, background=None if is_default else timelines.background)
         predictor, remarks = streaming_predictor(weights, streams, ready=ready)
-        manifest = _validation_set(weights) if data is None else _checked(data, timelines, root, on_unreadable)
+        manifest = evaluation_timelines(weights, data, timelines, root=root, on_unreadable=on_unreadable)
         _check_outputs(out, weights, data, manifest)
         if world.is_main:
             for remark in remarks:
@@ -86,7 +86,7 @@ def evaluate_timelines(
             _finish(result, weights, out, fits=fits)
 
 
-def _as_trained(weights: Path, data: str | None, options: TimelineOptions) -> TimelineOptions:
+def as_trained(weights: Path, data: str | None, options: TimelineOptions) -> TimelineOptions:
     """How a file is read: as the run read its own, unless options say otherwise."""
     config = run_config(weights)
     is_given = replace(options, timelines=False) != TimelineOptions()
@@ -129,9 +129,17 @@ def _finish(result: TimelineEvaluation, weights: Path, out: Path | None, *, fits
         console.print(f"\nMetrics  {out / METRICS_NAME}\nEvents   {out / EVENTS_NAME}\nReport   {report}")
 
 
-def _checked(
-    data: str, timelines: TimelineOptions, root: str | None, on_unreadable: Literal["raise", "skip"]
+def evaluation_timelines(
+    weights: Path,
+    data: str | None,
+    timelines: TimelineOptions,
+    *,
+    root: str | None = None,
+    on_unreadable: Literal["raise", "skip"] = "raise",
 ) -> TimelineManifest:
+    """The long videos that are evaluated on; without data those that the run validated on."""
+    if data is None:
+        return _validation_set(weights)
     from lsn.data import raise_on_errors
     from lsn.data.timelines.checks import check_timelines
     from lsn.data.timelines.splits import without_unreadable

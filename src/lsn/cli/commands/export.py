@@ -2,10 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from lsn.cli.ui.console import columns, output
+from cyclopts import Parameter
+
+from lsn.cli.commands.data_timelines import TimelineOptions
+from lsn.cli.commands.evaluate import Reading, evaluation_clips, finds_events
+from lsn.cli.commands.evaluate_timelines import as_trained, evaluation_timelines
+from lsn.cli.options.weights import ViewOptions, run_config
+from lsn.cli.ui.console import columns, output, percent
+from lsn.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from lsn.export.export import Measure
+    from lsn.inference.runtimes.opening import ReadyModel
+
+MAX_CALIBRATION_CLIPS = 64
+
+
+@dataclass(frozen=True)
+class Bits:
+    """What is stored and computed in fewer bits, and what that costs."""
+
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    """fp16 stores the weights in half the space; int8 also computes in it, which is faster where the processor can."""
+    calibrate: str | None = None
+    """For int8: manifest, folder of class folders, or timelines, of videos like those that the model will see."""
+    data: str | None = None
+    """Measure the accuracy before and after on these; int8 by default on what the run validated on."""
+    max_drop: float = 1.0
+    """Points of accuracy that may be lost."""
 
 
 def export(
@@ -15,6 +45,8 @@ def export(
     to: Literal["onnx", "openvino", "torch"],
     out: Path | None = None,
     video: str | None = None,
+    bits: Annotated[Bits | None, Parameter(name="*")] = None,
+    timelines: Annotated[TimelineOptions | None, Parameter(name="*")] = None,
 ) -> None:
     """Write trained weights as graphs that run without LSN.
 
@@ -33,9 +65,19 @@ def export(
     video
         Video to compare on; by default noise.
     """
-    from lsn.export.export import export_weights
+    bits, timelines = bits or Bits(), timelines or TimelineOptions()
+    from lsn.export.export import Reduction, export_weights
 
-    folder, description = export_weights(weights, to, out=out, video=video)
+    calibration = [] if bits.calibrate is None else _calibration_clips(weights, bits.calibrate, timelines)
+    is_measured = bits.data is not None or bits.precision == "int8"
+    folder, description = export_weights(
+        weights,
+        to,
+        out=out,
+        video=video,
+        reduction=Reduction(bits.precision, calibration, bits.max_drop / 100),
+        measure=_measure(weights, bits.data, timelines) if is_measured else None,
+    )
     table = columns("Against PyTorch", "Largest difference", "Allowed", right=("Largest difference", "Allowed"))
     for line in description.proof:
         table.add_row(line.check, f"{line.difference:.1e}", f"{line.limit:.0e}")
@@ -43,3 +85,66 @@ def export(
     console.print(table)
     graphs = [graph.file for graph in (description.step, description.stateful_step, description.clip) if graph]
     console.print(f"\n{folder}: {', '.join(graphs)}, described in export.json (differences: of the largest logit)")
+    if (accuracy := description.accuracy) is not None:
+        before, after = percent(accuracy.before), percent(accuracy.after)
+        console.print(f"{accuracy.metric} on {accuracy.data}: {before} with PyTorch, {after} in {bits.precision}")
+
+
+def _calibration_clips(weights: Path, data: str, timelines: TimelineOptions) -> list[np.ndarray]:
+    """Clips of videos spread over the data, as the network sees them."""
+    from lsn.config import EvaluationConfig
+    from lsn.data import open_clip, read_manifest
+    from lsn.evaluation.protocol import EvaluationProtocol
+    from lsn.inference.source import open_source
+    from lsn.models.weights import load_weights
+
+    loaded = load_weights(weights)
+    protocol = EvaluationProtocol.of(loaded.model, loaded.input, EvaluationConfig())
+    if _are_timelines(weights, data, timelines):
+        manifest = evaluation_timelines(weights, data, as_trained(weights, data, timelines))
+        readers = [lambda path=video.path: open_source(path) for video in manifest.videos]
+    else:
+        readers = [lambda clip=clip: open_clip(clip) for clip in read_manifest(data).clips]
+    stride = -(-len(readers) // MAX_CALIBRATION_CLIPS) or 1
+    clips = []
+    for opened in readers[::stride]:
+        with opened() as reader:
+            clips.append(protocol.read(reader).views_VTCHW[0])
+    return clips
+
+
+def _are_timelines(weights: Path, data: str | None, timelines: TimelineOptions) -> bool:
+    return (data is not None and timelines.apply_to(data)) or finds_events(weights)
+
+
+def _measure(weights: Path, data: str | None, timelines: TimelineOptions) -> Measure:
+    """How accurate weights are, on the data or on what the run validated on."""
+    from lsn.export.export import Measure
+
+    config = run_config(weights)
+    if data is None and config is None:
+        raise ConfigError(f"{weights}: no recipe.yaml says what it was validated on; measure int8 on some --data")
+    if _are_timelines(weights, data, timelines):
+        options = as_trained(weights, data, timelines)
+        long_videos = evaluation_timelines(weights, data, options)
+
+        def f1(ready: ReadyModel) -> float:
+            from lsn.streaming.predictor import StreamingPredictor
+            from lsn.streaming.timeline_evaluation import evaluate_timelines
+
+            predictor = StreamingPredictor(ready)
+            return evaluate_timelines(predictor, long_videos, background=options.background).metrics.f1["25"]
+
+        return Measure("F1@25", long_videos.source, f1)
+    from lsn.models.weights import load_weights
+
+    clips = evaluation_clips(data, weights, config, load_weights(weights).labels, Reading())
+
+    def top1(ready: ReadyModel) -> float:
+        from lsn.evaluation.evaluate import evaluate
+        from lsn.evaluation.protocol import EvaluationProtocol
+
+        protocol = EvaluationProtocol.of(ready.runtime.network, ready.input, ViewOptions().of(config))
+        return evaluate(ready.runtime, clips, protocol, num_workers=Reading.workers).metrics.top1
+
+    return Measure("top-1", clips.source, top1)

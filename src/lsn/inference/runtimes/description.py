@@ -75,6 +75,18 @@ class ProofLine:
 
 
 @dataclass(frozen=True)
+class Accuracy:
+    """How good the network was in PyTorch, and how good its graphs are."""
+
+    metric: str
+    """Such as `top-1`, 0..1."""
+    data: str
+    """What it was measured on."""
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
 class ExportDescription:
     """The content of `export.json`."""
 
@@ -106,6 +118,10 @@ class ExportDescription:
     stateful_step: Graph | None
     """The same for one stream, with the state inside (OpenVINO)."""
     states: tuple[StateTensor, ...]
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    """Of the weights, and of most activations in int8; states and logits are float32."""
+    accuracy: Accuracy | None = None
+    """Null if nobody measured it."""
     proof: tuple[ProofLine, ...] = ()
     made_with: tuple[str, ...] = ()
     """Libraries with their versions."""
