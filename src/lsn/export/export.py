@@ -117,11 +117,11 @@ def export_weights(
     loaded = load_weights(weights)
     frames_TCHW = frames_to_compare(loaded, video, max(_MIN_FRAMES, loaded.model.num_frames))
     with new_folder(folder) as partial:
-        description = _write_graphs(weights, loaded, target, partial)
+        description = write_graphs(weights, loaded, target, partial)
         write_description(partial, description)
         description = _proven(loaded, partial, frames_TCHW, description)
         if reduction.precision != "fp32":
-            write_description(partial, _reduced(loaded, partial, description, reduction))
+            write_description(partial, reduce_graphs(loaded, partial, description, reduction))
             if reduction.precision == "int8" and video is None:  # noise is not what its ranges are for
                 frames_TCHW = _enough_of(reduction.calibration, len(frames_TCHW))
             description = _proven(loaded, partial, frames_TCHW, read_description(partial))
@@ -160,7 +160,7 @@ def _proven(
     return replace(description, proof=lines)
 
 
-def _reduced(
+def reduce_graphs(
     loaded: LoadedModel, folder: Path, description: ExportDescription, reduction: Reduction
 ) -> ExportDescription:
     """Makes the graphs smaller, in place."""
@@ -202,7 +202,8 @@ def _check_drop(weights: str | Path, accuracy: Accuracy, max_drop: float) -> Non
         )
 
 
-def _write_graphs(weights: str | Path, loaded: LoadedModel, target: Target, folder: Path) -> ExportDescription:
+def write_graphs(weights: str | Path, loaded: LoadedModel, target: Target, folder: Path) -> ExportDescription:
+    """Writes the graphs of loaded weights into a folder that is there, not compared with anything yet."""
     model, size, suffix = prepare_for_inference(loaded.model, device="cpu"), loaded.input.size, SUFFIXES[target]
     clip, step = folder / f"clip{suffix}", folder / f"step{suffix}"
     _WRITERS[target](clip_of(model, size=size), clip)

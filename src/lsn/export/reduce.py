@@ -52,7 +52,7 @@ def quantize(runtime: GraphRuntime, clips: Sequence[np.ndarray], *, num_stem_con
     """Turns the step and the clip of an export into int8, in place.
 
     The first convolutions, all before them and the classifier stay as they are: frames, their differences and logits
-    need more than 256 values. So does the recurrence but for its convolutions, where errors would add up; and what
+    need more than 256 values. So does the recurrence but for its convolutions: errors would add up, and what
     OpenVINO makes of a state in int8 does not leave the graph with its scale.
 
     Args:
@@ -97,7 +97,7 @@ def _quantize(
 ) -> None:
     samples = samples[:: -(-len(samples) // MAX_SAMPLES)]
     with _quiet():
-        nncf = import_library("nncf")
+        nncf, parameters = import_library("nncf"), import_library("nncf.quantization.advanced_parameters")
         nncf.set_log_level(logging.ERROR)
         is_openvino = path.suffix == ".xml"
         if is_openvino:
@@ -112,6 +112,10 @@ def _quantize(
                 nncf.Dataset(samples),
                 subset_size=len(samples),
                 preset=nncf.QuantizationPreset.MIXED,
+                advanced_parameters=nncf.AdvancedQuantizationParameters(
+                    # One scale for all channels of an activation, as ONNX Runtime has no other.
+                    activations_quantization_params=parameters.QuantizationParameters(per_channel=False)
+                ),
                 ignored_scope=nncf.IgnoredScope(names=_sensitive(operators, states, num_stem_convolutions)),
             )
         except Exception as error:  # it raises what it likes
@@ -125,8 +129,7 @@ def _quantize(
 
 def _sensitive(operators: Operators, states: Sequence[StateTensor], num_stem_convolutions: int) -> list[str]:
     """What keeps its bits, by name."""
-    source = FRAMES if states else CLIP
-    kept = operators.stem(source, num_stem_convolutions) | {operators.last_product(LOGITS)}
+    kept = operators.stem(FRAMES if states else CLIP, num_stem_convolutions) | {operators.last_product(LOGITS)}
     for state in states:
         kept |= operators.without_convolutions(operators.loop(state.input, state.output))
     return sorted(kept)
