@@ -14,6 +14,8 @@ from lsn.files import read_bytes
 
 CONFIG_NAME, TENSORS_NAME = "config.json", "model.safetensors"
 """The files of a weights folder."""
+EVALUATION_NAME = "evaluation.json"
+"""Their validation, beside them."""
 MAX_BYTES = 8 << 20
 """The description of a network of 1000 classes has 0.1 MB."""
 MAX_DIGITS = 18

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lsn.config import from_mapping, to_mapping
+from lsn.config.json_files import EVALUATION_NAME
 from lsn.data import Clip
 from lsn.errors import ConfigError, DataError, WeightsError, shown
 from lsn.evaluation.anytime import Anytime
@@ -22,7 +23,7 @@ from lsn.files import csv_rows, read_text, write_csv, write_text
 from lsn.parsing import parse_json, to_json
 from lsn.tensor_file import open_tensors, write_tensors
 
-SUMMARY_NAME, ROWS_NAME, SCORES_NAME = "evaluation.json", "predictions.csv", "scores.safetensors"
+ROWS_NAME, SCORES_NAME = "predictions.csv", "scores.safetensors"
 # Written with the protocol, but no part of it: the line for people, and what older versions wrote too.
 _NO_FIELDS = ("description", "mean", "std")
 
@@ -142,7 +143,7 @@ class EvaluationResult:
         }
         if self.anytime is not None:
             summary["anytime"] = asdict(self.anytime)
-        write_text(folder / SUMMARY_NAME, json.dumps(summary) + "\n")
+        write_text(folder / EVALUATION_NAME, json.dumps(summary) + "\n")
 
 
 def result_of_scores(
@@ -207,7 +208,7 @@ def load_evaluation(folder: str | Path) -> EvaluationResult:
         DataError: a file is missing or damaged.
     """
     folder = Path(folder)
-    path = folder / SUMMARY_NAME
+    path = folder / EVALUATION_NAME
     try:
         summary = parse_json(_read(path))
         protocol = {name: value for name, value in summary["protocol"].items() if name not in _NO_FIELDS}
@@ -215,7 +216,7 @@ def load_evaluation(folder: str | Path) -> EvaluationResult:
         anytime = summary.get("anytime")
         rows = _read_rows(path := folder / ROWS_NAME)  # errors name the path
         scores_NK = _read_scores(path := folder / SCORES_NAME, (len(rows), len(labels)))
-        path = folder / SUMMARY_NAME
+        path = folder / EVALUATION_NAME
         result = EvaluationResult(
             source=summary.get("source", ""),
             protocol=from_mapping(EvaluationProtocol, protocol, where=f"{path}: protocol"),
@@ -262,7 +263,7 @@ def _read_scores(path: Path, shape: tuple[int, int]) -> Tensor | None:
 
 def _read(path: Path) -> str:
     if not path.exists():
-        raise DataError(f"{path}: no such file; `lsn evaluate` writes {SUMMARY_NAME} and {ROWS_NAME}")
+        raise DataError(f"{path}: no such file; `lsn evaluate` writes {EVALUATION_NAME} and {ROWS_NAME}")
     return read_text(path, "file of an evaluation", error=DataError, errors="surrogateescape")
 
 

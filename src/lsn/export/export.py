@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lsn.config import EventRules
 from lsn.config.json_files import TENSORS_NAME
 from lsn.errors import ConfigError, ModelError, WeightsError
 from lsn.export.proof import TOLERANCES, prove
@@ -37,6 +38,7 @@ from lsn.inference.runtimes.openvino import OpenVinoRuntime
 from lsn.models.prepare import prepare_for_inference
 from lsn.models.starters.cards import is_starter
 from lsn.models.weights import LoadedModel, load_weights, weights_fingerprint, weights_folder
+from lsn.streaming.default_rules import default_event_rules
 from lsn.streaming.verify import frames_to_compare
 
 _WRITERS: dict[Target, Callable[[Traceable, Path], None]] = {
@@ -207,6 +209,7 @@ def write_graphs(weights: str | Path, loaded: LoadedModel, target: Target, folde
     model, size, suffix = prepare_for_inference(loaded.model, device="cpu"), loaded.input.size, SUFFIXES[target]
     clip, step = folder / f"clip{suffix}", folder / f"step{suffix}"
     _WRITERS[target](clip_of(model, size=size), clip)
+    rules, _ = default_event_rules(weights, loaded.events)
     states: tuple[StateTensor, ...] = ()
     stateful: Path | None = None
     if model.is_causal:
@@ -226,7 +229,7 @@ def write_graphs(weights: str | Path, loaded: LoadedModel, target: Target, folde
         readout_frames=model.readout_frames,
         multi_label=model.multi_label,
         frame_rates=loaded.frame_rates,
-        events=loaded.events,
+        events=loaded.events if rules == EventRules() else rules,
         clip=describe_graph(clip),
         step=describe_graph(step) if model.is_causal else None,
         stateful_step=None if stateful is None else describe_graph(stateful),

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from lsn.inference.runtimes.opening import ReadyModel
     from lsn.streaming import StreamingPredictor
 
-KEPT_ANSWERS = 0.95
-"""Share of the right answers on the validation set that the fitted threshold keeps."""
-
 
 @dataclass(frozen=True)
 class EventOptions:
@@ -122,32 +119,12 @@ def event_line(stream: str, event: Mapping[str, Any]) -> str:
 
 
 def _event_rules(weights: Path, fitted: EventRules | None, options: StreamOptions) -> tuple[EventRules, str]:
-    """The rules that were fitted for the weights, or a threshold from their validation, unless others were asked for.
+    """The rules of the weights, with what was asked for instead; and, for people, where the threshold comes from."""
+    from lsn.streaming.default_rules import default_event_rules
 
-    Also says, for people, where the threshold comes from.
-    """
-    from lsn.config import EventRules
-
-    rules, source = fitted or EventRules(), " (fitted for these weights)" if fitted else ""
-    if fitted is None and options.on_threshold is None:
-        start, source = _threshold_of_validation(weights)
-        rules = rules if start is None else replace(rules, on_threshold=start, off_threshold=2 / 3 * start)
+    rules, source = default_event_rules(weights, fitted)
     on = rules.on_threshold if options.on_threshold is None else options.on_threshold
     off = rules.off_threshold / rules.on_threshold * on if options.off_threshold is None else options.off_threshold
     names = ("min_seconds", "merge_seconds", "split_seconds", "background")
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
     return replace(rules, on_threshold=on, off_threshold=off, **given), "" if options.on_threshold else source
-
-
-def _threshold_of_validation(weights: Path) -> tuple[float | None, str]:
-    """A threshold that most right answers of the validation beside the weights reach, and how it came about."""
-    from lsn.evaluation.result import SUMMARY_NAME, load_evaluation
-    from lsn.streaming import fit_threshold
-
-    if not (weights / SUMMARY_NAME).is_file():
-        return None, ""
-    rows = load_evaluation(weights).rows
-    start = fit_threshold(rows, kept=KEPT_ANSWERS)
-    num_right = sum(row.correct for row in rows)
-    source = f" ({100 * KEPT_ANSWERS:.0f}% of the {num_right} right answers of its validation do)" if start else ""
-    return start, source

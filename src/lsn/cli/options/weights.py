@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from lsn.config import EvaluationConfig, RunConfig, load_config
+from lsn.config.json_files import CONFIG_NAME, EVALUATION_NAME, TENSORS_NAME
 from lsn.errors import ConfigError
 
 
@@ -18,7 +19,7 @@ def run_config(weights: Path) -> RunConfig | None:
 
 def weights_files(weights: Path) -> list[Path]:
     """The files of a weights folder that commands read, whether they are there or not."""
-    return [weights / name for name in ("config.json", "model.safetensors", "recipe.yaml", "evaluation.json")]
+    return [weights / name for name in (CONFIG_NAME, TENSORS_NAME, "recipe.yaml", EVALUATION_NAME)]
 
 
 def refuse_weights_folder(out: Path) -> None:
@@ -27,7 +28,7 @@ def refuse_weights_folder(out: Path) -> None:
     Raises:
         ConfigError: it is one.
     """
-    if any((out / name).exists() for name in ("config.json", "model.safetensors", "checkpoint.pt")):
+    if any((out / name).exists() for name in (CONFIG_NAME, TENSORS_NAME, "checkpoint.pt")):
         raise ConfigError(
             f"{out}: holds weights and their own validation, which this evaluation would replace; choose another --out"
         )

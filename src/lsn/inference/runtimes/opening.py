@@ -107,7 +107,7 @@ def _check_is_of(folder: Path, about: ExportDescription) -> None:
         raise WeightsError(f"{folder / about.target}: was exported from other weights than {tensors}; {again}")
     if config.is_file():
         fitted = WEIGHTS_FORMAT.read(config).get("events")
-        if about.events != (fitted and from_mapping(EventRules, fitted, where=str(config))):
+        if fitted is not None and about.events != from_mapping(EventRules, fitted, where=str(config)):
             raise WeightsError(f"{folder / about.target}: the rules of events in {config} are others; {again}")
 
 
