@@ -1,9 +1,9 @@
 // Follow a video with an exported network in Node.js, frame by frame:
 //
 //     npm install onnxruntime-node
-//     ffmpeg -v error -i clip.mp4 -vf "fps=8,scale=-2:224,crop=224:224" -f rawvideo -pix_fmt rgb24 - | node node_stream.mjs runs/mine/onnx
+//     ffmpeg -v error -i clip.mp4 -vf "fps=8,scale=256:256:force_original_aspect_ratio=increase:flags=bilinear,crop=224:224" -f rawvideo -pix_fmt rgb24 - | node node_stream.mjs runs/mine/onnx
 //
-// Rate, sizes and labels are in export.json (frame_rates.median, input.short_side, input.size, labels). One line of JSON a
+// Rate, sizes and labels are in export.json (frame_rates.median, input.short_side: 256, input.size: 224, labels). One line of JSON a
 // frame: the logits, whose mean over the last frames is the answer.
 
 import { readFileSync } from "node:fs";
@@ -12,6 +12,7 @@ import * as ort from "onnxruntime-node";
 
 const folder = process.argv[2];
 const about = JSON.parse(readFileSync(join(folder, "export.json"), "utf-8"));
+if (!about.step) throw new Error(`${about.name} looks ahead, so it has no step; it answers clips alone`);
 const session = await ort.InferenceSession.create(join(folder, about.step.file));
 const side = about.input.size;
 const pixels = side * side;

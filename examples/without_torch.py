@@ -23,7 +23,9 @@ import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from toy import toy_video, toy_weights
 from lsn.export.export import export_weights
-export_weights(toy_weights("runs/export_weights"), "onnx")
+weights = toy_weights("runs/export_weights")
+if not (weights / "onnx").exists():
+    export_weights(weights, "onnx")
 toy_video("runs/export_weights/clip.mp4", num_frames=64)
 """
 
@@ -33,9 +35,11 @@ def main() -> None:
     parser.add_argument("--export", type=Path)
     parser.add_argument("--video", type=Path)
     options = parser.parse_args()
+    if (options.export is None) != (options.video is None):
+        parser.error("give both --export and --video, or neither")
     folder = options.export or Path("runs/export_weights/onnx")
     video = options.video or Path("runs/export_weights/clip.mp4")
-    if not video.exists():  # a training machine, with PyTorch, makes what is watched here
+    if options.export is None and not video.exists():  # a training machine, with PyTorch, makes what is watched here
         subprocess.run([sys.executable, "-c", TOY], check=True)
 
     predictor = StreamingPredictor(folder)

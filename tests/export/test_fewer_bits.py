@@ -30,7 +30,7 @@ def weights(tmp_path_factory):
         ("onnx", Reduction("int8"), r"int8 needs clips .* give some with --calibrate"),
         ("onnx", Reduction("fp16", CLIPS), r"--calibrate is for --precision int8"),
         ("torch", Reduction("fp16"), r"--precision fp16 is for onnx and openvino"),
-        ("onnx", Reduction(max_drop=1.5), r"may drop by 1.5; it must be between 0 and 1"),
+        ("onnx", Reduction(max_drop=1.5), r"150 points that may be lost \(--max-drop\); it must be 0 to 100"),
     ],
 )
 def test_what_does_not_go_together_is_refused(weights, target, reduction, said):
@@ -38,9 +38,11 @@ def test_what_does_not_go_together_is_refused(weights, target, reduction, said):
         export_weights(weights, target, reduction=reduction)
 
 
-def test_int8_is_always_measured(weights, manifest, capsys):
-    command = ["export", str(weights), "--to", "onnx", "--precision", "int8", "--calibrate", manifest.source]
+def test_int8_is_calibrated_and_measured(weights, manifest, capsys):
+    command = ["export", str(weights), "--to", "onnx", "--precision", "int8"]
     assert main(command) == 2
+    assert "give some with --calibrate" in capsys.readouterr().err
+    assert main([*command, "--calibrate", manifest.source]) == 2
     assert "measure int8 on some --data" in capsys.readouterr().err
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lsn.config import FrameRates, InputConfig
+from lsn.config import EvaluationConfig, FrameRates, InputConfig
 from lsn.inference.runtimes.description import ExportDescription, StateTensor, describe_graph, write_description
 from lsn.inference.runtimes.graph import GraphRuntime
 
@@ -47,6 +47,8 @@ def write_sum_export(folder: Path, *, weights_sha256: str = "0") -> None:
         multi_label=False,
         frame_rates=FrameRates(5, 10, 20),
         events=None,
+        validation_threshold=0.8,
+        evaluation=EvaluationConfig(num_clips=2),
         clip=describe_graph(folder / "clip.onnx"),
         step=describe_graph(folder / "step.onnx"),
         stateful_step=None,

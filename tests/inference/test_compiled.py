@@ -69,7 +69,7 @@ def test_a_compiler_that_makes_something_else_is_found_out(loaded, monkeypatch, 
     assert isinstance(network, Recognizer)
     compiled = network.advance.compiled
     monkeypatch.setattr(network.advance, "compiled", lambda model, clip, state: compiled(model, 1.5 * clip, state))
-    with pytest.raises(ModelError, match="leave `compile` out"):
+    with pytest.raises(ModelError, match="run it without the compiler"):
         predictor(noisy_frames(3), fps=FPS)
 
 

@@ -80,6 +80,13 @@ def test_what_cannot_be_run_is_refused(weights, runtime, device, error, said):
         open_model(weights, runtime, device=device)
 
 
+def test_starter_weights_have_no_export_inside(weights):
+    with pytest.raises(
+        WeightsError, match=r"write one, and give its folder: lsn export starter:gestures --to onnx --out FOLDER"
+    ):
+        open_model("starter:gestures", "onnx")
+
+
 def test_a_loaded_model_is_run_by_pytorch_alone(model):
     with pytest.raises(ConfigError, match="give the folder instead of a loaded model"):
         Predictor(LoadedModel(model, LABELS, INPUT, {}), runtime="onnx")
@@ -131,6 +138,18 @@ def test_commands_take_a_runtime(weights, videos, capsys):
     assert lines[-1]["ended_seconds"] > 0
     assert main(["bench", "lsn_test_resnet", "--runtime", "onnx"]) == 2
     assert "give the weights folder instead of a name" in capsys.readouterr().err
+
+
+def test_the_folder_of_an_export_holds_all_that_commands_need(weights, manifest, tmp_path, capsys):
+    folder = str(weights / "onnx")
+    rows = [f"{clip.path},seen" for clip in manifest.clips]
+    (tmp_path / "clips.csv").write_text("\n".join(["path,label", *rows]))
+    assert main(["evaluate", folder, str(tmp_path / "clips.csv"), "--workers", "0"]) == 0
+    assert "3x2x1 frames x clips x crops" in capsys.readouterr().out  # as the run validated
+    assert main(["stream", folder, manifest.clips[5].path]) == 0
+    assert "events start at 0.80 (95% of the right answers of its validation do)" in capsys.readouterr().out
+    assert main(["evaluate", folder, str(tmp_path / "clips.csv"), "--timelines", "--fit"]) == 2
+    assert "fit those of the weights, and export them again" in capsys.readouterr().err
 
 
 def test_a_graph_that_gives_no_numbers(weights):

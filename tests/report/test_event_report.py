@@ -12,9 +12,9 @@ from video_files import encode_pictures
 from lsn.config import EventRules
 from lsn.data.timelines.table import TimelineEvent, TimelineManifest, TimelineVideo
 from lsn.errors import DataError
-from lsn.report import write_report
 from lsn.report.event_results import false_alarm_points, latencies, precision_points
 from lsn.report.event_videos import false_alarms, misses
+from lsn.report.write import write_report
 from lsn.streaming.timeline import Timeline
 from lsn.streaming.timeline_evaluation import measured
 from lsn.streaming.timeline_results import load_timelines, save_timelines

@@ -14,8 +14,8 @@ from lsn.config import InputConfig
 from lsn.errors import LSNError
 from lsn.evaluation.result import load_evaluation
 from lsn.models.weights import load_weights, save_weights
-from lsn.report import write_report
 from lsn.report.cases import pick, story_of, thumbnails
+from lsn.report.write import write_report
 from lsn.video import array_reader, write_video
 
 LABELS = ["left & right", "up", "<b>bold</b>"]

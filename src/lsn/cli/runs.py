@@ -102,7 +102,7 @@ def probe_and_report(config: RunConfig, folder: Path, *, resume: bool = False) -
 
 def _report(config: RunConfig, folder: Path) -> None:
     """Writes the report of a run last, since it says that the run is finished, and before it that of its test."""
-    from lsn.report import write_report
+    from lsn.report.write import write_report
     from lsn.training.loop import TEST_NAME
 
     if config.data.test is not None:

@@ -14,6 +14,8 @@ from lsn.files import read_bytes
 
 CONFIG_NAME, TENSORS_NAME = "config.json", "model.safetensors"
 """The files of a weights folder."""
+STARTER_PREFIX = "starter:"
+"""Before the name of starter weights, where a weights folder is expected."""
 EVALUATION_NAME = "evaluation.json"
 """Their validation, beside them."""
 MAX_BYTES = 8 << 20
@@ -33,8 +35,10 @@ class JsonFormat:
     version: int
     what: str
     """For errors, as in "the description of LSN weights"."""
-    remedy: str
-    """What to do about a file that is damaged or of another version."""
+    if_damaged: str
+    """What to do about a damaged file."""
+    if_of_another_version: str
+    """What to do about one of another version, if nobody has the LSN that wrote it."""
 
     def header(self) -> dict[str, Any]:
         """What such a file begins with."""
@@ -50,14 +54,14 @@ class JsonFormat:
         try:
             fields = json.loads(content.decode("utf-8"), parse_int=_whole_number)
         except (ValueError, RecursionError) as error:
-            raise WeightsError(f"{path}: not readable JSON ({error}); {self.remedy}") from None
+            raise WeightsError(f"{path}: not readable JSON ({error}); {self.if_damaged}") from None
         if not isinstance(fields, dict) or fields.get("format") != self.name:
             raise WeightsError(f"{path}: not {self.what} (its format is not {self.name!r})")
         if fields.get("format_version") != self.version:
             raise WeightsError(
                 f"{path}: format version {shown(fields.get('format_version'))}, written by LSN "
                 f"{shown(fields.get('lsn_version'))}; this LSN ({lsn.__version__}) reads version {self.version}: use "
-                f"the LSN that wrote it, or {self.remedy}"
+                f"the LSN that wrote it, or {self.if_of_another_version}"
             )
         return fields
 
@@ -85,4 +89,6 @@ def _whole_number(digits: str) -> int:
     return int(digits)
 
 
-WEIGHTS_FORMAT = JsonFormat("lsn-weights", 1, "the description of LSN weights", "copy the whole folder again")
+WEIGHTS_FORMAT = JsonFormat(
+    "lsn-weights", 1, "the description of LSN weights", "copy the whole folder again", "train again"
+)

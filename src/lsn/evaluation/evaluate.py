@@ -69,7 +69,6 @@ def evaluate(
     """
     network = model if isinstance(model, Recognizer) else model.network
     _check(network, manifest, protocol, anytime=anytime, wanted_top1=wanted_top1)
-    runtime, device = _on(model, protocol, device)
     world = current_world()
 
     def report(done: int) -> None:
@@ -81,6 +80,7 @@ def evaluate(
     indices = range(world.rank, len(manifest), world.size)
     share: _Share | LSNError
     try:
+        runtime, device = _on(model, protocol, device)
         share = _predict(runtime, dataset, protocol, indices, device, num_workers, report)
     except LSNError as error:  # passed to the other processes, which would wait for this one's share for ever
         share = error

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lsn.config import EventRules
+from lsn.config import EvaluationConfig, load_config
 from lsn.config.json_files import TENSORS_NAME
 from lsn.errors import ConfigError, ModelError, WeightsError
 from lsn.export.proof import TOLERANCES, prove
-from lsn.export.reduce import Precision, halve, quantize
+from lsn.export.reduce import halve, quantize
 from lsn.export.torch_program import TorchProgramRuntime
 from lsn.export.trace import Traceable, clip_of, step_of
 from lsn.export.writers import write_onnx, write_openvino, write_stateful_openvino, write_torch
@@ -32,13 +32,12 @@ from lsn.inference.runtimes.description import (
     write_description,
 )
 from lsn.inference.runtimes.graph import GraphRuntime
-from lsn.inference.runtimes.onnx import OnnxRuntime
-from lsn.inference.runtimes.opening import ReadyModel, open_model
-from lsn.inference.runtimes.openvino import OpenVinoRuntime
+from lsn.inference.runtimes.names import Precision
+from lsn.inference.runtimes.opening import GRAPH_RUNTIMES, ReadyModel, open_model
 from lsn.models.prepare import prepare_for_inference
 from lsn.models.starters.cards import is_starter
 from lsn.models.weights import LoadedModel, load_weights, weights_fingerprint, weights_folder
-from lsn.streaming.default_rules import default_event_rules
+from lsn.streaming.default_rules import validation_threshold
 from lsn.streaming.verify import frames_to_compare
 
 _WRITERS: dict[Target, Callable[[Traceable, Path], None]] = {
@@ -46,12 +45,8 @@ _WRITERS: dict[Target, Callable[[Traceable, Path], None]] = {
     "openvino": write_openvino,
     "torch": write_torch,
 }
-_RUNTIMES: dict[Target, type[GraphRuntime]] = {
-    "onnx": OnnxRuntime,
-    "openvino": OpenVinoRuntime,
-    "torch": TorchProgramRuntime,
-}
-_LIBRARIES = ("torch", "timm", "onnx", "onnxscript", "onnxruntime", "openvino")
+_RUNTIMES: dict[str, type[GraphRuntime]] = {**GRAPH_RUNTIMES, "torch": TorchProgramRuntime}
+_LIBRARIES = ("torch", "timm", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf")
 _MIN_FRAMES = 32
 
 
@@ -76,6 +71,21 @@ class Reduction:
     """For int8: uint8 clips TCHW as the network sees them, of its number of frames, like those that it will see."""
     max_drop: float = 0.01
     """Accuracy, 0..1, that may be lost."""
+
+    def check(self, target: Target) -> None:
+        """Refuses what does not go together.
+
+        Raises:
+            ConfigError: a format that has float32 alone, int8 without clips, clips without int8, or a wrong share.
+        """
+        if self.precision != "fp32" and target == "torch":
+            raise ConfigError(f"--precision {self.precision} is for onnx and openvino; leave it out for torch")
+        if self.precision == "int8" and not len(self.calibration):
+            raise ConfigError("int8 needs clips that show what the model will see; give some with --calibrate")
+        if self.precision != "int8" and len(self.calibration):
+            raise ConfigError("--calibrate is for --precision int8; leave it out")
+        if not 0 <= self.max_drop <= 1:
+            raise ConfigError(f"{100 * self.max_drop:g} points that may be lost (--max-drop); it must be 0 to 100")
 
 
 def export_weights(
@@ -109,7 +119,7 @@ def export_weights(
         VideoError: the video cannot be read, or is too short.
     """
     reduction = reduction or Reduction()
-    _check_reduction(target, reduction)
+    reduction.check(target)
     if out is None and is_starter(weights):
         raise ConfigError(f"{weights}: belongs to LSN itself; say where the export goes with --out")
     suffix = "" if reduction.precision == "fp32" else f"-{reduction.precision}"
@@ -134,17 +144,6 @@ def export_weights(
             _check_drop(weights, accuracy, reduction.max_drop)
         write_description(partial, description)
     return folder, description
-
-
-def _check_reduction(target: Target, reduction: Reduction) -> None:
-    if reduction.precision != "fp32" and target == "torch":
-        raise ConfigError(f"--precision {reduction.precision} is for onnx and openvino; leave it out for torch")
-    if reduction.precision == "int8" and not len(reduction.calibration):
-        raise ConfigError("int8 needs clips that show what the model will see; give some with --calibrate")
-    if reduction.precision != "int8" and len(reduction.calibration):
-        raise ConfigError("--calibrate is for --precision int8; leave it out")
-    if not 0 <= reduction.max_drop <= 1:
-        raise ConfigError(f"an accuracy that may drop by {reduction.max_drop:g}; it must be between 0 and 1")
 
 
 def _proven(
@@ -190,13 +189,12 @@ def reduce_graphs(
 
 def _enough_of(clips: Sequence[np.ndarray], num_frames: int) -> Tensor:
     """The first frames of clips, again and again if there are too few: TCHW."""
-    frames_TCHW = np.concatenate(list(clips[:num_frames]))
+    frames_TCHW = np.concatenate(list(clips[: -(-num_frames // len(clips[0]))]))
     return torch.from_numpy(np.resize(frames_TCHW, (num_frames, *frames_TCHW.shape[1:])))
 
 
 def _check_drop(weights: str | Path, accuracy: Accuracy, max_drop: float) -> None:
-    drop = accuracy.before - accuracy.after
-    if drop > max_drop:
+    if accuracy.before - accuracy.after > max_drop + 1e-9:
         raise ModelError(
             f"{weights}: {accuracy.metric} on {accuracy.data} falls from {accuracy.before:.1%} to "
             f"{accuracy.after:.1%}; {100 * max_drop:g} points may be lost, so nothing was written. Calibrate on more "
@@ -209,7 +207,6 @@ def write_graphs(weights: str | Path, loaded: LoadedModel, target: Target, folde
     model, size, suffix = prepare_for_inference(loaded.model, device="cpu"), loaded.input.size, SUFFIXES[target]
     clip, step = folder / f"clip{suffix}", folder / f"step{suffix}"
     _WRITERS[target](clip_of(model, size=size), clip)
-    rules, _ = default_event_rules(weights, loaded.events)
     states: tuple[StateTensor, ...] = ()
     stateful: Path | None = None
     if model.is_causal:
@@ -229,13 +226,21 @@ def write_graphs(weights: str | Path, loaded: LoadedModel, target: Target, folde
         readout_frames=model.readout_frames,
         multi_label=model.multi_label,
         frame_rates=loaded.frame_rates,
-        events=loaded.events if rules == EventRules() else rules,
+        events=loaded.events,
+        validation_threshold=None if loaded.events else validation_threshold(weights_folder(weights)),
+        evaluation=_views_of(weights_folder(weights)),
         clip=describe_graph(clip),
         step=describe_graph(step) if model.is_causal else None,
         stateful_step=None if stateful is None else describe_graph(stateful),
         states=states,
         made_with=tuple(_versions()),
     )
+
+
+def _views_of(folder: Path) -> EvaluationConfig:
+    """The views that a run validated with; without its recipe the usual ones."""
+    recipe = folder / "recipe.yaml"
+    return load_config(recipe).evaluation if recipe.is_file() else EvaluationConfig()
 
 
 def _versions() -> list[str]:

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lsn.export.reduce import Precision
+from lsn.errors import ConfigError
 from lsn.inference.runtimes.contract import Runtime
 from lsn.inference.runtimes.description import ProofLine
 from lsn.inference.runtimes.graph import GraphRuntime
-from lsn.inference.runtimes.names import RuntimeName
+from lsn.inference.runtimes.names import Precision, RuntimeName
 from lsn.inference.runtimes.opening import open_model
 from lsn.inference.runtimes.openvino import OpenVinoRuntime
 from lsn.inference.runtimes.pytorch import PyTorchRuntime
@@ -59,7 +59,8 @@ def verify_export(
     """
     check_limits(num_frames, tolerance)
     ready, loaded = open_model(weights, runtime), load_weights(weights)
-    assert isinstance(ready.runtime, GraphRuntime)
+    if not isinstance(ready.runtime, GraphRuntime):
+        raise ConfigError(f"{runtime} runs the weights themselves; compare onnx or openvino with them")
     frames_TCHW = frames_to_compare(loaded, video, max(num_frames, loaded.model.num_frames))
     precision = ready.runtime.description.precision
     tolerance = tolerance if precision == "fp32" else TOLERANCES[precision]

@@ -11,18 +11,17 @@ import logging
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from lsn.errors import ConfigError, ModelError
+from lsn.errors import ModelError
 from lsn.export.operators import Operators
 from lsn.inference.runtimes.description import ExportDescription, StateTensor
 from lsn.inference.runtimes.graph import CLIP, FRAMES, LOGITS, GraphRuntime, import_library
 
-Precision = Literal["fp32", "fp16", "int8"]
 MAX_SAMPLES = 256
-"""Inputs that the ranges of activations are taken from."""
+"""Steps that the ranges of activations are taken from."""
 FEW_NUMBERS = 16
 """Tensors of fewer are left in float32, as halving them saves nothing."""
 
@@ -57,20 +56,20 @@ def quantize(runtime: GraphRuntime, clips: Sequence[np.ndarray], *, num_stem_con
 
     Args:
         runtime: runs the graphs in float32.
-        clips: uint8 TCHW as the network sees them, of the model's number of frames, like those that it will see.
+        clips: uint8 TCHW as the network sees them, of the model's number of frames, like those that it will see; one
+            or more.
         num_stem_convolutions: that stay as they are.
 
     Raises:
-        ConfigError: there is no clip, or NNCF is not installed.
+        ConfigError: NNCF is not installed.
         ModelError: NNCF cannot quantise the network.
     """
-    if not len(clips):
-        raise ConfigError("int8 needs clips that show what the model will see; give some with --calibrate")
     about = runtime.description
     whole = [{CLIP: clip[None]} for clip in clips]
     _quantize(runtime.folder / about.clip.file, whole, (), num_stem_convolutions)
     if about.step is not None:
-        steps = list(_steps(runtime, about, clips))
+        stride = -(-sum(map(len, clips)) // MAX_SAMPLES)
+        steps = [inputs for number, inputs in enumerate(_steps(runtime, about, clips)) if number % stride == 0]
         _quantize(runtime.folder / about.step.file, steps, about.states, num_stem_convolutions)
 
 
@@ -95,7 +94,6 @@ def _quantize(
     states: Sequence[StateTensor],
     num_stem_convolutions: int,
 ) -> None:
-    samples = samples[:: -(-len(samples) // MAX_SAMPLES)]
     with _quiet():
         nncf, parameters = import_library("nncf"), import_library("nncf.quantization.advanced_parameters")
         nncf.set_log_level(logging.ERROR)

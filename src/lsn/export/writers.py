@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from lsn.errors import ModelError
-from lsn.export.reduce import Precision
 from lsn.export.trace import Traceable
 from lsn.inference.runtimes.description import StateTensor
 from lsn.inference.runtimes.graph import import_library
+from lsn.inference.runtimes.names import Precision
 
 ONNX_OPSET = 18
 

@@ -71,7 +71,7 @@ class _CompiledAdvance:
                 reason = str(error.inner_exception).strip().splitlines()[0]
                 raise ModelError(
                     f"{self.model.name} could not be compiled on this machine ({reason}); PyTorch's compiler needs a "
-                    "C++ compiler (on Debian: apt install g++ python3-dev); install it, or leave `compile` out"
+                    "C++ compiler (on Debian: apt install g++ python3-dev); install it, or run without the compiler"
                 ) from error
         kind = (clip_BTCHW.shape, state is None)
         if not (self.model.training or torch.is_grad_enabled() or kind in self.checked):
@@ -83,8 +83,8 @@ class _CompiledAdvance:
         pairs = zip(_tensors(*result), _tensors(*expected), strict=True)
         if not all((got - right).abs().max() <= _LARGEST_DIFFERENCE * right.abs().max() for got, right in pairs):
             raise ModelError(
-                f"PyTorch {torch.__version__} compiles {self.model.name} to something else than it is; leave `compile` "
-                "out, and report it with this line"
+                f"PyTorch {torch.__version__} compiles {self.model.name} to something else than it is; run it "
+                "without the compiler, and report it with this line"
             )
 
 

@@ -64,11 +64,12 @@ def bench(
         One JSON object instead of the table.
     """
     from lsn.hardware import resolve_device
+    from lsn.inference.runtimes.opening import device_of
     from lsn.profiling import Bench
 
     what = Bench(
         model,
-        device=str(resolve_device(device)),
+        device=str(resolve_device(device_of(model, runtime, device))),
         batch_size=batch_size,
         num_frames=num_frames,
         size=size,

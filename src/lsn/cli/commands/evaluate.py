@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from lsn.cli.commands.data_timelines import TimelineOptions
 from lsn.cli.commands.evaluate_timelines import FittedEventOptions, evaluate_timelines
 from lsn.cli.commands.train import print_metrics
-from lsn.cli.options.weights import ViewOptions, refuse_weights_folder, run_config
+from lsn.cli.options.weights import ViewOptions, refuse_weights_folder, run_config, run_views
 from lsn.cli.ui.anytime import print_anytime
 from lsn.cli.ui.console import is_main_process, output
 from lsn.cli.ui.progress import counting_progress
@@ -125,7 +125,7 @@ def _evaluate_clips(
     with join_world(device_of(weights, runtime, device)) as world, counting_progress("evaluating") as progress:
         ready = open_model(weights, runtime, device=world.device)
         network = ready.runtime.network
-        protocol = EvaluationProtocol.of(network, ready.input, views.of(config))
+        protocol = EvaluationProtocol.of(network, ready.input, views.of(run_views(weights)))
         if anytime:  # before the manifest, whose files may take long to look at
             check_anytime(network, protocol, wanted_top1)
         manifest = evaluation_clips(data, weights, config, ready.labels, reading)
@@ -149,9 +149,11 @@ def finds_events(weights: Path) -> bool:
     config = run_config(weights)
     if config is not None:
         return config.data.kind == "timelines"
+    from lsn.inference.runtimes.description import DESCRIPTION_NAME, read_description
     from lsn.models.weights import load_event_rules
 
-    rules = load_event_rules(weights)
+    is_export = (weights / DESCRIPTION_NAME).is_file()
+    rules = read_description(weights).events if is_export else load_event_rules(weights)
     return rules is not None and (rules.background is not None or rules.multi_label)
 
 
@@ -167,7 +169,7 @@ def _refuse_clip_options(reading: Reading | None, views: ViewOptions | None, **o
 
 def _print_result(result: EvaluationResult, out: Path | None, weights: Path) -> None:
     """Prints what was measured, and writes it into a folder if one is given."""
-    from lsn.report import write_report
+    from lsn.report.write import write_report
 
     print_metrics(asdict(result.metrics))
     if result.anytime is not None:

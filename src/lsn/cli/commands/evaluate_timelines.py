@@ -49,7 +49,7 @@ def evaluate_timelines(
     Under torchrun all processes run a share of the videos, and the first one prints and writes.
     """
     from lsn.distributed import join_world
-    from lsn.inference.runtimes.opening import device_of, open_model
+    from lsn.inference.runtimes.opening import device_of, open_model, runs_graphs
     from lsn.models.starters.cards import is_starter, starter_folder
     from lsn.streaming.timeline_evaluation import evaluate_timelines
 
@@ -59,13 +59,15 @@ def evaluate_timelines(
         raise ConfigError(
             f"{weights}: belongs to LSN itself; copy the folder {starter_folder(weights)} and fit the copy"
         )
-    if fits and runtime not in (None, "pytorch", "compiled"):
-        raise ConfigError("rules of events are kept with weights, and exports take them over; fit without --runtime")
+    if fits and runs_graphs(weights, runtime):
+        raise ConfigError(
+            "rules of events are kept with weights, and exports take them over; fit those of the weights, and export "
+            "them again"
+        )
     given = {entry.name: getattr(events, entry.name) for entry in fields(EventOptions)}
     with join_world(device_of(weights, runtime, device)) as world:
         ready = open_model(weights, runtime, device=world.device)
-        is_default = timelines.background == TimelineOptions.background and timelines.background not in ready.labels
-        streams = StreamOptions(**given, background=None if is_default else timelines.background)
+        streams = StreamOptions(**given, background=known_background(timelines, ready.labels))
         predictor, remarks = streaming_predictor(weights, streams, ready=ready)
         manifest = evaluation_timelines(weights, data, timelines, root=root, on_unreadable=on_unreadable)
         _check_outputs(out, weights, data, manifest)
@@ -98,6 +100,12 @@ def as_trained(weights: Path, data: str | None, options: TimelineOptions) -> Tim
     return TimelineOptions(fps=own.annotation_fps, background=own.background, unlabelled=own.unlabelled)
 
 
+def known_background(timelines: TimelineOptions, labels: tuple[str, ...]) -> str | None:
+    """The class that is no event; None if nobody named it and no class has the usual name."""
+    is_default = timelines.background == TimelineOptions.background and timelines.background not in labels
+    return None if is_default else timelines.background
+
+
 def _check_outputs(out: Path | None, weights: Path, data: str | None, manifest: TimelineManifest) -> None:
     """Refuses a folder in which something that is read would be replaced."""
     if out is not None:
@@ -108,7 +116,7 @@ def _check_outputs(out: Path | None, weights: Path, data: str | None, manifest: 
 
 def _finish(result: TimelineEvaluation, weights: Path, out: Path | None, *, fits: bool) -> None:
     from lsn.models.weights import save_event_rules
-    from lsn.report import write_report
+    from lsn.report.write import write_report
     from lsn.streaming.timeline_results import EVENTS_NAME, METRICS_NAME, save_timelines
 
     console, rules = output(), result.rules

@@ -10,10 +10,12 @@ from cyclopts import Parameter
 
 from lsn.cli.commands.data_timelines import TimelineOptions
 from lsn.cli.commands.evaluate import Reading, evaluation_clips, finds_events
-from lsn.cli.commands.evaluate_timelines import as_trained, evaluation_timelines
-from lsn.cli.options.weights import ViewOptions, run_config
+from lsn.cli.commands.evaluate_timelines import as_trained, evaluation_timelines, known_background
+from lsn.cli.options.stream import StreamOptions, streaming_predictor
+from lsn.cli.options.weights import run_config, run_views
 from lsn.cli.ui.console import columns, output, percent
 from lsn.errors import ConfigError
+from lsn.inference.runtimes.names import Precision
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,14 +30,14 @@ MAX_CALIBRATION_CLIPS = 64
 class Bits:
     """What is stored and computed in fewer bits, and what that costs."""
 
-    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    precision: Precision = "fp32"
     """fp16 stores the weights in half the space; int8 also computes in it, which is faster where the processor can."""
     calibrate: str | None = None
     """For int8: manifest, folder of class folders, or timelines, of videos like those that the model will see."""
     data: str | None = None
     """Measure the accuracy before and after on these; int8 by default on what the run validated on."""
-    max_drop: float = 1.0
-    """Points of accuracy that may be lost."""
+    max_drop: float | None = None
+    """Points of accuracy that may be lost (1), where it is measured."""
 
 
 def export(
@@ -61,7 +63,7 @@ def export(
     to
         Format: onnx, openvino, or torch (a program of torch.export).
     out
-        New folder; by default one inside the weights folder that is called like the format.
+        New folder; by default one inside the weights folder that is called like the format, with -fp16 or -int8 behind.
     video
         Video to compare on; by default noise.
     """
@@ -70,12 +72,16 @@ def export(
 
     calibration = [] if bits.calibrate is None else _calibration_clips(weights, bits.calibrate, timelines)
     is_measured = bits.data is not None or bits.precision == "int8"
+    if bits.max_drop is not None and not is_measured:
+        raise ConfigError("--max-drop is for an accuracy that is measured; add --data, or leave it out")
+    reduction = Reduction(bits.precision, calibration, (1.0 if bits.max_drop is None else bits.max_drop) / 100)
+    reduction.check(to)
     folder, description = export_weights(
         weights,
         to,
         out=out,
         video=video,
-        reduction=Reduction(bits.precision, calibration, bits.max_drop / 100),
+        reduction=reduction,
         measure=_measure(weights, bits.data, timelines) if is_measured else None,
     )
     table = columns("Against PyTorch", "Largest difference", "Allowed", right=("Largest difference", "Allowed"))
@@ -104,7 +110,7 @@ def _calibration_clips(weights: Path, data: str, timelines: TimelineOptions) -> 
         manifest = evaluation_timelines(weights, data, as_trained(weights, data, timelines))
         readers = [lambda path=video.path: open_source(path) for video in manifest.videos]
     else:
-        readers = [lambda clip=clip: open_clip(clip) for clip in read_manifest(data).clips]
+        readers = [lambda clip=clip: open_clip(clip) for clip in read_manifest(data, labels=loaded.labels).clips]
     stride = -(-len(readers) // MAX_CALIBRATION_CLIPS) or 1
     clips = []
     for opened in readers[::stride]:
@@ -129,10 +135,10 @@ def _measure(weights: Path, data: str | None, timelines: TimelineOptions) -> Mea
         long_videos = evaluation_timelines(weights, data, options)
 
         def f1(ready: ReadyModel) -> float:
-            from lsn.streaming.predictor import StreamingPredictor
             from lsn.streaming.timeline_evaluation import evaluate_timelines
 
-            predictor = StreamingPredictor(ready)
+            streams = StreamOptions(background=known_background(options, ready.labels))
+            predictor, _ = streaming_predictor(weights, streams, ready=ready)
             return evaluate_timelines(predictor, long_videos, background=options.background).metrics.f1["25"]
 
         return Measure("F1@25", long_videos.source, f1)
@@ -144,7 +150,7 @@ def _measure(weights: Path, data: str | None, timelines: TimelineOptions) -> Mea
         from lsn.evaluation.evaluate import evaluate
         from lsn.evaluation.protocol import EvaluationProtocol
 
-        protocol = EvaluationProtocol.of(ready.runtime.network, ready.input, ViewOptions().of(config))
+        protocol = EvaluationProtocol.of(ready.runtime.network, ready.input, run_views(weights))
         return evaluate(ready.runtime, clips, protocol, num_workers=Reading.workers).metrics.top1
 
     return Measure("top-1", clips.source, top1)

@@ -41,15 +41,17 @@ def models(filter: str = "", /, *, starters: bool = False) -> None:
 
 
 def _list_starters() -> None:
-    from lsn.models.starters.cards import PREFIX, STARTERS
+    from lsn.config.json_files import STARTER_PREFIX
+    from lsn.models.starters.cards import STARTERS
     from lsn.models.weights import load_weights
 
     console = output()
     for name, card in STARTERS.items():
-        loaded = load_weights(f"{PREFIX}{name}")
+        weights = f"{STARTER_PREFIX}{name}"
+        loaded = load_weights(weights)
         num_parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
         rate = "" if loaded.frame_rates is None else f", {loaded.frame_rates.median:g} frames per second"
-        console.print(f"{PREFIX}{name}", style="bold")
+        console.print(f"{weights}", style="bold")
         console.print(f"  finds {card.what}: {', '.join(loaded.labels[1:])}")
         console.print(
             f"  {loaded.model.name}, {num_parameters:,} parameters, frames of {loaded.input.size} pixels{rate}"
@@ -57,7 +59,7 @@ def _list_starters() -> None:
         for what, value in card.measured:
             console.print(f"  {what}: {value}")
         console.print(f"  made by `{card.data}` and `lsn train {card.recipe}`, or `lsn reproduce starters {name}`")
-        console.print(f"  try `lsn stream {PREFIX}{name} 0`, or start from it: model.initial_weights={PREFIX}{name}\n")
+        console.print(f"  try `lsn stream {weights} 0`, or start from it: model.initial_weights={weights}\n")
 
 
 def cost(

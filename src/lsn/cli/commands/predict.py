@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from rich.table import Table
 from rich.text import Text
 
-from lsn.cli.options.weights import ViewOptions, run_config, weights_files
+from lsn.cli.options.weights import ViewOptions, run_views, weights_files
 from lsn.cli.ui.console import bar, error_line, output, percent
 from lsn.errors import ConfigError, VideoError
 from lsn.files import check_outputs
@@ -65,7 +65,7 @@ def predict(
     check_outputs([annotate], [*videos, *weights_files(weights)])
     from lsn.inference.predictor import Predictor
 
-    evaluation = (views or ViewOptions()).of(run_config(weights))
+    evaluation = (views or ViewOptions()).of(run_views(weights))
     predictor = Predictor(weights, runtime=runtime, device=device, evaluation=evaluation)
     num_failed = 0
     for video in videos:

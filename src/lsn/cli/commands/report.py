@@ -17,6 +17,6 @@ def report(run: Path, /, *, weights: Path | None = None) -> None:
     weights
         Folder of the weights, where they are not in that of the run.
     """
-    from lsn.report import write_report
+    from lsn.report.write import write_report
 
     output().print(f"Report: {write_report(run, weights=weights)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lsn.cli.ui.console import columns, output
-from lsn.inference.runtimes.names import RuntimeName
+from lsn.inference.runtimes.names import PYTORCH, RuntimeName
 
 
 def verify(
@@ -37,7 +37,7 @@ def verify(
         compared with PyTorch.
     """
     console = output()
-    if runtime in ("pytorch", "compiled"):
+    if runtime in PYTORCH:
         from lsn.streaming.verify import verify as run_checks
 
         checks = run_checks(
@@ -49,7 +49,7 @@ def verify(
 
         lines = verify_export(weights, runtime, video, num_frames=num_frames, tolerance=tolerance)
         rows = [(line.check, line.difference, line.limit, False, line.passed) for line in lines]
-    against = "Against the clip" if runtime in ("pytorch", "compiled") else "Against PyTorch"
+    against = "Against the clip" if runtime in PYTORCH else "Against PyTorch"
     table = columns(against, "Largest difference", "Allowed", "", right=("Largest difference", "Allowed"))
     for name, difference, limit, is_control, passed in rows:
         allowed = f"> {limit:.0e}" if is_control else f"<= {limit:.0e}" if limit else "0"

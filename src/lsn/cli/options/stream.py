@@ -67,7 +67,7 @@ def streaming_predictor(
     from lsn.streaming import ResetRules, StreamingPredictor
 
     ready = ready or open_model(weights, options.runtime, device=options.device)
-    events, source = _event_rules(weights, ready.events, options)
+    events, source = _event_rules(weights, ready, options)
     predictor = StreamingPredictor(
         ready,
         capacity=capacity,
@@ -118,11 +118,17 @@ def event_line(stream: str, event: Mapping[str, Any]) -> str:
     return to_json({"stream": stream, **event})
 
 
-def _event_rules(weights: Path, fitted: EventRules | None, options: StreamOptions) -> tuple[EventRules, str]:
+def _event_rules(weights: Path, ready: ReadyModel, options: StreamOptions) -> tuple[EventRules, str]:
     """The rules of the weights, with what was asked for instead; and, for people, where the threshold comes from."""
-    from lsn.streaming.default_rules import default_event_rules
+    from lsn.streaming.default_rules import KEPT_ANSWERS, rules_at, validation_threshold
 
-    rules, source = default_event_rules(weights, fitted)
+    rules, source = ready.events, " (fitted for these weights)"
+    if rules is None:
+        threshold = ready.validation_threshold
+        if threshold is None and options.on_threshold is None:
+            threshold = validation_threshold(weights)
+        rules = rules_at(threshold)
+        source = f" ({100 * KEPT_ANSWERS:.0f}% of the right answers of its validation do)" if threshold else ""
     on = rules.on_threshold if options.on_threshold is None else options.on_threshold
     off = rules.off_threshold / rules.on_threshold * on if options.off_threshold is None else options.off_threshold
     names = ("min_seconds", "merge_seconds", "split_seconds", "background")

@@ -17,6 +17,16 @@ def run_config(weights: Path) -> RunConfig | None:
     return load_config(path) if path.is_file() else None
 
 
+def run_views(weights: Path) -> EvaluationConfig:
+    """The views of a video that weights, or those of an export, were validated with."""
+    from lsn.inference.runtimes.description import DESCRIPTION_NAME, read_description
+
+    if (weights / DESCRIPTION_NAME).is_file():
+        return read_description(weights).evaluation
+    config = run_config(weights)
+    return EvaluationConfig() if config is None else config.evaluation
+
+
 def weights_files(weights: Path) -> list[Path]:
     """The files of a weights folder that commands read, whether they are there or not."""
     return [weights / name for name in (CONFIG_NAME, TENSORS_NAME, "recipe.yaml", EVALUATION_NAME)]
@@ -45,13 +55,12 @@ class ViewOptions:
     average: Literal["logits", "probabilities"] | None = None
     """What is averaged over the views; by default as the run validated."""
 
-    def of(self, config: RunConfig | None) -> EvaluationConfig:
-        """The views of a run, with what was asked for instead.
+    def of(self, views: EvaluationConfig) -> EvaluationConfig:
+        """The views, with what was asked for instead.
 
         Raises:
             ConfigError: a number is out of range.
         """
-        views = EvaluationConfig() if config is None else config.evaluation
         return replace(
             views,
             num_clips=views.num_clips if self.clips is None else self.clips,

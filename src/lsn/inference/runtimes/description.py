@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lsn.config import EventRules, FrameRates, InputConfig, to_mapping
+from lsn.config import EvaluationConfig, EventRules, FrameRates, InputConfig, to_mapping
 from lsn.config.json_files import JsonFormat, checked
 from lsn.errors import WeightsError, shown
 from lsn.files import write_text
+from lsn.inference.runtimes.names import Precision
 from lsn.tensor_file import TensorKind
 
 DESCRIPTION_NAME = "export.json"
-EXPORT_FORMAT = JsonFormat("lsn-export", 1, "the description of an export", "export again from the weights")
+EXPORT_FORMAT = JsonFormat(
+    "lsn-export", 1, "the description of an export", "export again from the weights", "export again from the weights"
+)
 Target = Literal["onnx", "openvino", "torch"]
 """Whose graphs: ONNX, OpenVINO's own format, or programs of torch.export."""
 SUFFIXES: dict[Target, str] = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
@@ -111,6 +114,10 @@ class ExportDescription:
     """Rates of the training clips, in frames per second."""
     events: EventRules | None
     """When the answers on a stream are an event, as it was fitted."""
+    validation_threshold: float | None
+    """Where no rules were fitted: the probability that most right answers of the validation reach; null if unknown."""
+    evaluation: EvaluationConfig
+    """Views of a video, as the run validated."""
     clip: Graph
     """`clip` uint8 (batch, num_frames, 3, size, size) -> `logits` float32 (batch, num_frames, classes)."""
     step: Graph | None
@@ -118,8 +125,8 @@ class ExportDescription:
     stateful_step: Graph | None
     """The same for one stream, with the state inside (OpenVINO)."""
     states: tuple[StateTensor, ...]
-    precision: Literal["fp32", "fp16", "int8"] = "fp32"
-    """Of the weights, and of most activations in int8; states and logits are float32."""
+    precision: Precision = "fp32"
+    """States and logits are float32 in all."""
     accuracy: Accuracy | None = None
     """Null if nobody measured it."""
     proof: tuple[ProofLine, ...] = ()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, get_args
 
 from lsn.config import EventRules, FrameRates, InputConfig, from_mapping
-from lsn.config.json_files import CONFIG_NAME, TENSORS_NAME, WEIGHTS_FORMAT
+from lsn.config.json_files import CONFIG_NAME, STARTER_PREFIX, TENSORS_NAME, WEIGHTS_FORMAT
 from lsn.errors import ConfigError, WeightsError, did_you_mean
 from lsn.inference.runtimes.contract import Runtime
 from lsn.inference.runtimes.description import DESCRIPTION_NAME, ExportDescription, hash_of_files, read_description
@@ -37,6 +37,8 @@ class ReadyModel:
     """Rates of the training clips; None if nobody measured them."""
     events: EventRules | None
     """When its answers on a stream are an event; None if nobody fitted that."""
+    validation_threshold: float | None = None
+    """Of an export: the probability that most right answers of its validation reach; None if unknown."""
 
 
 Weights: TypeAlias = "str | Path | LoadedModel | ReadyModel"
@@ -73,7 +75,7 @@ def open_model(
     if runtime in GRAPH_RUNTIMES:
         export = folder / runtime
         if not (export / DESCRIPTION_NAME).is_file():
-            raise WeightsError(f"{weights}: no export for {runtime}; write one: lsn export {weights} --to {runtime}")
+            raise _no_export(weights, runtime)
         _check_is_of(folder, read_description(export))
         return _open_export(export, runtime, device)
     from lsn.models.weights import load_weights
@@ -81,10 +83,23 @@ def open_model(
     return _open_weights(load_weights(weights), is_compiled=runtime == "compiled", device=device)
 
 
-def device_of(weights: Path, runtime: RuntimeName | None, device: str) -> str:
+def _no_export(weights: str | Path, runtime: str) -> WeightsError:
+    command = f"lsn export {weights} --to {runtime}"
+    if str(weights).startswith(STARTER_PREFIX):
+        return WeightsError(f"{weights}: has no export; write one, and give its folder: {command} --out FOLDER")
+    if not Path(weights).is_dir():
+        return WeightsError(f"{weights}: no such weights folder")
+    return WeightsError(f"{weights}: no export for {runtime}; write one: {command}")
+
+
+def runs_graphs(weights: str | Path, runtime: RuntimeName | None) -> bool:
+    """Whether these weights are run as graphs."""
+    return runtime in GRAPH_RUNTIMES or Path(weights, DESCRIPTION_NAME).is_file()
+
+
+def device_of(weights: str | Path, runtime: RuntimeName | None, device: str) -> str:
     """The device that "auto" stands for where graphs are run; otherwise as it is."""
-    runs_graphs = runtime in GRAPH_RUNTIMES or (weights / DESCRIPTION_NAME).is_file()
-    return "cpu" if device == "auto" and runs_graphs else device
+    return "cpu" if device == "auto" and runs_graphs(weights, runtime) else device
 
 
 def _open_export(folder: Path, runtime: RuntimeName | None, device: str | torch.device) -> ReadyModel:
@@ -96,7 +111,7 @@ def _open_export(folder: Path, runtime: RuntimeName | None, device: str | torch.
         raise ConfigError(f"device {device}: exported graphs run on the CPU; leave the device out")
     found = GRAPH_RUNTIMES[name](folder)
     about = found.description
-    return ReadyModel(found, about.labels, about.input, about.frame_rates, about.events)
+    return ReadyModel(found, about.labels, about.input, about.frame_rates, about.events, about.validation_threshold)
 
 
 def _check_is_of(folder: Path, about: ExportDescription) -> None:

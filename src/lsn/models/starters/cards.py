@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from lsn.config.json_files import STARTER_PREFIX
 from lsn.errors import WeightsError, did_you_mean
-
-PREFIX = "starter:"
-"""Before the name of starter weights, where a weights folder is expected."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ STARTERS = {
 
 def is_starter(name: str | Path) -> bool:
     """Whether a name is that of starter weights, there or not."""
-    return str(name).startswith(PREFIX)
+    return str(name).startswith(STARTER_PREFIX)
 
 
 def starter_folder(name: str | Path) -> Path:
@@ -60,8 +58,8 @@ def starter_folder(name: str | Path) -> Path:
     Raises:
         WeightsError: there are no such starter weights.
     """
-    key = str(name).removeprefix(PREFIX)
+    key = str(name).removeprefix(STARTER_PREFIX)
     if key not in STARTERS:
-        known = [f"{PREFIX}{each}" for each in STARTERS]
+        known = [f"{STARTER_PREFIX}{each}" for each in STARTERS]
         raise WeightsError(f"no starter weights are called {str(name)!r}; {did_you_mean(str(name), known)}")
     return Path(str(files("lsn.models.starters").joinpath(key)))
