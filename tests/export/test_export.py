@@ -130,7 +130,7 @@ def check_program(folder: Path, weights: Path) -> None:
 
 
 def check_stateful(folder: Path, weights: Path) -> None:
-    """OpenVINO's graph with the state inside; every stream begins anew."""
+    """OpenVINO's graph with the state inside; every stream begins with an empty state."""
     runtime, clip_TCHW = OpenVinoRuntime(folder), noise(6, 3, SIZE, SIZE)
     expected = expected_logits(weights, clip_TCHW[None])[0]
     for _ in range(2):
