@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from lsn import models as models
     from lsn.inference.predictor import Prediction, Predictor
     from lsn.models.factory import create_model, list_models
+    from lsn.models.weights import load_weights as load
+    from lsn.publishing.push import push_to_hub
     from lsn.streaming import StreamingPredictor, StreamPrediction
     from lsn.streaming.runner import StreamRunner
 
@@ -21,16 +23,20 @@ __all__ = [
     "StreamingPredictor",
     "create_model",
     "list_models",
+    "load",
+    "push_to_hub",
 ]
 
 _HOMES = {
-    "Prediction": "lsn.inference.predictor",
-    "Predictor": "lsn.inference.predictor",
-    "StreamPrediction": "lsn.streaming",
-    "StreamingPredictor": "lsn.streaming",
-    "StreamRunner": "lsn.streaming.runner",
-    "create_model": "lsn.models.factory",
-    "list_models": "lsn.models.factory",
+    "Prediction": "lsn.inference.predictor.Prediction",
+    "Predictor": "lsn.inference.predictor.Predictor",
+    "StreamPrediction": "lsn.streaming.StreamPrediction",
+    "StreamingPredictor": "lsn.streaming.StreamingPredictor",
+    "StreamRunner": "lsn.streaming.runner.StreamRunner",
+    "create_model": "lsn.models.factory.create_model",
+    "list_models": "lsn.models.factory.list_models",
+    "load": "lsn.models.weights.load_weights",
+    "push_to_hub": "lsn.publishing.push.push_to_hub",
 }
 
 
@@ -40,4 +46,5 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module("lsn.models")
     if name not in _HOMES:
         raise AttributeError(f"module 'lsn' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    module, _, own_name = _HOMES[name].rpartition(".")
+    return getattr(importlib.import_module(module), own_name)

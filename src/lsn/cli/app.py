@@ -26,6 +26,7 @@ from lsn.cli.commands.export import export
 from lsn.cli.commands.models import cost, models
 from lsn.cli.commands.predict import predict
 from lsn.cli.commands.probe import probe
+from lsn.cli.commands.push import push
 from lsn.cli.commands.recipes import recipes
 from lsn.cli.commands.report import report
 from lsn.cli.commands.reproduce import reproduce
@@ -60,6 +61,7 @@ _COMMANDS: tuple[tuple[App | Callable[..., int | None], Group, str], ...] = (
     (reproduce, _WORK, "lsn reproduce something-something-v1 lsn lsn_ss"),
     (convert, _WORK, "lsn convert tsm.pth.tar --model tsm_resnet50 --labels labels.txt --out weights/tsm"),
     (export, _WORK, "lsn export runs/mine --to onnx"),
+    (push, _WORK, "lsn push runs/mine user/name --license apache-2.0"),
     (models, _LOOK, "lsn models resnet50"),
     (verify, _LOOK, "lsn verify runs/mine clip.mp4"),
     (bench, _LOOK, "lsn bench runs/mine clip.mp4"),

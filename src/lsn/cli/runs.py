@@ -13,6 +13,7 @@ from lsn.cli.signals import first_signal_asks
 from lsn.cli.ui.console import error_line, is_main_process, output
 from lsn.cli.ui.progress import counting_progress, training_progress
 from lsn.config import RunConfig, load_config
+from lsn.config.json_files import RECIPE_NAME
 from lsn.errors import ConfigError, FolderInUseError, TrainingStopped
 from lsn.files import check_outputs
 
@@ -156,7 +157,7 @@ class PlannedRun:
         """What the folder holds: nothing to keep, this run as far as it came, all of it, or another run."""
         from lsn.training.folder import is_unstarted
 
-        recipe = self.folder / "recipe.yaml"
+        recipe = self.folder / RECIPE_NAME
         if (self.folder / "report.html").is_file():  # what a run writes last
             return "done" if load_config(recipe) == self.config else "other"
         if self.is_probe and recipe.is_file():

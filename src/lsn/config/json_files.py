@@ -14,6 +14,8 @@ from lsn.files import read_bytes
 
 CONFIG_NAME, TENSORS_NAME = "config.json", "model.safetensors"
 """The files of a weights folder."""
+RECIPE_NAME = "recipe.yaml"
+"""What they were trained with, beside them."""
 STARTER_PREFIX = "starter:"
 """Before the name of starter weights, where a weights folder is expected."""
 EVALUATION_NAME = "evaluation.json"

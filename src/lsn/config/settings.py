@@ -32,9 +32,9 @@ class ModelConfig:
     pretrained: bool = True
     """Start the CNN from timm's ImageNet weights (downloaded once) if none are given below."""
     backbone_weights: str | None = None
-    """Start the CNN from this local .safetensors file instead."""
+    """Start the CNN from this .safetensors file, or from hf-hub:user/name, instead."""
     initial_weights: str | None = None
-    """Start the whole network from this weights folder; labels that it lacks start fresh."""
+    """Start the whole network from this weights folder or user/name; labels it lacks start fresh."""
     zero_init_memory: bool = True
     """Memory blocks start as the identity, so that a pretrained CNN stays pretrained."""
     memory: Literal["none", "gru", "convlstm", "ho_convlstm"] | None = None

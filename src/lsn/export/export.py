@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lsn.config import EvaluationConfig, load_config
-from lsn.config.json_files import TENSORS_NAME
+from lsn.config.json_files import RECIPE_NAME, TENSORS_NAME
 from lsn.errors import ConfigError, ModelError, WeightsError
 from lsn.export.proof import TOLERANCES, prove
 from lsn.export.reduce import halve, quantize
@@ -20,6 +20,7 @@ from lsn.export.torch_program import TorchProgramRuntime
 from lsn.export.trace import Traceable, clip_of, step_of
 from lsn.export.writers import write_onnx, write_openvino, write_stateful_openvino, write_torch
 from lsn.files import new_folder
+from lsn.hub import is_hub_name
 from lsn.inference.runtimes.description import (
     SUFFIXES,
     Accuracy,
@@ -120,8 +121,8 @@ def export_weights(
     """
     reduction = reduction or Reduction()
     reduction.check(target)
-    if out is None and is_starter(weights):
-        raise ConfigError(f"{weights}: belongs to LSN itself; say where the export goes with --out")
+    if out is None and (is_starter(weights) or is_hub_name(weights)):
+        raise ConfigError(f"{weights}: no folder of yours; say where the export goes with --out")
     suffix = "" if reduction.precision == "fp32" else f"-{reduction.precision}"
     folder = Path(weights, f"{target}{suffix}") if out is None else Path(out)
     if folder.exists():
@@ -227,7 +228,7 @@ def write_graphs(weights: str | Path, loaded: LoadedModel, target: Target, folde
         multi_label=model.multi_label,
         frame_rates=loaded.frame_rates,
         events=loaded.events,
-        validation_threshold=None if loaded.events else validation_threshold(weights_folder(weights)),
+        validation_threshold=None if loaded.events else _threshold_of(loaded, weights_folder(weights)),
         evaluation=_views_of(weights_folder(weights)),
         clip=describe_graph(clip),
         step=describe_graph(step) if model.is_causal else None,
@@ -237,9 +238,14 @@ def write_graphs(weights: str | Path, loaded: LoadedModel, target: Target, folde
     )
 
 
+def _threshold_of(loaded: LoadedModel, folder: Path) -> float | None:
+    known = loaded.validation_threshold
+    return validation_threshold(folder) if known is None else known
+
+
 def _views_of(folder: Path) -> EvaluationConfig:
     """The views that a run validated with; without its recipe the usual ones."""
-    recipe = folder / "recipe.yaml"
+    recipe = folder / RECIPE_NAME
     return load_config(recipe).evaluation if recipe.is_file() else EvaluationConfig()
 
 

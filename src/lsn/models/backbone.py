@@ -17,7 +17,11 @@ import torch
 from timm.layers import ScaledStdConv2d, ScaledStdConv2dSame, StdConv2d, StdConv2dSame
 from torch import Tensor, nn
 
+from lsn.config.json_files import CONFIG_NAME, TENSORS_NAME
 from lsn.errors import ModelError, WeightsError, did_you_mean, shown
+from lsn.files import read_text
+from lsn.hub import HUB_PREFIX, hub_folder
+from lsn.parsing import parse_json
 from lsn.tensor_file import TensorKind, misfits, open_tensors
 
 MAX_STAGES = 4
@@ -44,7 +48,7 @@ class Stage:
 def build_cnn(
     name: str, *, num_classes: int, dropout: float, pretrained: bool = False, weights: str | None = None
 ) -> nn.Module:
-    """Builds timm's CNN `name`, with ImageNet weights of the hub or of a local .safetensors file.
+    """Builds timm's CNN `name`, with its ImageNet weights, those of a local .safetensors file or of `hf-hub:user/name`.
 
     Raises:
         ModelError: timm has no such CNN.
@@ -58,12 +62,30 @@ def build_cnn(
         if pretrained:
             raise WeightsError(
                 f"the ImageNet weights of {name} could not be downloaded from the hub ({_one_line(error)}); "
-                "give a local .safetensors file with backbone_weights"
+                "give a local .safetensors file, or hf-hub:user/name, with backbone_weights"
             ) from error
         raise ModelError(f"{name}: {_one_line(error)}") from error
     if weights is not None:
-        _load_cnn_weights(cnn, name, Path(weights))
+        is_at_hub = weights.startswith(HUB_PREFIX)
+        _load_cnn_weights(cnn, name, _from_hub(cnn, name, weights) if is_at_hub else Path(weights))
     return cnn
+
+
+def _from_hub(cnn: Any, name: str, weights: str) -> Path:
+    """The file of weights that timm pushed to the Hub, once its description fits the CNN."""
+    folder = hub_folder(weights, (CONFIG_NAME, TENSORS_NAME))
+    try:
+        about = parse_json(read_text(folder / CONFIG_NAME, "description of timm's weights", error=WeightsError))
+        found = about["architecture"], *(tuple(about["pretrained_cfg"][key]) for key in ("mean", "std"))
+    except (ValueError, LookupError, TypeError) as error:
+        raise WeightsError(f"{weights}: {CONFIG_NAME} is not that of a CNN of timm ({error!r})") from None
+    mean, std = (tuple(cnn.pretrained_cfg[key]) for key in ("mean", "std"))
+    if found != (name.split(".")[0], mean, std):
+        raise WeightsError(
+            f"{weights}: holds timm's {shown(found[0])} for frames normalised with mean {shown(found[1])} and std "
+            f"{shown(found[2])}, but {name} expects {mean} and {std}; train the CNN that the weights are of"
+        )
+    return folder / TENSORS_NAME
 
 
 def _load_cnn_weights(cnn: Any, name: str, path: Path) -> None:

@@ -112,7 +112,7 @@ def create_model(
         num_classes: classes of the classifier.
         num_frames: frames of the clips; kept with the weights.
         pretrained: start the CNN from timm's ImageNet weights.
-        backbone_weights: start the CNN from this .safetensors file.
+        backbone_weights: start the CNN from this .safetensors file, or from `hf-hub:user/name` as timm writes it.
         zero_init_memory: memory blocks start as the identity, so that a pretrained CNN stays pretrained.
         overrides: memory, shift, memory_stages, frame_differences, dropout, reduction, order, steps, rank,
             kernel_size, readout_frames, multi_label (see `lsn.config.ModelConfig`).

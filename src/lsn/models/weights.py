@@ -18,9 +18,10 @@ from typing import Any
 from torch import Tensor
 
 from lsn.config import EventRules, FrameRates, InputConfig, to_mapping
-from lsn.config.json_files import CONFIG_NAME, TENSORS_NAME, WEIGHTS_FORMAT, checked
+from lsn.config.json_files import CONFIG_NAME, RECIPE_NAME, TENSORS_NAME, WEIGHTS_FORMAT, checked
 from lsn.errors import LSNError, WeightsError, shown
 from lsn.files import write_text
+from lsn.hub import hub_folder, is_hub_name
 from lsn.models.backbone import check_is_sequential
 from lsn.models.factory import ModelArguments, completed, outline_model
 from lsn.models.recognizer import Recognizer
@@ -40,6 +41,7 @@ class WeightsConfig:
     frame_rates: FrameRates | None = None
     """Older folders do not record it."""
     events: EventRules | None = None
+    validation_threshold: float | None = None
     untrained: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -68,20 +70,29 @@ class LoadedModel:
     """Rates of the training clips; None if nobody measured them, as after a conversion."""
     events: EventRules | None = None
     """When its answers on a stream are an event; None if nobody fitted that."""
+    validation_threshold: float | None = None
+    """The probability that most right answers of its validation reach, where the validation is not beside the weights,
+    as at the Hub."""
 
 
 def is_weights_folder(name: str) -> bool:
-    """Whether a name is that of a folder or of starter weights, there or not, and not of a model for `create_model`."""
+    """Whether a name is that of a folder, of starter weights or of the Hub, there or not, and not of a model."""
     return is_starter(name) or os.path.exists(name) or len(Path(name).parts) > 1  # noqa: PTH110 - also asked of names that no file can have
 
 
+HUB_FILES = (CONFIG_NAME, TENSORS_NAME)
+"""What PyTorch needs of a model of the Hub."""
+
+
 def weights_folder(name: str | Path) -> Path:
-    """The folder that a name stands for: itself, or that of starter weights.
+    """The folder that a name stands for: itself, or that of starter weights or of a model of the Hub.
 
     Raises:
-        WeightsError: there are no such starter weights.
+        WeightsError: there are no such starter weights, or the model could not be downloaded.
     """
-    return starter_folder(name) if is_starter(name) else Path(name)
+    if is_starter(name):
+        return starter_folder(name)
+    return hub_folder(name, HUB_FILES, optional=[RECIPE_NAME]) if is_hub_name(name) else Path(name)
 
 
 def save_weights(
@@ -133,14 +144,20 @@ def save_weights(
 
 
 def load_weights(folder: str | Path) -> LoadedModel:
-    """Loads a weights folder, or starter weights (`starter:gestures`), in eval mode on the CPU.
+    """Loads a weights folder, starter weights (`starter:gestures`) or a model of the Hub (`user/name`).
+
+    The model is in eval mode, on the CPU.
 
     Nothing in it is trusted: the description is checked, then compared with the names and shapes of the tensors, and
     only then does the network get memory.
 
     Raises:
         WeightsError: there is no such folder, it is incomplete, damaged, of another version, or does not fit its own
-            model.
+            model; or it could not be downloaded.
+
+    Example:
+        >>> lsn.load("starter:gestures").model.name
+        'lsn_test_resnet'
     """
     folder = weights_folder(folder)
     config, metrics = _read_config(folder)
@@ -161,7 +178,9 @@ def load_weights(folder: str | Path) -> LoadedModel:
         raise WeightsError(f"{folder / CONFIG_NAME}: {error}") from error
     untrained = set(config.untrained)
     model.mark_trained(name for name, _ in model.named_parameters() if name not in untrained)
-    return LoadedModel(model.eval(), config.labels, config.input, metrics, config.frame_rates, config.events)
+    model.eval()
+    rates, threshold = config.frame_rates, config.validation_threshold
+    return LoadedModel(model, config.labels, config.input, metrics, rates, config.events, threshold)
 
 
 def load_event_rules(folder: str | Path) -> EventRules | None:

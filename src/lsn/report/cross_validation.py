@@ -34,10 +34,10 @@ def write_cross_validation_report(folder: str | Path, found: CrossValidation, co
     videos = f"each tested once for each of {count(len(found.seeds), 'seed')}"
     over = "groups" if found.has_groups else "clips"
     remark = f"95% interval {whole_percent(low)} to {whole_percent(high)}, over {over}"
-    headline = overview.headline(together, num_videos=found.num_clips, top1_remark=remark, videos_remark=videos)
+    tiles = overview.clip_tiles(together, num_videos=found.num_clips, top1_remark=remark, videos_remark=videos)
     what = tag("p", describe_protocol(config, num_folds=found.num_folds), class_="lead")
     sections: list[Section] = [
-        ("result", "Result", titled("Result", headline, what)),
+        ("result", "Result", titled("Result", overview.tile_row(tiles), what)),
         ("folds", "Folds", titled("Folds and seeds", _folds(found))),
         ("groups", "Groups", titled("Accuracy of each group", _groups(found.groups(), has_groups=found.has_groups))),
         ("confusion", "Confusion", titled("Confusion", results.confusion_figures(confusion, labels))),

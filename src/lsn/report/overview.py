@@ -30,14 +30,14 @@ def summary(model_name: str, evaluation: EvaluationResult | None, *, num_videos:
     return join([tag("h1", model_name), tag("div", figures, class_="figures")])
 
 
-def headline(
+def clip_tiles(
     evaluation: EvaluationResult,
     *,
     num_videos: int | None = None,
     top1_remark: str | None = None,
     videos_remark: str | None = None,
-) -> Markup:
-    """A tile for each figure of an evaluation.
+) -> list[tuple[str, str, str]]:
+    """Name, value and remark of each figure that counts.
 
     Args:
         evaluation: The figures.
@@ -52,7 +52,7 @@ def headline(
     over = count(num_classes, "class", "classes")
     if num_seen < num_classes:
         over = f"the {num_seen} of {num_classes} classes that have videos"
-    tiles = [
+    return [
         (
             "Top-1 accuracy",
             percent(metrics.top1),
@@ -71,7 +71,6 @@ def headline(
             videos_remark or (f"{num_unreadable:,} unreadable and left out" if num_unreadable else "all were readable"),
         ),
     ]
-    return tile_row(tiles)
 
 
 def tile_row(tiles: Sequence[tuple[str, str, str]]) -> Markup:
@@ -101,9 +100,14 @@ def wilson_interval(share: float, number: int) -> tuple[float, float]:
 
 def what_was_run(run: Run) -> Markup:
     """Model, data, recipe, protocol, versions and dates as a list of facts."""
-    facts = [*_config_facts(run.config), *_evaluation_facts(run), *_time_facts(run), _version_fact(run)]
-    entries = (tag("div", tag("dt", name), tag("dd", value)) for name, value in facts if value)
+    entries = (tag("div", tag("dt", name), tag("dd", value)) for name, value in facts(run))
     return tag("div", tag("dl", entries, class_="facts"), class_="card")
+
+
+def facts(run: Run) -> list[tuple[str, str]]:
+    """Name and value of what is known of how weights were trained and evaluated."""
+    found = [*_config_facts(run.config), *_evaluation_facts(run), *_time_facts(run), _version_fact(run)]
+    return [(name, value) for name, value in found if value]
 
 
 def _config_facts(config: RunConfig | None) -> list[tuple[str, str]]:

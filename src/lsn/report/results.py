@@ -99,15 +99,7 @@ def confusion_figures(confusion: Sequence[Sequence[int]], labels: Sequence[str])
         "Rows are the true classes, columns the predicted ones; the darker a cell, the larger its share of the row. "
         f"All is right when only the diagonal is coloured. {where}"
     )
-    pairs = sorted(
-        (
-            (number, sum(confusion[row]), labels[row], labels[column])
-            for row in range(len(labels))
-            for column, number in enumerate(confusion[row])
-            if number and row != column
-        ),
-        reverse=True,
-    )[:CONFUSED_PAIRS]
+    pairs = confused_pairs(confusion, labels)
     if not pairs:
         return tag("div", figure(matrix, caption=caption), note("Not one video was confused with another class."))
     rows = [(true, predicted, f"{number} of {total}") for number, total, true, predicted in pairs]
@@ -117,6 +109,17 @@ def confusion_figures(confusion: Sequence[Sequence[int]], labels: Sequence[str])
         caption="Read: so many of the videos of the true class were given the other name.",
     )
     return tag("div", figure(matrix, caption=caption), confused, class_="matrix-and-pairs")
+
+
+def confused_pairs(confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> list[tuple[int, int, str, str]]:
+    """The classes that are confused most often: how many videos, of how many, the true class and the predicted one."""
+    pairs = (
+        (number, sum(confusion[row]), labels[row], labels[column])
+        for row in range(len(labels))
+        for column, number in enumerate(confusion[row])
+        if number and row != column
+    )
+    return sorted(pairs, reverse=True)[:CONFUSED_PAIRS]
 
 
 def _matrix_table(confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> Markup:
@@ -150,10 +153,7 @@ def _matrix_table(confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> 
 def class_accuracy(confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> Markup:
     """A bar per class, the weakest first."""
     totals = [sum(row) for row in confusion]
-    classes = [
-        (confusion[i][i] / totals[i], labels[i], confusion[i][i], totals[i]) for i in range(len(labels)) if totals[i]
-    ]
-    classes.sort(key=lambda entry: (entry[0], entry[1]))
+    classes = weakest_first(confusion, labels)
     bars = [bar_row(name, accuracy, f"{right}/{total}") for accuracy, name, right, total in classes]
     shown, folded = (bars, []) if len(bars) <= LARGEST_CLASS_LIST else (bars[:20], bars[20:])
     name_width = f"--name: {max(map(len, labels)) + 1}ch"
@@ -169,6 +169,14 @@ def class_accuracy(confusion: Sequence[Sequence[int]], labels: Sequence[str]) ->
         "div",
         figure(tag("div", shown, class_="bars", style=name_width), rest if folded else None, caption=caption),
         without,
+    )
+
+
+def weakest_first(confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> list[tuple[float, str, int, int]]:
+    """Accuracy, name, right videos and all videos of each class that has any."""
+    totals = [sum(row) for row in confusion]
+    return sorted(
+        (confusion[i][i] / totals[i], labels[i], confusion[i][i], totals[i]) for i in range(len(labels)) if totals[i]
     )
 
 

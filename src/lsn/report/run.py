@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lsn.config import RunConfig, load_config
+from lsn.config.json_files import RECIPE_NAME
 from lsn.errors import ConfigError, DataError, LSNError
 from lsn.evaluation.result import EvaluationResult, load_evaluation
 from lsn.streaming.timeline_evaluation import TimelineEvaluation
@@ -67,7 +68,7 @@ def read_run(folder: Path, weights_folder: Path) -> Run:
     remarks: list[str] = []
     config, evaluation, events = None, None, None
     try:
-        config = load_config(weights_folder / "recipe.yaml")
+        config = load_config(weights_folder / RECIPE_NAME)
     except ConfigError as error:
         remarks.append(f"The recipe is not known: {error}")
     try:
@@ -86,7 +87,7 @@ def read_run(folder: Path, weights_folder: Path) -> Run:
         folder=folder,
         weights_folder=weights_folder,
         config=config,
-        recipe=_read_text(weights_folder / "recipe.yaml"),
+        recipe=_read_text(weights_folder / RECIPE_NAME),
         weights=_read_json(weights_folder / "config.json", remarks),
         train=[record for record in records if record.get("kind") == "train"],
         val=[record for record in records if record.get("kind") == "val"],

@@ -52,7 +52,7 @@ def render(run: Run) -> str:
 def _sections(run: Run) -> list[Section]:
     """The sections in reading order."""
     remarks = [note(remark) for remark in run.remarks]
-    result: Content = overview.headline(run.evaluation) if run.evaluation else None
+    result: Content = overview.tile_row(overview.clip_tiles(run.evaluation)) if run.evaluation else None
     if run.events is not None:
         result = overview.tile_row(event_results.event_tiles(run.events))
     return [

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from lsn.config import to_yaml
+from lsn.config.json_files import RECIPE_NAME
 from lsn.distributed import World
 from lsn.errors import ConfigError, FolderInUseError, WeightsError
 from lsn.files import held_lock, write_text
@@ -17,7 +18,6 @@ from lsn.training.tracking import METRICS_NAME, Tracker
 
 logger = logging.getLogger(__name__)
 
-RECIPE_NAME = "recipe.yaml"
 _START_FILES = (RECIPE_NAME, CHECKPOINT_NAME, METRICS_NAME)
 """Those that a run has before its first step."""
 _RUN_FILES = (*_START_FILES, "config.json", "model.safetensors", "evaluation.json")

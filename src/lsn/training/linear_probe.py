@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lsn.config import ModelConfig, RunConfig, to_yaml
+from lsn.config.json_files import RECIPE_NAME
 from lsn.data import ClipDataset, Manifest, assign_folds, group_names, load_splits, load_test_set, make_loader
 from lsn.distributed import join_world
 from lsn.errors import ConfigError, DataError
@@ -25,7 +26,7 @@ from lsn.models import Recognizer
 from lsn.models.factory import split_name
 from lsn.models.forward import eval_mode
 from lsn.models.weights import save_weights
-from lsn.training.folder import RECIPE_NAME, claimed_folder
+from lsn.training.folder import claimed_folder
 from lsn.training.loop import TEST_NAME
 from lsn.training.start import start_model
 

@@ -24,6 +24,7 @@ from lsn.cli.ui.console import columns, output, percent
 from lsn.cli.ui.progress import duration, validation_line
 from lsn.cli.ui.whole_progress import WholeProgress, whole_progress
 from lsn.config import RunConfig, load_config, to_yaml
+from lsn.config.json_files import RECIPE_NAME
 from lsn.config.recipes import find_recipe
 from lsn.errors import ConfigError, LSNError
 from lsn.files import held_lock, write_text
@@ -94,7 +95,7 @@ def _configs(out: Path) -> tuple[RunConfig, RunConfig]:
 
 def _remove_earlier(out: Path, folders: Iterable[Path]) -> None:
     """Makes room for the demo's own runs; nothing is removed that does not look like a run."""
-    earlier = [folder for folder in folders if (folder / "recipe.yaml").is_file()]
+    earlier = [folder for folder in folders if (folder / RECIPE_NAME).is_file()]
     if earlier:
         output().print(f"The models of an earlier demo in {out} are replaced.")
     for folder in earlier:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from lsn.cli.runs import PlannedRun, run_all
 from lsn.cli.ui.console import bar, columns, is_main_process, output, percent
 from lsn.config import RunConfig
+from lsn.config.json_files import RECIPE_NAME
 from lsn.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def cross_validate(config: RunConfig, out: Path, *, num_folds: int, num_seeds: i
         LSNError: as of `lsn.training.cross_validation.plan_folds`, and of training.
     """
     check_seeds(num_seeds)
-    if (out / "recipe.yaml").exists():
+    if (out / RECIPE_NAME).exists():
         raise ConfigError(f"{out}: holds a single run; choose another --out for the cross-validation")
     from lsn.training.cross_validation import plan_folds
 

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Literal
 
 from lsn.config import EvaluationConfig, RunConfig, load_config
-from lsn.config.json_files import CONFIG_NAME, EVALUATION_NAME, TENSORS_NAME
+from lsn.config.json_files import CONFIG_NAME, EVALUATION_NAME, RECIPE_NAME, TENSORS_NAME
 from lsn.errors import ConfigError
+from lsn.hub import hub_folder, is_hub_name
 
 
 def run_config(weights: Path) -> RunConfig | None:
     """The recipe that a weights folder was trained with; None if only the weights were copied."""
-    path = weights / "recipe.yaml"
+    path = _described(weights) / RECIPE_NAME
     return load_config(path) if path.is_file() else None
 
 
@@ -29,7 +30,13 @@ def run_views(weights: Path) -> EvaluationConfig:
 
 def weights_files(weights: Path) -> list[Path]:
     """The files of a weights folder that commands read, whether they are there or not."""
-    return [weights / name for name in (CONFIG_NAME, TENSORS_NAME, "recipe.yaml", EVALUATION_NAME)]
+    folder = _described(weights)
+    return [folder / name for name in (CONFIG_NAME, TENSORS_NAME, RECIPE_NAME, EVALUATION_NAME)]
+
+
+def _described(weights: Path) -> Path:
+    """The folder that says what weights are; of the Hub, it need not hold the weights themselves."""
+    return hub_folder(weights, [CONFIG_NAME], optional=[RECIPE_NAME]) if is_hub_name(weights) else weights
 
 
 def refuse_weights_folder(out: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias, get_args
 from lsn.config import EventRules, FrameRates, InputConfig, from_mapping
 from lsn.config.json_files import CONFIG_NAME, STARTER_PREFIX, TENSORS_NAME, WEIGHTS_FORMAT
 from lsn.errors import ConfigError, WeightsError, did_you_mean
+from lsn.hub import hub_folder, is_hub_name
 from lsn.inference.runtimes.contract import Runtime
 from lsn.inference.runtimes.description import DESCRIPTION_NAME, ExportDescription, hash_of_files, read_description
 from lsn.inference.runtimes.graph import GraphRuntime
@@ -38,11 +39,12 @@ class ReadyModel:
     events: EventRules | None
     """When its answers on a stream are an event; None if nobody fitted that."""
     validation_threshold: float | None = None
-    """Of an export: the probability that most right answers of its validation reach; None if unknown."""
+    """The probability that most right answers of its validation reach; None if unknown, or if the validation itself is
+    beside the weights."""
 
 
 Weights: TypeAlias = "str | Path | LoadedModel | ReadyModel"
-"""A weights folder, the folder of an export, starter weights, a loaded model, or one that is ready."""
+"""A weights folder, that of an export, starter weights, a name of the Hub, a loaded model, or one that is ready."""
 
 
 def open_model(
@@ -52,7 +54,7 @@ def open_model(
 
     Args:
         weights: a weights folder, with the export inside for the graph runtimes; the folder of an export; starter
-            weights; a loaded model, which PyTorch runs; or one that is ready, and stays as it is.
+            weights; a name of the Hub; a loaded model, which PyTorch runs; or one that is ready, and stays as it is.
         runtime: what runs it; by default PyTorch runs weights, and an export its own runtime.
         device: "cpu", "cuda", "cuda:1", "mps" or "auto", which takes a GPU if there is one; graphs run on the CPU.
 
@@ -73,10 +75,12 @@ def open_model(
     if (folder / DESCRIPTION_NAME).is_file():
         return _open_export(folder, runtime, device)
     if runtime in GRAPH_RUNTIMES:
+        if is_hub_name(weights):
+            folder = hub_folder(weights, [CONFIG_NAME], optional=[f"{runtime}/*"])
         export = folder / runtime
         if not (export / DESCRIPTION_NAME).is_file():
             raise _no_export(weights, runtime)
-        _check_is_of(folder, read_description(export))
+        check_is_of(folder, read_description(export))
         return _open_export(export, runtime, device)
     from lsn.models.weights import load_weights
 
@@ -87,6 +91,8 @@ def _no_export(weights: str | Path, runtime: str) -> WeightsError:
     command = f"lsn export {weights} --to {runtime}"
     if str(weights).startswith(STARTER_PREFIX):
         return WeightsError(f"{weights}: has no export; write one, and give its folder: {command} --out FOLDER")
+    if is_hub_name(weights):
+        return WeightsError(f"{weights}: has no export for {runtime} at the Hub; write one: {command} --out FOLDER")
     if not Path(weights).is_dir():
         return WeightsError(f"{weights}: no such weights folder")
     return WeightsError(f"{weights}: no export for {runtime}; write one: {command}")
@@ -114,8 +120,12 @@ def _open_export(folder: Path, runtime: RuntimeName | None, device: str | torch.
     return ReadyModel(found, about.labels, about.input, about.frame_rates, about.events, about.validation_threshold)
 
 
-def _check_is_of(folder: Path, about: ExportDescription) -> None:
-    """Refuses an export inside a weights folder that was made of other weights, or before their events were fitted."""
+def check_is_of(folder: Path, about: ExportDescription) -> None:
+    """Refuses an export inside a weights folder that was made of other weights, or before their events were fitted.
+
+    Raises:
+        WeightsError: it was.
+    """
     again = f"delete the folder and export again: lsn export {folder} --to {about.target}"
     tensors, config = folder / TENSORS_NAME, folder / CONFIG_NAME
     if tensors.is_file() and hash_of_files(tensors) != about.weights_sha256:
@@ -139,4 +149,5 @@ def _open_weights(loaded: LoadedModel, *, is_compiled: bool, device: str | torch
         fingerprint=weights_fingerprint(loaded.model),
         warms_up=is_compiled,
     )
-    return ReadyModel(runtime, loaded.labels, loaded.input, loaded.frame_rates, loaded.events)
+    rates, threshold = loaded.frame_rates, loaded.validation_threshold
+    return ReadyModel(runtime, loaded.labels, loaded.input, rates, loaded.events, threshold)

@@ -36,7 +36,7 @@ class WarmServer:
             self._process = subprocess.Popen(
                 [sys.executable, __file__, str(theirs.fileno()), *modules],
                 pass_fds=[theirs.fileno()],
-                env=os.environ | _ONE_THREAD,
+                env=os.environ | _ONE_THREAD | {"PYTHONPATH": os.pathsep.join(sys.path)},
                 start_new_session=True,
             )
         self._connection = Connection(ours.detach())

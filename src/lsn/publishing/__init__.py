@@ -1,0 +1,1 @@
+"""Trained weights for others: a model card written from what was measured, and the way to the Hub."""
