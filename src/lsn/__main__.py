@@ -1,5 +1,6 @@
 """Runs the command line: `lsn`, and `python -m lsn`, as torchrun does with `-m lsn`."""
 
+import gc
 import signal
 import sys
 
@@ -11,7 +12,9 @@ def run() -> int:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from lsn.cli import main
 
-    return main()
+    status = main()
+    gc.freeze()  # or Python looks through all of PyTorch for garbage as it ends, which takes most of a second
+    return status
 
 
 if __name__ == "__main__":

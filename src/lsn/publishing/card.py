@@ -150,7 +150,7 @@ def _usage(name: str, loaded: LoadedModel, exports: Sequence[ExportDescription])
     ask = f"lsn timeline {name} video.mp4 --out found" if _finds_events(loaded) else f"lsn predict {name} clip.mp4"
     lines = ["pip install lsn-video", ask]
     if loaded.model.is_causal:
-        lines.append(f"lsn stream {name} 0                    # a camera; or a file or an address")
+        lines.append(f"lsn stream {name} 0   # a camera, or a file or an address")
     targets = sorted({export.target for export in exports if export.precision == "fp32" and export.target != "torch"})
     lines += [f"{ask} --runtime {target}   # without PyTorch" for target in targets]
     commands = "\n".join(lines)
@@ -210,9 +210,10 @@ def _training(run: Run) -> str:
     rows = ((name, value) for name, value in facts(run) if name not in _LEFT_OUT)
     version = run.weights.get("lsn_version")
     changes = yaml.safe_dump(changes_of(run.config), sort_keys=False, allow_unicode=True)
+    table = _table(("Setting", "Value"), rows)
     return (
-        f"## How it was trained\n\n{_table(('Setting', 'Value'), rows)}\n\nWith LSN {_text(str(version))}; what differs "
-        f"from its defaults (`recipe.yaml` has all of it):\n\n```yaml\n{changes}```"
+        f"## How it was trained\n\n{table}\n\nWith LSN {_text(str(version))}; what differs from its defaults "
+        f"(`recipe.yaml` has all of it):\n\n```yaml\n{changes}```"
     )
 
 
@@ -231,10 +232,10 @@ def _cost(loaded: LoadedModel, exports: Sequence[ExportDescription]) -> str:
     cost = model_cost(model, height=size, width=size)
     rows = [
         ("Parameters", f"{cost.parameters:,}"),
-        ("Multiply-adds", f"{cost.macs / model.num_frames / 1e9:.3g} G a frame of {size} × {size} pixels"),
+        ("Multiply-adds", f"{cost.macs / model.num_frames / 1e6:,.0f} million a frame of {size} × {size} pixels"),
     ]
     if model.is_causal:
-        rows.append(("Memory of a stream", f"{cost.state_bytes / 1e6:.3g} MB"))
+        rows.append(("Memory of a stream", f"{cost.state_bytes / 1e3:,.0f} kB"))
     rows += [(f"For {export.target}", _of_export(export)) for export in exports]
     return f"## Cost\n\n{_table(('What', 'How much'), rows)}"
 
