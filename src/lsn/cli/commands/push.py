@@ -21,10 +21,11 @@ def push(
     message: str = "",
     out: Path | None = None,
 ) -> None:
-    """Upload trained weights to the Hugging Face Hub, with a model card.
+    """Upload trained weights to the Hugging Face Hub, with a card.
 
-    The card says what was measured. The weights, their recipe with names of files instead of paths, and exports inside the folder go there; lists of
-    single videos do not. Anybody who may read them uses them by name: lsn predict user/name clip.mp4.
+    The card says what was measured. The weights, their recipe with names of files instead of paths, and exports inside
+    the folder go there; lists of single videos do not. Anybody who may read them uses them by name:
+    lsn predict user/name clip.mp4.
 
     Parameters
     ----------
