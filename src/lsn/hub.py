@@ -14,14 +14,27 @@ from lsn.errors import WeightsError
 
 HUB_PREFIX = "hf-hub:"
 """Before a name that is to be looked up at the Hub, whatever folders there are."""
+_commits: dict[str, str] = {}
+"""By name, the commit that this process reads."""
 _BARE_NAME = re.compile(r"([\w.-]+)/[\w.-]+(@[\w./-]+)?", re.ASCII)
 
 
 def is_hub_name(name: str | Path) -> bool:
     """Whether a name is of the Hub: `hf-hub:user/name`, or `user/name` where neither that nor `user` is a folder."""
     text = str(name)
+    if text.startswith(HUB_PREFIX) or text in _commits:
+        return True
     bare = _BARE_NAME.fullmatch(text)
-    return text.startswith(HUB_PREFIX) or (bare is not None and not any(map(os.path.lexists, (text, bare[1]))))
+    return bare is not None and not any(map(os.path.lexists, (text, bare[1])))
+
+
+def pinned(name: str) -> str:
+    """A name of the Hub with the commit that this process has read, if it has; any other name as it is."""
+    if not is_hub_name(name):
+        return name
+    model, _, revision = name.removeprefix(HUB_PREFIX).partition("@")
+    commit = _commits.get(name, revision)
+    return f"{HUB_PREFIX}{model}{'@' if commit else ''}{commit}"
 
 
 def hub_folder(name: str | Path, needed: Sequence[str], *, optional: Sequence[str] = ()) -> Path:
@@ -42,12 +55,11 @@ def hub_folder(name: str | Path, needed: Sequence[str], *, optional: Sequence[st
     """
     folder = _downloaded(str(name), (*needed, *optional))
     if missing := [file for file in needed if not (folder / file).is_file()]:
-        raise WeightsError(f"{name}: the Hub has no {' and no '.join(missing)} there; expected what `lsn push` writes")
+        raise WeightsError(
+            f"{name}: no {' and no '.join(missing)}, neither at the Hub nor in what was downloaded; expected what "
+            "`lsn push` writes"
+        )
     return folder
-
-
-_commits: dict[str, str] = {}
-"""By name, the commit that this process reads."""
 
 
 @cache

@@ -75,7 +75,8 @@ class _Handler(BaseHTTPRequestHandler):
             repository = self._readable("/".join(parts[2:4]))
             if repository is not None and (commit := self._commit(repository, (parts[5:] or ["main"])[0])):
                 siblings = [{"rfilename": path} for path in commit[1]]
-                self._json({"id": "/".join(parts[2:4]), "sha": commit[0], "siblings": siblings, "tags": []})
+                answer = {"id": "/".join(parts[2:4]), "sha": commit[0], "siblings": siblings, "tags": []}
+                self._json(answer | {"private": repository.private})
         elif parts[:2] == ["api", "models"] and parts[4] == "tree":
             repository = self._readable("/".join(parts[2:4]))
             if repository is not None and (commit := self._commit(repository, parts[5])):
@@ -93,7 +94,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._note()
         body, parts = self._body(), self._parts()
         if parts == ["api", "validate-yaml"]:
-            self._json(_validated(json.loads(body)["content"]))
+            answer = _validated(json.loads(body)["content"])
+            self._json(answer, status=400 if answer["errors"] else 200)
         elif self.headers.get("Authorization") != f"Bearer {OWNER_TOKEN}":
             self._error(401, "", "Invalid username or password.")
         elif parts == ["api", "repos", "create"]:
@@ -225,6 +227,8 @@ def _validated(card: str) -> dict[str, Any]:
     """What the Hub says of the data before a card."""
     errors = []
     data = yaml.safe_load(card.split("---\n")[1])
+    if data.get("license") not in (None, "apache-2.0", "mit"):  # there are more
+        errors.append({"message": '"license" must be one of those that the Hub lists'})
     for result in (result for model in data.get("model-index", ()) for result in model["results"]):
         if "type" not in result["task"] or not {"type", "name"} <= set(result["dataset"]):
             errors.append({"message": '"model-index[0].results[0]" is not whole'})

@@ -37,7 +37,7 @@ def test_they_are_small():
 def test_other_names_are_refused():
     with pytest.raises(WeightsError, match=r"no starter weights are called 'starter:gesture'; did you mean 'starter:g"):
         load_weights(Path("starter:gesture"))
-    with pytest.raises(WeightsError, match=r"starter:gestures: belongs to LSN itself; copy the folder "):
+    with pytest.raises(WeightsError, match=r"starter:gestures: no folder of yours; copy "):
         save_event_rules("starter:gestures", load_event_rules("starter:gestures"))
 
 

@@ -1,7 +1,9 @@
 """Weights go to the Hub and come back from it, over HTTP, in processes of their own as elsewhere in the world."""
 
 import json
+import shutil
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from lsn.config import EvaluationConfig
 from lsn.data import read_manifest
 from lsn.evaluation.evaluate import evaluate
 from lsn.evaluation.protocol import EvaluationProtocol
+from lsn.export.export import export_weights
 from lsn.inference.runtimes.opening import open_model
 from lsn.models.weights import load_weights, save_weights
 
@@ -43,20 +46,37 @@ def user(warm_server, hub, tmp_path) -> HubUser:
 
 
 @pytest.fixture
-def run_folder(tmp_path, videos) -> Path:
+def run_folder(finished_run, tmp_path) -> Path:
+    """A copy of the run."""
+    return shutil.copytree(finished_run, tmp_path / "private place" / "run")
+
+
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory, videos) -> Path:
     """A run: weights, recipe and validation, with two wrong answers at least."""
-    folder = tmp_path / "private place" / "run"
-    save_weights(folder, lively_model(), labels=LABELS, input=INPUT, metrics={"top1": 0.5}, frame_rates=RATES)
+    folder = tmp_path_factory.mktemp("private place")
+    save_weights(folder, lively_model(), labels=LABELS, input=INPUT, metrics={}, frame_rates=RATES)
     recipe = {
-        "model": {"name": "lsn_resnet10t", "backbone_weights": str(tmp_path / "private place" / "cnn.safetensors")},
+        "model": {
+            "name": "lsn_resnet10t",
+            "backbone_weights": str(folder.parent / "private place" / "cnn.safetensors"),
+        },
         "data": {"train": str(videos / "val.csv"), "val": str(videos / "val.csv")},
         "evaluation": {"num_clips": 2},
     }
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     ready = open_model(folder, device="cpu")
     protocol = EvaluationProtocol.of(ready.runtime.network, INPUT, EvaluationConfig())
-    evaluate(ready.runtime, read_manifest(videos / "val.csv", labels=LABELS), protocol, num_workers=0).save(folder)
+    result = evaluate(ready.runtime, read_manifest(videos / "val.csv", labels=LABELS), protocol, num_workers=0)
+    result.save(folder)
+    metrics = asdict(result.metrics) | {"epoch": 3, "temperature": 1.5}
+    save_weights(folder, lively_model(), labels=LABELS, input=INPUT, metrics=metrics, frame_rates=RATES)
     return folder
+
+
+def change_config(folder: Path, **changes: Any) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
 
 
 ROUND_TRIP = """
@@ -125,7 +145,7 @@ def check_card(text: str, run_folder: Path) -> None:
     assert top1.metric_value == pytest.approx(metrics["top1"], abs=1e-4)
     assert top1.dataset_split == "validation"
     assert f"| Top-1 accuracy | {metrics['top1']:.1%} |" in text
-    assert "By the validation data were chosen: the epoch, the temperature" in text
+    assert "The validation data chose the epoch and the temperature, so figures on these are optimistic." in text
     assert "num_clips: 2" in text  # what differs from the defaults
     assert "lsn predict ann/gestures clip.mp4" in text
 
@@ -146,30 +166,112 @@ def test_the_model_has_all_that_belongs_to_it(run_folder, user, videos):
     assert sum(probabilities) == pytest.approx(1)
 
 
-def test_weights_pushed_again_replace_what_belonged_to_the_others(run_folder, hub, user):
+def test_weights_pushed_again_replace_what_belonged_to_the_others(run_folder, hub, user, tmp_path):
     assert user.lsn("push", run_folder, "ann/gestures", "--dataset", "ann/videos").code == 0
     repository = hub.repositories["ann/gestures"]
-    old = {"onnx/step.onnx": b"old", "onnx/export.json": b"{}"}
-    repository.add(repository.commits[-1][1] | old | {"LICENSE": b"mine"}, "by hand")
-    save_weights(run_folder, lively_model("convlstm_resnet10t"), labels=LABELS, input=INPUT, metrics={})
-    assert user.lsn("push", run_folder, "ann/gestures", "--message", "Better").code == 0
+    old = {"phone/step.onnx": b"old", "phone/export.json": b"{}"}
+    mine = {"LICENSE": b"mine", "onnx_notes/a.txt": b"mine", ".eval_results/other.yaml": b"mine"}
+    repository.add(repository.commits[-1][1] | old | mine, "by hand")
+    bare = tmp_path / "bare"
+    save_weights(bare, lively_model("convlstm_resnet10t"), labels=LABELS, input=INPUT, metrics={})
+    assert user.lsn("push", bare, "ann/gestures", "--message", "Better").code == 0
     files = repository.commits[-1][1]
-    assert files["LICENSE"] == b"mine"
-    assert files["model.safetensors"] == (run_folder / "model.safetensors").read_bytes()
-    assert not [path for path in files if path.startswith(("onnx", ".eval_results"))]
+    assert set(files) == {".gitattributes", "README.md", "config.json", "model.safetensors", *mine}
+    assert files["model.safetensors"] == (bare / "model.safetensors").read_bytes()
     assert repository.messages[-1] == "Better"
 
 
-def test_a_revision_by_its_hash(run_folder, hub, user, videos):
+def test_what_others_have_there_is_not_replaced(run_folder, hub, user):
+    hub.repositories["ann/cnn"] = Repository()
+    hub.repositories["ann/cnn"].add({"config.json": b'{"architecture": "resnet50"}', "README.md": b"mine"}, "timm")
+    error = user.lsn("push", run_folder, "ann/cnn").error
+    assert "ann/cnn: holds a model that is not of LSN; choose another name" in error
+    assert user.lsn("push", run_folder, "ann/public").code == 0
+    error = user.lsn("push", run_folder, "ann/public", "--private").error
+    assert "ann/public: is there already, and public; make it private at the Hub, or choose another name" in error
+    assert [len(repository.commits) for repository in hub.repositories.values()] == [1, 2]
+    for name in ("gestures", "ann/all/gestures", "ann/ge stures"):
+        assert f"{name}: not a name of the Hub; expected user/name" in user.lsn("push", run_folder, name).error
+    error = user.lsn("push", run_folder, "ann/gestures", "--license", "my own").error
+    assert "ann/gestures: the Hub refuses the card" in error
+    assert "license" in error
+
+
+def test_what_does_not_belong_together_is_not_pushed(run_folder, hub, user):
+    metrics = json.loads((run_folder / "config.json").read_text())["metrics"]
+    change_config(run_folder, metrics=metrics | {"top1": 0.99})
+    assert "the validation beside the weights is of others (top1 " in user.lsn("push", run_folder, "ann/x").error
+    change_config(run_folder, metrics=metrics)
+    (run_folder / "recipe.yaml").write_text("model: [")
+    assert "recipe.yaml: not a readable YAML file" in user.lsn("push", run_folder, "ann/x").error
+    assert "ann/x: no folder of yours" in user.lsn("push", "ann/x", "ann/y").error
+    assert not hub.repositories
+
+
+def test_a_revision_by_its_hash(run_folder, hub, user, videos, tmp_path):
     clip = videos / "5.mp4"
     assert user.lsn("push", run_folder, "ann/gestures").code == 0
     first = hub.repositories["ann/gestures"].commits[-1][0]
     here = json.loads(user.lsn("predict", run_folder, clip, "--json").out)
-    save_weights(run_folder, lively_model("convlstm_resnet10t"), labels=LABELS, input=INPUT, metrics={})
-    assert user.lsn("push", run_folder, "ann/gestures").code == 0
+    save_weights(tmp_path / "other", lively_model("tsn_resnet10t"), labels=LABELS, input=INPUT, metrics={})
+    assert user.lsn("push", tmp_path / "other", "ann/gestures").code == 0
     for name, is_first in (("ann/gestures", False), (f"hf-hub:ann/gestures@{first}", True)):
         there = json.loads(user.lsn("predict", name, clip, "--json").out)
         assert (there["probabilities"] == here["probabilities"]) == is_first
+
+
+def test_every_command_takes_a_name(run_folder, hub, user, videos):
+    assert user.lsn("push", run_folder, "ann/gestures").code == 0
+    evaluated = user.lsn("evaluate", "ann/gestures", videos / "val.csv", "--out", "ann/evaluated", "--workers", "0")
+    assert evaluated.code == 0, evaluated.err
+    assert (user.folder / "ann/evaluated/report.html").is_file()  # beside which the name is still one of the Hub
+    (user.folder / "ann/evaluated").rename(user.folder / "evaluated")
+    (user.folder / "ann").rmdir()
+    for arguments in (
+        ("timeline", "ann/gestures", videos / "6.mp4", "--out", "found"),
+        ("verify", "ann/gestures", "--num-frames", "4"),
+        ("cost", "ann/gestures"),
+    ):
+        answer = user.lsn(*arguments)
+        assert answer.code == 0, answer.err
+    (user.folder / "val.csv").write_text("path,label\n")  # which has nothing to do with the recipe's
+    error = user.lsn("evaluate", "ann/gestures").error
+    assert "ann/gestures: what it was validated on is not known here; add a manifest or folder" in error
+    error = user.lsn("export", "ann/gestures", "--to", "onnx").error
+    assert "ann/gestures: no folder of yours; say where the export goes with --out" in error
+    error = user.lsn("evaluate", "ann/gestures", videos / "val.csv", "--timelines", "--fit").error
+    assert "ann/gestures: no folder of yours; copy " in error
+
+
+def test_a_training_notes_the_commit_that_it_started_from(run_folder, hub, user, videos):
+    assert user.lsn("push", run_folder, "ann/gestures").code == 0
+    commit = hub.repositories["ann/gestures"].commits[-1][0]
+    head, *rows = (videos / "val.csv").read_text().splitlines()
+    for name, lines in (("train", rows[:5]), ("val", rows[5:])):
+        (user.folder / f"{name}.csv").write_text("\n".join([head, *(f"{videos}/{line}" for line in lines)]) + "\n")
+    trained = user.lsn(
+        "train",
+        "data.train=train.csv",
+        "data.val=val.csv",
+        "data.num_workers=0",
+        "model.name=lsn_resnet10t",
+        "model.memory_stages=[2, 3]",
+        "model.num_frames=4",
+        "model.initial_weights=ann/gestures",
+        "input.size=32",
+        "input.short_side=36",
+        "training.epochs=1",
+        "optim.warmup_epochs=0.5",
+        "training.min_steps_per_epoch=1",
+        "--out",
+        "trained",
+    )
+    assert trained.code == 0, trained.err
+    recipe = yaml.safe_load((user.folder / "trained/recipe.yaml").read_text())
+    assert recipe["model"]["initial_weights"] == f"hf-hub:ann/gestures@{commit}"
+    assert user.lsn("push", user.folder / "trained", "ann/trained", "--out", "look").code == 0
+    assert ModelCard((user.folder / "look/README.md").read_text()).data.base_model == "ann/gestures"
+    assert f"initial_weights: hf-hub:ann/gestures@{commit}" in (user.folder / "look/recipe.yaml").read_text()
 
 
 def test_a_private_model_is_for_its_owner(run_folder, user, videos, tmp_path):
@@ -182,8 +284,7 @@ def test_a_private_model_is_for_its_owner(run_folder, user, videos, tmp_path):
 
 
 def test_rules_of_events_go_along(run_folder, user):
-    config = json.loads((run_folder / "config.json").read_text())
-    (run_folder / "config.json").write_text(json.dumps(config | {"events": {"on_threshold": 0.7}}))
+    change_config(run_folder, events={"on_threshold": 0.7})
     assert user.lsn("push", run_folder, "ann/gestures").code == 0
     assert user.python('import lsn; print(lsn.load("ann/gestures").events.on_threshold)').out.strip() == "0.7"
 
@@ -222,7 +323,8 @@ def test_models_that_lack_something(run_folder, hub, user, videos):
     assert expected in user.lsn("predict", "ann/gestures", clip, "--runtime", "onnx").error
     files = dict(repository.commits[-1][1])
     repository.add({path: data for path, data in files.items() if path != "model.safetensors"}, "lost")
-    assert "the Hub has no model.safetensors there" in user.lsn("predict", "ann/gestures", clip).error
+    expected = "ann/gestures: no model.safetensors, neither at the Hub nor in what was downloaded"
+    assert expected in user.lsn("predict", "ann/gestures", clip).error
 
 
 def test_what_would_be_uploaded_can_be_looked_at(run_folder, hub, user):
@@ -233,7 +335,7 @@ def test_what_would_be_uploaded_can_be_looked_at(run_folder, hub, user):
     assert load_weights(user.folder / "look").labels == LABELS
     assert not hub.requests
     assert "look: exists" in user.lsn("push", run_folder, "ann/gestures", "--out", "look").error
-    assert "comes with LSN" in user.lsn("push", "starter:gestures", "ann/gestures").error
+    assert "starter:gestures: no folder of yours" in user.lsn("push", "starter:gestures", "ann/gestures").error
 
 
 def test_weights_without_a_run_have_a_card_too(tmp_path, user):
@@ -273,3 +375,22 @@ print({name: float(tensor.double().sum()) for name, tensor in model.cnn.state_di
     ):
         hub.repositories["ann/cnn"].add(change, "other")
         assert problem in user.python(code).err
+
+
+@pytest.mark.slow  # PyTorch's exporter takes seconds
+def test_an_export_comes_from_the_hub_without_the_weights(run_folder, hub, user, videos):
+    pytest.importorskip("onnxruntime")
+    export_weights(run_folder, "onnx")
+    assert user.lsn("push", run_folder, "ann/gestures").code == 0
+    card = hub.repositories["ann/gestures"].commits[-1][1]["README.md"].decode()
+    assert "| Export `onnx` | fp32; logits differ from PyTorch's by at most " in card
+    assert "lsn predict ann/gestures clip.mp4 --runtime onnx   # without PyTorch" in card
+    here = json.loads(user.lsn("predict", run_folder, videos / "5.mp4", "--json").out)
+    hub.requests.clear()
+    there = user.lsn("predict", "ann/gestures", videos / "5.mp4", "--json", "--runtime", "onnx")
+    assert there.code == 0, there.err
+    assert json.loads(there.out)["probabilities"] == pytest.approx(here["probabilities"], abs=1e-5)
+    assert any("onnx/clip.onnx" in request for request in hub.requests)
+    assert not any("model.safetensors" in request for request in hub.requests)
+    save_weights(run_folder, lively_model("convlstm_resnet10t"), labels=LABELS, input=INPUT, metrics={})
+    assert "onnx: was exported from other weights" in user.lsn("push", run_folder, "ann/gestures").error

@@ -198,9 +198,8 @@ def save_event_rules(folder: str | Path, events: EventRules) -> None:
     Raises:
         WeightsError: there is no such folder, the background is none of its labels, or these are starter weights.
     """
-    if is_starter(folder):
-        own = weights_folder(folder)
-        raise WeightsError(f"{folder}: belongs to LSN itself; copy the folder {own} and fit the copy")
+    if is_starter(folder) or is_hub_name(folder):
+        raise WeightsError(f"{folder}: no folder of yours; copy {weights_folder(folder)} and fit the copy")
     folder = Path(folder)
     config, _ = _read_config(folder)
     try:

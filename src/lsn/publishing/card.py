@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from lsn.config import RunConfig, to_mapping
 from lsn.hub import HUB_PREFIX
 from lsn.inference.runtimes.description import ExportDescription
+from lsn.inference.runtimes.opening import GRAPH_RUNTIMES
 from lsn.models.cost import model_cost
 from lsn.models.factory import split_name
 from lsn.models.weights import LoadedModel
@@ -51,7 +52,7 @@ def model_card(
     loaded: LoadedModel,
     run: Run,
     measurements: Sequence[Measurement],
-    exports: Sequence[ExportDescription],
+    exports: Mapping[str, ExportDescription],
     author: Author,
 ) -> str:
     """The card as Markdown, with the data that the Hub reads before it.
@@ -61,7 +62,7 @@ def model_card(
         loaded: the weights.
         run: how they were trained, as the public may know it.
         measurements: what was measured.
-        exports: graphs that are beside the weights.
+        exports: graphs that are beside the weights, by the names of their folders.
         author: what only the author knows.
     """
     title = name.rpartition("/")[2]
@@ -69,8 +70,8 @@ def model_card(
         f"# {_text(title)}",
         _summary(loaded),
         _usage(name, loaded, exports),
-        _measured(measurements, run.config, author),
-        _limits(name, loaded, measurements, run.config),
+        _measured(measurements, loaded, author),
+        _limits(name, loaded, run, measurements),
         _training(run),
         _cost(loaded, exports),
         *([f"## Notes\n\n{author.notes.strip()}"] if author.notes.strip() else []),
@@ -146,13 +147,12 @@ def _summary(loaded: LoadedModel) -> str:
     return f"`{loaded.model.name}` {does} {count(len(labels), 'action')} {where}.\n\n{listed}"
 
 
-def _usage(name: str, loaded: LoadedModel, exports: Sequence[ExportDescription]) -> str:
+def _usage(name: str, loaded: LoadedModel, exports: Mapping[str, ExportDescription]) -> str:
     ask = f"lsn timeline {name} video.mp4 --out found" if _finds_events(loaded) else f"lsn predict {name} clip.mp4"
-    lines = ["pip install lsn-video", ask]
+    lines = ["pip install 'lsn-video[export]'" if exports else "pip install lsn-video", ask]
     if loaded.model.is_causal:
         lines.append(f"lsn stream {name} 0   # a camera, or a file or an address")
-    targets = sorted({export.target for export in exports if export.precision == "fp32" and export.target != "torch"})
-    lines += [f"{ask} --runtime {target}   # without PyTorch" for target in targets]
+    lines += [f"{ask} --runtime {folder}   # without PyTorch" for folder in exports if folder in GRAPH_RUNTIMES]
     commands = "\n".join(lines)
     code = f'import lsn\n\npredictor = lsn.Predictor("{name}")\nprint(predictor("clip.mp4").top(3))'
     if _finds_events(loaded):
@@ -161,10 +161,16 @@ def _usage(name: str, loaded: LoadedModel, exports: Sequence[ExportDescription])
             'with lsn.StreamRunner(predictor, {"door": "video.mp4"}) as runner:\n'
             "    for result in runner:\n        print(result.events)"
         )
-    return f"## Use\n\n```bash\n{commands}\n```\n\n```python\n{code}\n```"
+    others = [folder for folder in exports if folder not in GRAPH_RUNTIMES]
+    more = "".join(
+        f"\n\n`hf download {name} --include '{folder}/*' --local-dir .` fetches the folder `{folder}`, "
+        f"a {exports[folder].precision} graph for {exports[folder].target}."
+        for folder in others
+    )
+    return f"## Use\n\n```bash\n{commands}\n```\n\n```python\n{code}\n```{more}"
 
 
-def _measured(measurements: Sequence[Measurement], config: RunConfig | None, author: Author) -> str:
+def _measured(measurements: Sequence[Measurement], loaded: LoadedModel, author: Author) -> str:
     if not measurements:
         return "## What was measured\n\nNothing: no evaluation lies beside these weights."
     parts = ["## What was measured"]
@@ -172,16 +178,13 @@ def _measured(measurements: Sequence[Measurement], config: RunConfig | None, aut
         data = author.dataset or measured.data
         on = f"On the {measured.split} data" + (f" ({_text(data)})" if data else "")
         parts += [f"{on}: {_text(measured.amount)}.", _table(("Measure", "Value", "Remark"), measured.tiles)]
-    if config is not None and measurements[-1].split == "validation":
-        chosen = ["the epoch"] * (config.training.keep == "best")
-        chosen += ["the rules of events"] * (config.data.kind == "timelines")
-        chosen += ["the temperature"] * (config.training.calibrate and config.data.kind == "clips")
-        if chosen:
-            parts.append(f"By the validation data were chosen: {', '.join(chosen)}. Figures on these are optimistic.")
+        if measured.rules is not None and measured.rules != loaded.events:
+            parts.append("The events are by other rules than those that are kept with the weights now.")
     return "\n\n".join(parts)
 
 
-def _limits(name: str, loaded: LoadedModel, measurements: Sequence[Measurement], config: RunConfig | None) -> str:
+def _limits(name: str, loaded: LoadedModel, run: Run, measurements: Sequence[Measurement]) -> str:
+    config = run.config
     data = f" (`{Path(config.data.train).name}`)" if config is not None and config.data.train else ""
     lines = [
         f"For videos like those that it was trained on{data}. Other cameras, people and places can give far other "
@@ -193,6 +196,8 @@ def _limits(name: str, loaded: LoadedModel, measurements: Sequence[Measurement],
         lines.append("It gives one of its labels to every video, whatever happens there; a low probability is a hint.")
     if config is not None:
         lines.append(f"One training with one seed ({config.training.seed}); how far others differ was not measured.")
+    if any(measured.split == "validation" for measured in measurements) and (chosen := _chosen(loaded, run)):
+        lines.append(f"The validation data chose {' and '.join(chosen)}, so figures on these are optimistic.")
     if loaded.frame_rates is not None:
         low, high = loaded.frame_rates.low, loaded.frame_rates.high
         lines.append(f"It was trained at {low:.3g} to {high:.3g} frames per second; other rates were not seen.")
@@ -202,6 +207,15 @@ def _limits(name: str, loaded: LoadedModel, measurements: Sequence[Measurement],
         weak = "\n".join(f"  - {_text(line)}" for line in measurements[0].weak)
         lines.append(f"What goes wrong most often on the {measurements[0].split} data:\n{weak}")
     return "## Intended use and limits\n\n" + "\n".join(f"- {line}" for line in lines)
+
+
+def _chosen(loaded: LoadedModel, run: Run) -> list[str]:
+    """What a training takes from its validation."""
+    is_best = run.config is not None and run.config.training.keep == "best"
+    chosen = ["the epoch"] if is_best and "epoch" in loaded.metrics else []
+    if loaded.metrics.get("temperature", 1) != 1:
+        chosen.append("the temperature")
+    return [*chosen, "the rules of events"] if _finds_events(loaded) else chosen
 
 
 def _training(run: Run) -> str:
@@ -227,7 +241,7 @@ def changes_of(config: RunConfig) -> dict[str, dict[str, Any]]:
     return {section: values for section, values in sections.items() if values}
 
 
-def _cost(loaded: LoadedModel, exports: Sequence[ExportDescription]) -> str:
+def _cost(loaded: LoadedModel, exports: Mapping[str, ExportDescription]) -> str:
     model, size = loaded.model, loaded.input.size
     cost = model_cost(model, height=size, width=size)
     rows = [
@@ -236,17 +250,19 @@ def _cost(loaded: LoadedModel, exports: Sequence[ExportDescription]) -> str:
     ]
     if model.is_causal:
         rows.append(("Memory of a stream", f"{cost.state_bytes / 1e3:,.0f} kB"))
-    rows += [(f"For {export.target}", _of_export(export)) for export in exports]
+    rows += [(f"Export `{folder}`", _of_export(export)) for folder, export in exports.items()]
     return f"## Cost\n\n{_table(('What', 'How much'), rows)}"
 
 
 def _of_export(export: ExportDescription) -> str:
-    worst = max((line.difference for line in export.proof), default=None)
-    text = export.precision + ("" if worst is None else f", at most {worst:.0e} from PyTorch's logits")
+    parts = [str(export.precision)]
+    if export.proof:
+        worst = max(line.difference for line in export.proof)
+        parts.append(f"logits differ from PyTorch's by at most {worst:.0e} of the largest")
     if export.accuracy is not None:
         before, after = percent(export.accuracy.before), percent(export.accuracy.after)
-        text += f"; {export.accuracy.metric} {after}, PyTorch {before}"
-    return text
+        parts.append(f"{export.accuracy.metric} {after}, with PyTorch {before}")
+    return "; ".join(parts)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

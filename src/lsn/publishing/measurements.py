@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from lsn.config import EventRules
 from lsn.config.json_files import EVALUATION_NAME
 from lsn.evaluation.result import EvaluationResult, load_evaluation
 from lsn.evaluation.timelines.event_metrics import matches
@@ -49,6 +50,10 @@ class Measurement:
     """The most important first."""
     weak: list[str]
     """What goes wrong most often, a line each."""
+    mark: tuple[str, float]
+    """A figure and its name in `config.json`, by which weights know their own validation."""
+    rules: EventRules | None = None
+    """Those that the events are by."""
 
 
 def read_measurements(folder: Path) -> list[Measurement]:
@@ -92,6 +97,7 @@ def _of_clips(split: Literal["validation", "test"], result: EvaluationResult) ->
             Score("ece", "expected calibration error", metrics.calibration_error),
         ],
         weak + confused,
+        ("top1", metrics.top1),
     )
 
 
@@ -119,4 +125,6 @@ def _of_timelines(split: Literal["validation", "test"], result: TimelineEvaluati
         event_tiles(result),
         [score for score in scores if math.isfinite(score.value)],
         weak,
+        ("frame_map", metrics.frame_map),
+        result.rules,
     )

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import yaml
-from huggingface_hub import EvalResultEntry, HfApi, eval_result_entries_to_yaml
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError, LocalTokenNotFoundError
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalTokenNotFoundError, RepositoryNotFoundError
 
-from lsn.config import to_yaml
+from lsn.config import load_config, to_yaml
 from lsn.config.json_files import CONFIG_NAME, RECIPE_NAME, TENSORS_NAME, WEIGHTS_FORMAT
 from lsn.errors import ConfigError, LSNError, WeightsError
 from lsn.files import new_folder, write_text
-from lsn.hub import HUB_PREFIX
+from lsn.hub import HUB_PREFIX, hub_folder, is_hub_name
 from lsn.inference.runtimes.description import (
     DESCRIPTION_NAME,
     ExportDescription,
@@ -33,50 +36,81 @@ from lsn.streaming.default_rules import validation_threshold
 
 CARD_NAME = "README.md"
 RESULTS_NAME = ".eval_results/lsn.yaml"
-_STALE = ("onnx*/*", "openvino*/*", "torch*/*", ".eval_results/*")
-"""What an earlier version may have left, and would belong to other weights."""
+_NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 
 def push_to_hub(
-    weights: str | Path, name: str, *, author: Author | None = None, private: bool | None = None, message: str = ""
+    weights: str | Path, name: str, *, author: Author | None = None, private: bool = False, message: str = ""
 ) -> str:
     """Uploads a weights folder with a model card, so that `lsn.load(name)` finds it anywhere.
+
+    A model that LSN pushed there before is replaced, its card included; files that were added by hand stay.
 
     Args:
         weights: a weights folder, such as a run's; exports inside it go along.
         name: at the Hub, `user/name`; made if it is not there.
         author: what only the author knows, for the card.
-        private: for the author's eyes only; by default as the account is set.
+        private: for the author's eyes only; otherwise as the account is set, or as it is there.
         message: of the commit.
 
     Returns:
         The address of the commit.
 
     Raises:
-        WeightsError: the weights cannot be read, or the Hub refuses them.
+        ConfigError: the name is none of the Hub.
+        WeightsError: the weights cannot be read, the Hub refuses them, or the name holds something else.
         DataError: an evaluation beside them is damaged.
     """
     name = name.removeprefix(HUB_PREFIX)
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"{name}: not a name of the Hub; expected user/name")
     api = HfApi(library_name="lsn")
     with tempfile.TemporaryDirectory() as scratch:
         folder = write_hub_folder(weights, name, Path(scratch) / "files", author=author)
         try:
-            api.create_repo(name, private=private, exist_ok=True)
+            files = _files_there(api, name, private=private)
+            api.create_repo(name, private=private or None, exist_ok=True)
             commit = api.upload_folder(
                 repo_id=name,
                 folder_path=folder,
-                commit_message=message or f"Upload {load_weights(folder).model.name} with LSN",
-                delete_patterns=list(_STALE),
+                commit_message=message or "Upload weights with LSN",
+                delete_patterns=_of_earlier_weights(files),
             )
-        except HFValidationError:
-            raise WeightsError(f"{name}: not a name of the Hub; expected user/name") from None
         except (LocalTokenNotFoundError, HfHubHTTPError) as error:
             raise WeightsError(f"{name}: {_refusal(error)}") from None
         except (HTTPError, OSError) as error:
-            raise WeightsError(
-                f"{name}: the Hub does not answer ({' '.join(str(error).split())[:200]}); nothing was changed there"
-            ) from None
+            raise WeightsError(f"{name}: the Hub does not answer ({_one_line(error)}); push again") from None
+        except ValueError as error:  # what the Hub says of the data before the card
+            raise WeightsError(f"{name}: the Hub refuses the card ({_one_line(error)}); correct it") from None
     return str(commit.commit_url)
+
+
+def _files_there(api: HfApi, name: str, *, private: bool) -> list[str]:
+    """What is there under a name, if anything.
+
+    Raises:
+        WeightsError: it is not of LSN, or public.
+    """
+    try:
+        there = api.model_info(name)
+    except RepositoryNotFoundError:
+        return []
+    if private and not there.private:
+        raise WeightsError(f"{name}: is there already, and public; make it private at the Hub, or choose another name")
+    files = [sibling.rfilename for sibling in there.siblings or ()]
+    if CONFIG_NAME in files or TENSORS_NAME in files:
+        folder = hub_folder(f"{HUB_PREFIX}{name}", [], optional=[CONFIG_NAME])
+        try:
+            WEIGHTS_FORMAT.read(folder / CONFIG_NAME)
+        except WeightsError:
+            raise WeightsError(f"{name}: holds a model that is not of LSN; choose another name") from None
+    return files
+
+
+def _of_earlier_weights(files: list[str]) -> list[str]:
+    """Files, by name or pattern, that would belong to other weights."""
+    exports = [Path(file).parent for file in files if Path(file).name == DESCRIPTION_NAME]
+    return [RECIPE_NAME, RESULTS_NAME, *(f"{folder}/*" for folder in exports)]
 
 
 def write_hub_folder(weights: str | Path, name: str, out: Path, *, author: Author | None = None) -> Path:
@@ -86,14 +120,16 @@ def write_hub_folder(weights: str | Path, name: str, out: Path, *, author: Autho
     that are of these very weights, and the card. Lists of single videos stay where they are.
 
     Raises:
-        WeightsError: the weights cannot be read, the folder exists, or an export is of other weights.
+        ConfigError: these are no weights of yours, or the recipe beside them is damaged.
+        WeightsError: the weights cannot be read, the folder exists, or an export or evaluation is of other weights.
         DataError: an evaluation beside them is damaged.
     """
-    author = author or Author()
-    if is_starter(weights):
-        raise ConfigError(f"{weights}: comes with LSN, so everybody has it")
+    author, name = author or Author(), name.removeprefix(HUB_PREFIX)
+    if is_starter(weights) or is_hub_name(weights):
+        raise ConfigError(f"{weights}: no folder of yours, and everybody has it by that name")
     folder, loaded = Path(weights), load_weights(weights)
     run, measurements = _public_run(folder), read_measurements(folder)
+    _check_are_of(folder, loaded.metrics, measurements)
     if out.exists():
         raise WeightsError(f"{out}: exists; delete it, or choose another folder")
     with new_folder(out) as partial:
@@ -112,44 +148,63 @@ def write_hub_folder(weights: str | Path, name: str, out: Path, *, author: Autho
 
 
 def _public_run(folder: Path) -> Run:
+    """How weights were trained; what is not there is left out, what is damaged is an error."""
+    config = public_config(load_config(folder / RECIPE_NAME)) if (folder / RECIPE_NAME).exists() else None
     try:
-        run = read_run(folder, folder)
+        return replace(read_run(folder, folder), config=config)
     except LSNError:  # weights alone, as after a conversion
         return Run(folder, folder)
-    return run if run.config is None else replace(run, config=public_config(run.config))
 
 
-def _copy_exports(folder: Path, out: Path) -> list[ExportDescription]:
-    exports = []
-    for path in sorted(folder.glob(f"*/{DESCRIPTION_NAME}")):
+def _check_are_of(folder: Path, metrics: dict[str, Any], measurements: list[Measurement]) -> None:
+    """Refuses a validation that was of other weights: what it measured is kept with the weights as well."""
+    for measured in measurements:
+        name, value = measured.mark
+        own = metrics.get(name)
+        if measured.split == "validation" and isinstance(own, float) and not math.isclose(own, value, abs_tol=1e-6):
+            raise WeightsError(
+                f"{folder}: the validation beside the weights is of others ({name} {value:.4g}, of these {own:.4g}); "
+                "delete its files, or copy those that belong to the weights"
+            )
+
+
+def _copy_exports(folder: Path, out: Path) -> dict[str, ExportDescription]:
+    """The exports by the names of their folders."""
+    exports = {}
+    for path in sorted(folder.glob(f"[!.]*/{DESCRIPTION_NAME}")):
+        name = path.parent.name
+        check_is_of(folder, path.parent)
         export = read_description(path.parent)
-        check_is_of(folder, export)
-        shutil.copytree(path.parent, out / path.parent.name)
+        shutil.copytree(path.parent, out / name)
         if export.accuracy is not None:
             export = replace(export, accuracy=replace(export.accuracy, data=Path(export.accuracy.data).name))
-            write_description(out / path.parent.name, export)
-        exports.append(export)
+            write_description(out / name, export)
+        exports[name] = export
     return exports
 
 
 def _eval_results(name: str, dataset: str, measured: Measurement) -> str:
-    """The figure that counts, as leaderboards of the Hub read it."""
+    """The figure that counts, as leaderboards of the Hub read it.
+
+    References:
+        https://huggingface.co/docs/hub/eval-results
+    """
     score = measured.scores[0]
-    entry = EvalResultEntry(
-        dataset_id=dataset,
-        task_id="default",
-        value=round(100 * score.value, 2),
-        source_url=f"https://huggingface.co/{name}",
-        source_name="Model card",
-        notes=f"{score.name} in percent, {measured.split} data, {measured.amount}",
-    )
-    return yaml.safe_dump(eval_result_entries_to_yaml([entry]), sort_keys=False, allow_unicode=True)
+    entry = {
+        "dataset": {"id": dataset, "task_id": "default"},
+        "value": round(100 * score.value, 2),
+        "source": {"url": f"{HfApi().endpoint}/{name}", "name": "Model card"},
+        "notes": f"{score.name} in percent, {measured.split} data, {measured.amount}",
+    }
+    return yaml.safe_dump([entry], sort_keys=False, allow_unicode=True)
 
 
 def _refusal(error: Exception) -> str:
     status = error.response.status_code if isinstance(error, HfHubHTTPError) else 401
     if status in (401, 403):
-        return (
-            "the Hub does not let you write there; log in with `hf auth login`, or set HF_TOKEN, with a token to write"
-        )
-    return f"the Hub refuses it ({' '.join(str(error).split())[:200]}); nothing was changed there"
+        return "the Hub does not let you write there; log in with `hf auth login`, or set HF_TOKEN to a token to write"
+    return f"the Hub refuses it ({_one_line(error)})"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -23,7 +23,7 @@ from lsn.inference.runtimes.pytorch import PyTorchRuntime
 from lsn.inference.source import open_source
 from lsn.models import Recognizer
 from lsn.models.prepare import prepare_for_inference
-from lsn.models.weights import LoadedModel, load_weights
+from lsn.models.weights import LoadedModel, load_weights, weights_folder
 from lsn.streaming.engine import StreamEngine
 from lsn.video.eval_transform import EvalTransform
 
@@ -82,6 +82,7 @@ def verify(
         VideoError: the video cannot be read.
     """
     check_limits(num_frames, tolerance)
+    weights = weights_folder(weights)  # the other process too reads what this one does
     loaded = load_weights(weights)
     model = loaded.model
     model.init_state(1, 32, 32)  # says it now if the model cannot stream

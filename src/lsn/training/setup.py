@@ -10,10 +10,11 @@ import torch
 from timm.utils import ModelEmaV3
 from torch import nn
 
-from lsn.config import OptimConfig, RunConfig
+from lsn.config import ModelConfig, OptimConfig, RunConfig
 from lsn.distributed import World
 from lsn.errors import ConfigError
 from lsn.hardware import tune_allocator
+from lsn.hub import HUB_PREFIX, pinned
 from lsn.models import Recognizer
 from lsn.models.compile import compile_model
 from lsn.training.batch_norm import freeze_batch_norm, synchronize_batch_norm
@@ -45,6 +46,7 @@ def build_run(config: RunConfig, out: Path, world: World, *, resume: bool) -> Ru
     fingerprint = task.fingerprint
     saved = load_checkpoint(out, config=config, num_processes=world.size, fingerprint=fingerprint) if resume else None
     model = _build_model(config, task, saved)
+    config = replace(config, model=_pinned(config.model))
     frozen_norms = ready_to_train(model, config, world)
     task.prepare(model)
     schedule = _schedule(config, task.steps_per_epoch)
@@ -77,6 +79,13 @@ def build_run(config: RunConfig, out: Path, world: World, *, resume: bool) -> Ru
         if world.is_main and settings.tensorboard:
             require_tensorboard()
     return run
+
+
+def _pinned(network: ModelConfig) -> ModelConfig:
+    """With the commits of what was downloaded, so that the recipe starts from the same for ever."""
+    backbone, initial = network.backbone_weights, network.initial_weights
+    backbone = pinned(backbone) if backbone is not None and backbone.startswith(HUB_PREFIX) else backbone
+    return replace(network, backbone_weights=backbone, initial_weights=None if initial is None else pinned(initial))
 
 
 def _task(config: RunConfig, world: World) -> Task:

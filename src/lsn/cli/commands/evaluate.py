@@ -18,6 +18,7 @@ from lsn.cli.ui.progress import counting_progress
 from lsn.config import RunConfig
 from lsn.errors import ConfigError
 from lsn.files import check_outputs
+from lsn.hub import is_hub_name
 from lsn.inference.runtimes.names import RuntimeName
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def evaluate(
     Parameters
     ----------
     weights
-        Folder of weights, such as a run's.
+        Folder of weights, such as a run's, or a name of the Hub.
     data
         Manifest or folder of class folders, or timelines; by default what the run validated on.
     anytime
@@ -211,7 +212,7 @@ def evaluation_clips(
         manifest = replace(read_manifest(data, root=reading.root, labels=reading.labels or names), labels=names)
         raise_on_errors(check_manifest(manifest))
         return manifest
-    if config is None:
-        raise ConfigError(f"{weights}: no recipe.yaml says what it was validated on; add a manifest or folder")
+    if config is None or is_hub_name(weights):
+        raise ConfigError(f"{weights}: what it was validated on is not known here; add a manifest or folder")
     _, val = load_splits(config.data, config.training.seed)
     return replace(val, labels=names)

@@ -15,6 +15,7 @@ from lsn.cli.ui.console import columns, output, percent
 from lsn.cli.ui.progress import counting_progress
 from lsn.errors import ConfigError
 from lsn.files import check_outputs
+from lsn.hub import is_hub_name
 from lsn.inference.runtimes.names import RuntimeName
 
 if TYPE_CHECKING:
@@ -50,15 +51,14 @@ def evaluate_timelines(
     """
     from lsn.distributed import join_world
     from lsn.inference.runtimes.opening import device_of, open_model, runs_graphs
-    from lsn.models.starters.cards import is_starter, starter_folder
+    from lsn.models.starters.cards import is_starter
+    from lsn.models.weights import weights_folder
     from lsn.streaming.timeline_evaluation import evaluate_timelines
 
     fits = events.fit or events.max_false_per_hour is not None
     timelines = as_trained(weights, data, timelines)
-    if fits and is_starter(weights):
-        raise ConfigError(
-            f"{weights}: belongs to LSN itself; copy the folder {starter_folder(weights)} and fit the copy"
-        )
+    if fits and (is_starter(weights) or is_hub_name(weights)):
+        raise ConfigError(f"{weights}: no folder of yours; copy {weights_folder(weights)} and fit the copy")
     if fits and runs_graphs(weights, runtime):
         raise ConfigError(
             "rules of events are kept with weights, and exports take them over; fit those of the weights, and export "
@@ -164,8 +164,8 @@ def _validation_set(weights: Path) -> TimelineManifest:
     from lsn.data.timelines.splits import load_timelines
 
     config = run_config(weights)
-    if config is None:
-        raise ConfigError(f"{weights}: no recipe.yaml says what it was validated on; add a file or folder of timelines")
+    if config is None or is_hub_name(weights):
+        raise ConfigError(f"{weights}: what it was validated on is not known here; add a file or folder of timelines")
     multi_label = config.model.multi_label
     return load_timelines(config.data, config.timelines, config.training.seed, multi_label=multi_label)[1]
 

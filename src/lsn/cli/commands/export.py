@@ -15,6 +15,7 @@ from lsn.cli.options.stream import StreamOptions, streaming_predictor
 from lsn.cli.options.weights import run_config, run_views
 from lsn.cli.ui.console import columns, output, percent
 from lsn.errors import ConfigError
+from lsn.hub import is_hub_name
 from lsn.inference.runtimes.names import Precision
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def export(
     Parameters
     ----------
     weights
-        Folder of weights, such as a run's, or starter weights.
+        Folder of weights, such as a run's, starter weights, or a name of the Hub.
     to
         Format: onnx, openvino, or torch (a program of torch.export).
     out
@@ -128,8 +129,8 @@ def _measure(weights: Path, data: str | None, timelines: TimelineOptions) -> Mea
     from lsn.export.export import Measure
 
     config = run_config(weights)
-    if data is None and config is None:
-        raise ConfigError(f"{weights}: no recipe.yaml says what it was validated on; measure int8 on some --data")
+    if data is None and (config is None or is_hub_name(weights)):
+        raise ConfigError(f"{weights}: what it was validated on is not known here; measure int8 on some --data")
     if _are_timelines(weights, data, timelines):
         options = as_trained(weights, data, timelines)
         long_videos = evaluation_timelines(weights, data, options)

@@ -41,7 +41,7 @@ def predict(
     Parameters
     ----------
     weights
-        Folder of weights, such as a run's.
+        Folder of weights, such as a run's, or a name of the Hub.
     videos
         Video files, or folders of frames.
     top

@@ -55,5 +55,5 @@ def push(
         folder = write_hub_folder(weights, name, out, author=author)
         output().print(f"Not uploaded. The card: {folder / CARD_NAME}")
         return
-    address = push_to_hub(weights, name, author=author, private=private or None, message=message)
+    address = push_to_hub(weights, name, author=author, private=private, message=message)
     output().print(f"{address}\nEvery command and predictor takes {name} where a weights folder is expected.")

@@ -71,7 +71,7 @@ def stream(
     Parameters
     ----------
     weights
-        Folder of weights, such as a run's, of a causal model.
+        Folder of weights, such as a run's, or a name of the Hub; of a causal model.
     sources
         Cameras (0, /dev/video0), addresses (rtsp://..., http://...), video files, or folders of frames. NAME=SOURCE
         names a stream, as in door=rtsp://...; otherwise it is called as its source, with passwords hidden.

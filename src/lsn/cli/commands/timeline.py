@@ -32,7 +32,7 @@ def timeline(
     Parameters
     ----------
     weights
-        Folder of weights, such as a run's, of a causal model.
+        Folder of weights, such as a run's, or a name of the Hub; of a causal model.
     video
         A video file, or a folder of frames.
     out

@@ -25,7 +25,7 @@ def verify(
     Parameters
     ----------
     weights
-        Folder of weights, such as a run's, of a causal model.
+        Folder of weights, such as a run's, or a name of the Hub; of a causal model.
     video
         A video file or a folder of frames; by default noise.
     num_frames

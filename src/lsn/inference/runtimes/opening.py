@@ -11,7 +11,7 @@ from lsn.config.json_files import CONFIG_NAME, STARTER_PREFIX, TENSORS_NAME, WEI
 from lsn.errors import ConfigError, WeightsError, did_you_mean
 from lsn.hub import hub_folder, is_hub_name
 from lsn.inference.runtimes.contract import Runtime
-from lsn.inference.runtimes.description import DESCRIPTION_NAME, ExportDescription, hash_of_files, read_description
+from lsn.inference.runtimes.description import DESCRIPTION_NAME, hash_of_files, read_description
 from lsn.inference.runtimes.graph import GraphRuntime
 from lsn.inference.runtimes.names import RuntimeName
 from lsn.inference.runtimes.onnx import OnnxRuntime
@@ -80,7 +80,7 @@ def open_model(
         export = folder / runtime
         if not (export / DESCRIPTION_NAME).is_file():
             raise _no_export(weights, runtime)
-        check_is_of(folder, read_description(export))
+        check_is_of(folder, export)
         return _open_export(export, runtime, device)
     from lsn.models.weights import load_weights
 
@@ -120,20 +120,21 @@ def _open_export(folder: Path, runtime: RuntimeName | None, device: str | torch.
     return ReadyModel(found, about.labels, about.input, about.frame_rates, about.events, about.validation_threshold)
 
 
-def check_is_of(folder: Path, about: ExportDescription) -> None:
-    """Refuses an export inside a weights folder that was made of other weights, or before their events were fitted.
+def check_is_of(folder: Path, export: Path) -> None:
+    """Refuses an export of a weights folder that was made of other weights, or before their events were fitted.
 
     Raises:
         WeightsError: it was.
     """
+    about = read_description(export)
     again = f"delete the folder and export again: lsn export {folder} --to {about.target}"
     tensors, config = folder / TENSORS_NAME, folder / CONFIG_NAME
     if tensors.is_file() and hash_of_files(tensors) != about.weights_sha256:
-        raise WeightsError(f"{folder / about.target}: was exported from other weights than {tensors}; {again}")
+        raise WeightsError(f"{export}: was exported from other weights than {tensors}; {again}")
     if config.is_file():
         fitted = WEIGHTS_FORMAT.read(config).get("events")
         if fitted is not None and about.events != from_mapping(EventRules, fitted, where=str(config)):
-            raise WeightsError(f"{folder / about.target}: the rules of events in {config} are others; {again}")
+            raise WeightsError(f"{export}: the rules of events in {config} are others; {again}")
 
 
 def _open_weights(loaded: LoadedModel, *, is_compiled: bool, device: str | torch.device) -> ReadyModel:
