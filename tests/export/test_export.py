@@ -20,6 +20,7 @@ from lsn.export import proof, trace
 from lsn.export.export import export_weights
 from lsn.inference.runtimes.description import read_description
 from lsn.inference.runtimes.onnx import OnnxRuntime
+from lsn.inference.runtimes.opening import open_model
 from lsn.inference.runtimes.openvino import OpenVinoRuntime
 from lsn.models.memory.plain_recurrence import plain_recurrence
 from lsn.models.weights import load_weights, save_weights
@@ -108,6 +109,7 @@ def test_every_memory_in_a_format(tmp_path, monkeypatch, name, target, options):
         check_program(folder, weights)
     if target == "openvino":
         check_stateful(folder, weights)
+        check_compiled_graphs_are_kept(folder, monkeypatch)
 
 
 def check_program(folder: Path, weights: Path) -> None:
@@ -135,6 +137,21 @@ def check_stateful(folder: Path, weights: Path) -> None:
     expected = expected_logits(weights, clip_TCHW[None])[0]
     for _ in range(2):
         np.testing.assert_allclose(runtime.stream(clip_TCHW), expected, atol=1e-4 * np.abs(expected).max())
+
+
+def check_compiled_graphs_are_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A later process takes what OpenVINO compiled before; damage, or no folder to write to, costs no more than time."""
+    clips_BTCHW, cache = noise(1, 4, 3, SIZE, SIZE), folder.parent / "cache"
+    expected = OpenVinoRuntime(folder).forward_frames(clips_BTCHW)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    for damaged in (False, True):
+        assert (open_model(folder).runtime.forward_frames(clips_BTCHW) == expected).all()
+        (blob,) = (cache / "lsn/openvino").glob("*.blob")
+        if not damaged:
+            blob.chmod(0o600)
+            blob.write_bytes(blob.read_bytes()[:1000])
+    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null/nowhere")
+    assert (open_model(folder).runtime.forward_frames(clips_BTCHW) == expected).all()
 
 
 def test_a_model_that_looks_ahead_answers_clips_alone(tmp_path, capsys):

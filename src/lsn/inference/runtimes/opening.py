@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, get_args
@@ -115,9 +116,14 @@ def _open_export(folder: Path, runtime: RuntimeName | None, device: str | torch.
         raise ConfigError(f"{folder}: an export; {what}. Give a weights folder, or an export for onnx or openvino")
     if str(device) not in ("auto", "cpu"):
         raise ConfigError(f"device {device}: exported graphs run on the CPU; leave the device out")
-    found = GRAPH_RUNTIMES[name](folder)
+    found = OpenVinoRuntime(folder, cache=_cache_folder()) if name == "openvino" else GRAPH_RUNTIMES[name](folder)
     about = found.description
     return ReadyModel(found, about.labels, about.input, about.frame_rates, about.events, about.validation_threshold)
+
+
+def _cache_folder() -> Path:
+    """Where the system wants programs to keep what they can make again."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "lsn" / "openvino"  # noqa: PTH111
 
 
 def check_is_of(folder: Path, export: Path) -> None:
