@@ -37,6 +37,7 @@ ORDER = (
     "training",
     "report",
     "publishing",
+    "serving",
     "profiling",
     "cli",
     "__main__",

@@ -114,7 +114,7 @@ def test_fitted_rules_become_the_default_of_streams(lsn, streaming, folder):
 
 
 def test_convert_knows_the_formats_that_are_written():
-    from lsn.cli.commands.data_timelines import convert
+    from lsn.cli.commands.data.timelines import convert
 
     hint = typing.get_type_hints(convert)["format"]
     assert typing.get_args(typing.get_args(hint)[0]) == FORMATS

@@ -140,7 +140,7 @@ def check_stateful(folder: Path, weights: Path) -> None:
 
 
 def check_compiled_graphs_are_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A later process takes what OpenVINO compiled before; damage, or no folder to write to, costs no more than time."""
+    """A later process takes what OpenVINO compiled before; damage or no folder to write to costs time alone."""
     clips_BTCHW, cache = noise(1, 4, 3, SIZE, SIZE), folder.parent / "cache"
     expected = OpenVinoRuntime(folder).forward_frames(clips_BTCHW)
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))

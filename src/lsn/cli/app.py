@@ -19,7 +19,7 @@ from cyclopts.exceptions import UnknownCommandError, UnknownOptionError, UnusedC
 from lsn import __version__
 from lsn.cli.commands.bench import bench
 from lsn.cli.commands.convert import convert
-from lsn.cli.commands.data import data
+from lsn.cli.commands.data.app import data
 from lsn.cli.commands.demo import demo
 from lsn.cli.commands.evaluate import evaluate
 from lsn.cli.commands.export import export
@@ -30,6 +30,7 @@ from lsn.cli.commands.push import push
 from lsn.cli.commands.recipes import recipes
 from lsn.cli.commands.report import report
 from lsn.cli.commands.reproduce import reproduce
+from lsn.cli.commands.serve import serve
 from lsn.cli.commands.stream import stream
 from lsn.cli.commands.timeline import timeline
 from lsn.cli.commands.train import train
@@ -57,6 +58,7 @@ _COMMANDS: tuple[tuple[App | Callable[..., int | None], Group, str], ...] = (
     (predict, _WORK, "lsn predict runs/mine clip.mp4 --annotate seen.mp4"),
     (stream, _WORK, "lsn stream runs/mine rtsp://camera/live --events events.jsonl"),
     (timeline, _WORK, "lsn timeline runs/mine long.mp4 --out seen"),
+    (serve, _WORK, "lsn serve runs/mine --streams 16"),
     (report, _WORK, "lsn report runs/mine"),
     (reproduce, _WORK, "lsn reproduce something-something-v1 lsn lsn_ss"),
     (convert, _WORK, "lsn convert tsm.pth.tar --model tsm_resnet50 --labels labels.txt --out weights/tsm"),

@@ -29,6 +29,11 @@ class EventRules:
     multi_label: bool = False
     """Events of different labels may overlap: each label has a yes or no of its own."""
 
+    @property
+    def of_long_videos(self) -> bool:
+        """Whether they are of a model that has learned events: it can say that nothing happens."""
+        return self.background is not None or self.multi_label
+
     def __post_init__(self) -> None:
         if not 0 < self.off_threshold <= self.on_threshold <= 1:
             raise ConfigError(

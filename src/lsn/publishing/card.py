@@ -125,8 +125,7 @@ def _base_model(config: RunConfig | None) -> str | None:
 
 
 def _finds_events(loaded: LoadedModel) -> bool:
-    rules = loaded.events
-    return loaded.model.multi_label or (rules is not None and rules.background is not None)
+    return loaded.events is not None and loaded.events.of_long_videos
 
 
 def _actions(loaded: LoadedModel) -> list[str]:

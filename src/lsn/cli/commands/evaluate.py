@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from lsn.cli.commands.data_timelines import TimelineOptions
+from lsn.cli.commands.data.timelines import TimelineOptions
 from lsn.cli.commands.evaluate_timelines import FittedEventOptions, evaluate_timelines
 from lsn.cli.commands.train import print_metrics
 from lsn.cli.options.weights import ViewOptions, refuse_weights_folder, run_config, run_views
@@ -155,7 +155,7 @@ def finds_events(weights: Path) -> bool:
 
     is_export = (weights / DESCRIPTION_NAME).is_file()
     rules = read_description(weights).events if is_export else load_event_rules(weights)
-    return rules is not None and (rules.background is not None or rules.multi_label)
+    return rules is not None and rules.of_long_videos
 
 
 def _refuse_clip_options(reading: Reading | None, views: ViewOptions | None, **others: bool) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lsn.cli.commands.data_timelines import TimelineOptions
+from lsn.cli.commands.data.timelines import TimelineOptions
 from lsn.cli.options.stream import EventOptions, StreamOptions, streaming_predictor
 from lsn.cli.options.weights import refuse_weights_folder, run_config, weights_files
 from lsn.cli.runs import EVALUATION_NAMES

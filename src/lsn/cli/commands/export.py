@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from lsn.cli.commands.data_timelines import TimelineOptions
+from lsn.cli.commands.data.timelines import TimelineOptions
 from lsn.cli.commands.evaluate import Reading, evaluation_clips, finds_events
 from lsn.cli.commands.evaluate_timelines import as_trained, evaluation_timelines, known_background
 from lsn.cli.options.stream import StreamOptions, streaming_predictor

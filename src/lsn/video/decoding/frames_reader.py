@@ -65,21 +65,43 @@ class FramesReader(VideoReader):
     def _size(self) -> tuple[int, int]:
         """Width and height of the first image, from its header."""
         path = self._files[0]
-        with _naming_broken(path), Image.open(io.BytesIO(_image_bytes(path))) as image:
+        with _naming_broken(path, "extract the frames again"), Image.open(io.BytesIO(_image_bytes(path))) as image:
             check_pixels(*image.size, str(path))
             return image.size
 
     def _read(self, index: int) -> np.ndarray:
         path = self._files[index]
-        with _naming_broken(path):
-            data = _image_bytes(path)
-            if data.startswith(_JPEG):
-                height, width, _, _ = simplejpeg.decode_jpeg_header(data)
-                check_pixels(width, height, str(path))
-                return simplejpeg.decode_jpeg(data)  # in half of Pillow's time
-            with Image.open(io.BytesIO(data)) as image:
-                check_pixels(*image.size, str(path))
-                return np.array(image.convert("RGB"))
+        with _naming_broken(path, "extract the frames again"):
+            return _decoded(_image_bytes(path), str(path))
+
+
+def decode_image(data: bytes, name: str, *, max_pixels: int | None = None) -> np.ndarray:
+    """An encoded picture (JPEG, WebP, PNG and what else Pillow reads) as uint8 RGB, HWC.
+
+    Args:
+        data: the content of its file.
+        name: what an error calls it.
+        max_pixels: that it may have, if fewer than frames of videos may.
+
+    Raises:
+        VideoError: it is none, damaged, or of too many pixels, which is said before it takes memory.
+    """
+    with _naming_broken(name, "send a whole JPEG, WebP or PNG"):
+        with Image.open(io.BytesIO(data)) as image:
+            width, height = image.size
+        if max_pixels is not None and width * height > max_pixels:
+            raise VideoError(f"{name}: {width}x{height} pixels; send at most {max_pixels:,}")
+        return _decoded(data, name)
+
+
+def _decoded(data: bytes, name: str) -> np.ndarray:
+    if data.startswith(_JPEG):
+        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+        check_pixels(width, height, name)
+        return simplejpeg.decode_jpeg(data)  # in half of Pillow's time
+    with Image.open(io.BytesIO(data)) as image:
+        check_pixels(*image.size, name)
+        return np.array(image.convert("RGB"))
 
 
 def _image_bytes(path: Path) -> bytes:
@@ -87,13 +109,13 @@ def _image_bytes(path: Path) -> bytes:
 
 
 @contextmanager
-def _naming_broken(path: Path) -> Iterator[None]:
+def _naming_broken(name: Path | str, remedy: str) -> Iterator[None]:
     try:
         yield
     except (OSError, SyntaxError, ValueError) as error:  # Pillow raises all three for broken files
-        raise VideoError(f"{path}: a broken image ({error}); extract the frames again") from None
+        raise VideoError(f"{name}: a broken image ({error}); {remedy}") from None
     except Image.DecompressionBombError as error:
-        raise VideoError(f"{path}: too large for Pillow ({error}); extract the frames in a smaller size") from None
+        raise VideoError(f"{name}: too large for Pillow ({error}); make it smaller") from None
 
 
 def numbered_files(folder: Path, frame_pattern: str | None) -> list[Path]:

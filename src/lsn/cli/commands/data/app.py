@@ -9,8 +9,8 @@ from cyclopts import App, Parameter
 from rich.text import Text
 
 from lsn.cli.commands.bench import bench_data
-from lsn.cli.commands.data_timelines import TimelineOptions, check_timelines, convert, show_timelines
-from lsn.cli.commands.prepare import extract_frames, prepare
+from lsn.cli.commands.data.prepare import extract_frames, prepare
+from lsn.cli.commands.data.timelines import TimelineOptions, check_timelines, convert, show_timelines
 from lsn.cli.ui.console import bar, columns, output
 from lsn.cli.ui.progress import counting_progress
 from lsn.config import DataConfig

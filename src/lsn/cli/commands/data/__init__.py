@@ -1,0 +1,1 @@
+"""The commands of `lsn data`: what is done with data sets before a training."""

@@ -1,0 +1,160 @@
+"""The HTTP and WebSocket interface of a server."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from fastapi import FastAPI, Request, Response, WebSocket
+from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers
+
+import lsn
+from lsn.errors import LSNError, VideoError
+from lsn.inference.predictor import Predictor
+from lsn.serving.live import LiveSocket
+from lsn.serving.streams import LiveStreams
+from lsn.streaming import StreamingPredictor
+from lsn.streaming.timeline import make_timeline
+
+MAX_PREDICTIONS = 4
+"""Videos that wait for the one that is looked at."""
+RETRY_SECONDS = 10
+FOREIGN = "the page of another server may not use this one"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a client may ask for."""
+
+    max_megabytes: int = 512
+    """Of a video."""
+    hosts: tuple[str, ...] | None = None
+    """Names of the server that browsers may know; None for any. Otherwise a page could reach a server on the same
+    machine by giving its own name this address (DNS rebinding)."""
+
+    def allow(self, headers: Headers) -> bool:
+        """Whether a request comes from no page, or from one of this server."""
+        origin, host = headers.get("origin"), headers.get("host", "")
+        is_own = origin is None or urlsplit(origin).netloc == host
+        return is_own and (self.hosts is None or urlsplit(f"//{host}").hostname in self.hosts)
+
+
+class Answers:
+    """What is said of whole videos, one after the other.
+
+    Args:
+        answer: for a clip, the likeliest classes; for a long video, its events.
+    """
+
+    def __init__(self, answer: Predictor | StreamingPredictor) -> None:
+        self._answer = answer
+        self._turn = asyncio.Lock()
+        self._num_waiting = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more video may wait."""
+        return self._num_waiting > MAX_PREDICTIONS
+
+    async def of(self, video: Path, name: str) -> dict[str, Any]:
+        """What is said of a video.
+
+        Raises:
+            VideoError: it cannot be read.
+        """
+        self._num_waiting += 1
+        try:
+            async with self._turn:
+                return await asyncio.to_thread(self._of, video, name)
+        finally:
+            self._num_waiting -= 1
+
+    def _of(self, video: Path, name: str) -> dict[str, Any]:
+        if isinstance(self._answer, Predictor):
+            return self._answer(video).to_dict() | {"video": name}
+        found = make_timeline(self._answer, video)
+        events = [asdict(event) for event in found.events]
+        return {"video": name, "duration_seconds": found.duration_seconds, "events": events}
+
+
+def create_app(streams: LiveStreams | None, answers: Answers, limits: Limits) -> FastAPI:
+    """The interface.
+
+    Args:
+        streams: live streams; None if the model cannot watch any.
+        answers: of whole videos.
+        limits: what a client may ask for.
+    """
+    about = "Recognises actions in videos and live streams."
+    # Without FastAPI's pages, which load scripts from elsewhere.
+    app = FastAPI(title="LSN", version=lsn.__version__, description=about, docs_url=None, redoc_url=None)
+
+    @app.middleware("http")
+    async def for_own_pages(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        """Refuses what the page of another server makes a browser send."""
+        return await call_next(request) if limits.allow(request.headers) else _error(403, FOREIGN)
+
+    @app.get("/healthz")
+    def health() -> dict[str, str]:
+        """Whether the process answers."""
+        return {"status": "ok"}
+
+    @app.get("/readyz")
+    def ready(response: Response) -> dict[str, Any]:
+        """Whether it can take work, and how many streams run."""
+        is_ready = streams is None or streams.is_running
+        response.status_code = 200 if is_ready else 503
+        count = {} if streams is None else {"streams": streams.num_streams, "capacity": streams.capacity}
+        return {"ready": is_ready, **count}
+
+    @app.post("/v1/predict")
+    async def predict(request: Request, name: str = "video") -> Response:
+        """What happens in a video, whose bytes are the body: the likeliest classes, or events with their times."""
+        if answers.is_full:
+            return _error(503, "too many videos wait; try again later", {"Retry-After": str(RETRY_SECONDS)})
+        with tempfile.TemporaryDirectory(prefix="lsn-") as folder:
+            path = Path(folder, "video")
+            size = await _save(request, path, max_bytes=limits.max_megabytes << 20)
+            if size is None:
+                return _error(413, f"more than {limits.max_megabytes} MB; send a shorter or smaller video")
+            if not size:
+                return _error(422, "an empty body; send the bytes of a video file")
+            try:
+                return JSONResponse(await answers.of(path, name))
+            except VideoError as error:
+                return _error(422, str(error).replace(str(path), name))
+            except LSNError as error:
+                return _error(500, str(error))
+
+    if streams is not None:
+
+        @app.websocket("/v1/live")
+        async def live(socket: WebSocket) -> None:
+            if not limits.allow(socket.headers):
+                await socket.close(1008, FOREIGN)
+                return
+            await LiveSocket(socket, streams).run()
+
+    return app
+
+
+async def _save(request: Request, path: Path, *, max_bytes: int) -> int | None:
+    """Writes the body of a request to disk; returns its size, or None if it is too large."""
+    size = 0
+    with path.open("wb") as file:
+        async for piece in request.stream():
+            size += len(piece)
+            if size > max_bytes:
+                return None
+            file.write(piece)
+    return size
+
+
+def _error(status: int, text: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"error": text}, status_code=status, headers=headers)

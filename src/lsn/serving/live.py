@@ -1,0 +1,211 @@
+"""A live stream over a WebSocket: frames come, answers and events go.
+
+The client begins with the JSON text `{"type": "start"}`, and is answered `ready`. Then it sends binary messages: the
+number of the frame (uint64), the time at which it came on screen in seconds (float64), both little-endian, and the
+picture (JPEG, WebP or PNG). It is sent JSON texts: `result` at each tick of the model's clock, `event` (`new`,
+`update`, `end`), `dropped`, `missing`, `error` for a frame that cannot be used, and `ended` at last.
+`{"type": "reset"}` clears the memory before the next frame, `{"type": "end"}` ends the stream once all its frames are
+answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import math
+import struct
+import time
+import uuid
+from collections import OrderedDict
+from typing import Any
+
+from starlette.responses import JSONResponse
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from lsn.errors import ConfigError, VideoError
+from lsn.serving.pushed import PushedFrames
+from lsn.serving.streams import LiveStreams
+from lsn.streaming import StreamPrediction
+from lsn.streaming.prediction import StreamEnd
+from lsn.video.decoding.frames_reader import decode_image
+
+logger = logging.getLogger(__name__)
+
+HEADER = struct.Struct("<Qd")
+"""Number and time of a frame."""
+MAX_PIXELS = 4096 * 2304
+"""Of a frame: more than 4K, and some dozen of them wait at most."""
+RETRY_SECONDS = 5
+START_SECONDS = 10.0
+"""How long a client may take for its first message."""
+MAX_UNREAD = 512
+"""Messages that wait for a client that does not read; more end its stream."""
+MAX_REMEMBERED = 1024
+"""Frames whose number and arrival are known when their answer comes."""
+PROTOCOL_ERROR, TRY_LATER = 1002, 1013
+"""Codes that a WebSocket is closed with."""
+
+
+class LiveSocket:
+    """One client.
+
+    Args:
+        socket: not accepted yet.
+        streams: run its stream.
+    """
+
+    def __init__(self, socket: WebSocket, streams: LiveStreams) -> None:
+        self.name = uuid.uuid4().hex
+        self._socket, self._streams = socket, streams
+        self._source = PushedFrames(self.name)
+        self._loop = asyncio.get_running_loop()
+        self._outgoing: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+        self._arrivals: OrderedDict[float, tuple[int, float]] = OrderedDict()  # number and when it came, by its time
+        self._last_number = -1
+        self._num_dropped = 0
+        self._is_slow = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serves the client until its stream has ended."""
+        if self._streams.num_streams >= self._streams.capacity:
+            await self._refuse()
+            return
+        await self._socket.accept()
+        try:
+            if not await self._begin():
+                return
+        except (WebSocketDisconnect, RuntimeError):  # it left before its stream began
+            return
+        tasks = [asyncio.create_task(each) for each in (self._receive_all(), self._send_all(), self._is_slow.wait())]
+        try:
+            await asyncio.wait(tasks[1:], return_when=asyncio.FIRST_COMPLETED)
+            if self._is_slow.is_set():
+                logger.warning("stream %s: %d answers were not read; it is ended", self.name, MAX_UNREAD)
+        finally:
+            self._end()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _end(self) -> None:
+        """Frees the slot now, whatever frames wait."""
+        self._source.close()
+        self._streams.leave(self.name)
+
+    async def _refuse(self) -> None:
+        text = f"all {self._streams.capacity} streams are taken; try again in {RETRY_SECONDS} seconds"
+        answer = JSONResponse({"error": text}, status_code=503, headers={"Retry-After": str(RETRY_SECONDS)})
+        await self._socket.send_denial_response(answer)
+
+    async def _begin(self) -> bool:
+        try:
+            start = await asyncio.wait_for(self._socket.receive_text(), START_SECONDS)
+        except (TimeoutError, KeyError):  # a binary message has no text
+            start = ""
+        if _kind_of(start) != "start":
+            await self._close(PROTOCOL_ERROR, 'expected {"type": "start"} as the first message')
+            return False
+        try:
+            await asyncio.wrap_future(self._streams.open(self.name, self._source, self._hear))
+        except ConfigError:
+            await self._close(TRY_LATER, f"all {self._streams.capacity} streams are taken")
+            return False
+        predictor = self._streams.predictor
+        ready = {"stream": self.name, "fps": predictor.fps, "labels": list(predictor.labels)}
+        await self._socket.send_json({"type": "ready", **ready, "model": predictor.network.name})
+        return True
+
+    async def _receive_all(self) -> None:
+        """Takes messages until the client leaves."""
+        while True:
+            message = await self._socket.receive()
+            if message["type"] == "websocket.disconnect":
+                self._end()
+                return
+            if message.get("bytes") is not None:
+                await self._take(message["bytes"])
+            elif (kind := _kind_of(message.get("text") or "")) == "end":
+                self._source.finish()
+            elif kind == "reset":
+                self._streams.reset(self.name)
+            else:
+                self._tell({"type": "error", "error": 'expected a frame, {"type": "reset"} or {"type": "end"}'})
+
+    async def _take(self, message: bytes) -> None:
+        """Takes a frame; one that cannot be used costs an error, and the stream goes on."""
+        if len(message) <= HEADER.size:
+            self._tell(
+                {"type": "error", "error": f"a frame of {len(message)} bytes; its header alone has {HEADER.size}"}
+            )
+            return
+        number, seconds = HEADER.unpack_from(message)
+        if number <= self._last_number:  # sent twice, as after a doubt whether it had arrived
+            return
+        if not math.isfinite(seconds):
+            self._tell({"type": "error", "frame": number, "error": f"its time is {seconds}; expected seconds"})
+            return
+        try:
+            frame_HWC = await asyncio.to_thread(
+                decode_image, message[HEADER.size :], f"frame {number}", max_pixels=MAX_PIXELS
+            )
+        except VideoError as error:
+            self._tell({"type": "error", "frame": number, "error": str(error)})
+            return
+        missing = number - self._last_number - 1
+        if self._last_number >= 0 and missing:
+            self._tell({"type": "missing", "frames": missing, "before": number})
+        self._last_number = number
+        self._arrivals[seconds] = number, time.monotonic()
+        if len(self._arrivals) > MAX_REMEMBERED:
+            self._arrivals.popitem(last=False)
+        self._source.push(seconds, frame_HWC)
+
+    def _hear(self, result: StreamPrediction | StreamEnd, num_dropped: int) -> None:
+        """Takes what is reported, in the thread of the engine."""
+        with contextlib.suppress(RuntimeError):  # the server has ended
+            self._loop.call_soon_threadsafe(self._report, result, num_dropped + self._source.num_dropped)
+
+    def _report(self, result: StreamPrediction | StreamEnd, num_dropped: int) -> None:
+        if num_dropped > self._num_dropped:
+            self._tell({"type": "dropped", "frames": num_dropped - self._num_dropped, "frames_in_all": num_dropped})
+            self._num_dropped = num_dropped
+        if isinstance(result, StreamPrediction):
+            answer = result.to_dict()
+            del answer["stream"], answer["frame_probabilities"], answer["events"]
+            if (arrival := self._arrivals.get(result.pts_seconds)) is not None:
+                number, came_at = arrival
+                answer |= {"frame": number, "age_ms": 1000 * (time.monotonic() - came_at)}
+            self._tell({"type": "result", **answer})
+        for report in result.events:
+            self._tell({"type": "event", **report.to_dict()})
+        if isinstance(result, StreamEnd):
+            error = None if result.error is None else str(result.error)
+            self._tell({"type": "ended", "seconds": result.seconds, "error": error})
+            self._outgoing.put_nowait(None)
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        if self._outgoing.qsize() < MAX_UNREAD:
+            self._outgoing.put_nowait(message)
+        else:
+            self._is_slow.set()
+
+    async def _send_all(self) -> None:
+        """Sends what there is to say until the stream has ended."""
+        while (message := await self._outgoing.get()) is not None:
+            await self._socket.send_json(message)
+        await self._close(1000, "")
+
+    async def _close(self, code: int, reason: str) -> None:
+        if self._socket.application_state == WebSocketState.CONNECTED:
+            await self._socket.close(code, reason)
+
+
+def _kind_of(text: str) -> str:
+    try:
+        message = json.loads(text)
+    except (ValueError, RecursionError):
+        return ""
+    kind = message.get("type") if isinstance(message, dict) else None
+    return kind if isinstance(kind, str) else ""

@@ -1,0 +1,268 @@
+"""`lsn serve` in a process of its own, with clients that send frames and videos."""
+
+import io
+import json
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_recognizer import INPUT, LABELS, RATES, lively_model, noisy_frames
+
+from lsn.models.weights import save_weights
+from lsn.streaming import StreamingPredictor
+from lsn.video.decoding.frames_reader import decode_image
+
+pytest.importorskip("fastapi")
+pytest.importorskip("uvicorn")
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from lsn.serving.live import HEADER
+
+CAPACITY = 2
+
+
+@dataclass
+class Server:
+    process: subprocess.Popen[str]
+    address: str
+
+    def live(self, **options: Any) -> ClientConnection:
+        return connect(f"{self.address.replace('http', 'ws')}/v1/live", **options)
+
+    def ask(self, path: str, data: bytes | None = None, **headers: str) -> tuple[int, Any]:
+        request = urllib.request.Request(self.address + path, data, {"Content-Type": "video/mp4", **headers})
+        try:
+            with urllib.request.urlopen(request) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+
+
+def start(weights: Path, *options: str) -> Server:
+    command = [sys.executable, "-m", "lsn", "serve", weights, "--port", "0", "--streams", str(CAPACITY), *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("http://"):
+            return Server(process, line.split()[0])
+    raise AssertionError(f"it ended with {process.wait()}")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("weights")
+    save_weights(folder, lively_model(), labels=LABELS, input=INPUT, metrics={}, frame_rates=RATES)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(weights) -> Iterator[Server]:
+    server = start(weights, "--max-megabytes", "1")
+    yield server
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(timeout=60) == 0
+
+
+def pictures(seed: int, num_frames: int) -> list[bytes]:
+    found = []
+    for frame_HWC in noisy_frames(seed, num_frames=num_frames).numpy():
+        buffer = io.BytesIO()
+        Image.fromarray(frame_HWC).save(buffer, "JPEG")
+        found.append(buffer.getvalue())
+    return found
+
+
+def begin(socket: ClientConnection) -> dict[str, Any]:
+    socket.send('{"type": "start"}')
+    return json.loads(socket.recv(timeout=60))
+
+
+def send(socket: ClientConnection, number: int, picture: bytes) -> None:
+    socket.send(HEADER.pack(number, number / 10) + picture)
+
+
+def all_messages(socket: ClientConnection) -> list[dict[str, Any]]:
+    """All that comes until the server closes."""
+    found = []
+    with pytest.raises(ConnectionClosed) as closed:
+        while True:
+            found.append(json.loads(socket.recv(timeout=60)))
+    assert closed.value.rcvd is not None and closed.value.rcvd.code == 1000
+    return found
+
+
+def of(kind: str, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [message for message in messages if message["type"] == kind]
+
+
+def free_slots(server: Server) -> int:
+    return CAPACITY - server.ask("/readyz")[1]["streams"]
+
+
+def wait_until_free(server: Server) -> None:
+    until = time.monotonic() + 60
+    while free_slots(server) < CAPACITY:
+        assert time.monotonic() < until, "a slot was not freed"
+        time.sleep(0.02)
+
+
+def test_a_live_stream_is_answered_as_if_its_frames_were_pushed(server, weights):
+    sent = [pictures(seed, 12) for seed in (1, 2)]
+    with server.live() as one, server.live() as two:
+        ready = begin(one)
+        assert (ready["type"], ready["fps"], ready["labels"]) == ("ready", 10, list(LABELS))
+        assert begin(two)["stream"] != ready["stream"]
+        for number in range(12):
+            for socket, frames in ((one, sent[0]), (two, sent[1])):
+                send(socket, number, frames[number])
+                time.sleep(0.01)
+        for socket, frames in ((one, sent[0]), (two, sent[1])):
+            socket.send('{"type": "end"}')
+            messages = all_messages(socket)
+            session = StreamingPredictor(weights).open()
+            expected = [
+                answer for t, data in enumerate(frames) for answer in session.push(t / 10, decode_image(data, ""))
+            ]
+            expected += session.finish(1.2)[0]
+            results = of("result", messages)
+            assert [result["frame"] for result in results] == list(range(12))
+            assert [result["seconds"] for result in results] == [answer.seconds for answer in expected]
+            for result, answer in zip(results, expected, strict=True):
+                np.testing.assert_allclose(result["probabilities"], answer.probabilities, atol=1e-4)
+                assert result["age_ms"] > 0
+            assert messages[-1] == {"type": "ended", "seconds": expected[-1].seconds, "error": None}
+    wait_until_free(server)
+
+
+def test_frames_that_cannot_be_used_cost_an_error_and_the_stream_goes_on(server):
+    frames, large = pictures(3, 6), io.BytesIO()
+    Image.new("RGB", (8000, 8000)).save(large, "PNG")
+    with server.live() as socket:
+        begin(socket)
+        send(socket, 0, frames[0])
+        send(socket, 1, frames[1][:200])
+        socket.send(b"short")
+        socket.send('{"type": "dance"}')
+        socket.send(HEADER.pack(1, float("nan")) + frames[1])
+        send(socket, 1, frames[1])
+        send(socket, 1, frames[2])  # sent twice
+        send(socket, 4, frames[4])
+        send(socket, 5, large.getvalue())
+        socket.send('{"type": "end"}')
+        messages = all_messages(socket)
+    errors = [message["error"] for message in of("error", messages)]
+    assert [error.split(" (")[0] for error in errors] == [
+        "frame 1: a broken image",
+        f"a frame of 5 bytes; its header alone has {HEADER.size}",
+        'expected a frame, {"type": "reset"} or {"type": "end"}',
+        "its time is nan; expected seconds",
+        "frame 5: 8000x8000 pixels; send at most 9,437,184",
+    ]
+    assert of("missing", messages) == [{"type": "missing", "frames": 2, "before": 4}]
+    assert {result["frame"] for result in of("result", messages)} == {0, 1, 4}
+
+
+def test_a_memory_that_is_reset(server):
+    frames = pictures(4, 4)
+    with server.live() as socket:
+        begin(socket)
+        for number in range(2):
+            send(socket, number, frames[number])
+        assert json.loads(socket.recv(timeout=60))["num_frames"] == 1
+        socket.send('{"type": "reset"}')
+        for number in range(2, 4):
+            send(socket, number, frames[number])
+        socket.send('{"type": "end"}')
+        results = of("result", all_messages(socket))
+    assert [result["reset"] for result in results].count("manual") == 1
+    assert results[-1]["num_frames"] < 4
+
+
+def test_a_full_server_says_when_to_come_again(server):
+    with server.live() as one, server.live() as two:
+        begin(one), begin(two)
+        with pytest.raises(InvalidStatus) as refused:
+            server.live()
+        assert refused.value.response.status_code == 503
+        assert int(refused.value.response.headers["Retry-After"]) > 0
+    wait_until_free(server)  # at once, as both have left
+    with server.live() as socket:
+        assert begin(socket)["type"] == "ready"
+
+
+def test_a_client_that_speaks_another_language(server):
+    for first in ('{"type": "stop"}', "hello", b"\x00\x01", "[1]"):
+        with server.live() as socket:
+            socket.send(first)
+            with pytest.raises(ConnectionClosed) as closed:
+                socket.recv(timeout=60)
+            assert closed.value.rcvd is not None and closed.value.rcvd.code == 1002
+    assert free_slots(server) == CAPACITY
+
+
+def test_the_pages_of_others_may_not_use_the_server(server, videos):
+    assert server.ask("/readyz", Origin="http://evil.example")[0] == 403
+    assert server.ask("/readyz", Origin=server.address)[0] == 200
+    assert server.ask("/readyz", Host="evil.example")[0] == 403  # a name of its own for this address
+    with pytest.raises(InvalidStatus) as refused:
+        server.live(origin="http://evil.example")
+    assert refused.value.response.status_code == 403
+
+
+def test_predictions(server, weights, videos):
+    from lsn.inference.predictor import Predictor
+
+    status, answer = server.ask("/v1/predict?name=mine.mp4", (videos / "6.mp4").read_bytes())
+    assert status == 200
+    assert answer["video"] == "mine.mp4"
+    expected = Predictor(weights, device="cpu")(videos / "6.mp4")
+    np.testing.assert_allclose(answer["probabilities"], expected.probabilities, atol=1e-5)
+    status, answer = server.ask("/v1/predict?name=mine.mp4", b"no video at all")
+    assert status == 422
+    assert answer["error"].startswith("mine.mp4: ")
+    assert server.ask("/v1/predict", b"")[0] == 422
+    status, answer = server.ask("/v1/predict", bytes((1 << 20) + 1))
+    assert (status, answer["error"]) == (413, "more than 1 MB; send a shorter or smaller video")
+    assert server.ask("/healthz") == (200, {"status": "ok"})
+    assert "/v1/predict" in server.ask("/openapi.json")[1]["paths"]
+
+
+def test_a_server_that_is_stopped_ends_its_streams(weights):
+    server = start(weights)
+    with server.live() as socket:
+        begin(socket)
+        for number, frame in enumerate(pictures(5, 3)):
+            send(socket, number, frame)
+        assert json.loads(socket.recv(timeout=60))["type"] == "result"
+        server.process.send_signal(signal.SIGTERM)
+        assert of("ended", all_messages(socket))
+    assert server.process.wait(timeout=60) == 0
+
+
+def test_an_address_for_everybody_must_be_asked_for(weights, capsys):
+    from lsn.cli.app import main
+
+    assert main(["serve", str(weights), "--host", "0.0.0.0"]) == 2
+    assert "--host 0.0.0.0: everybody who reaches it could use the server" in capsys.readouterr().err
+
+
+def test_long_videos_are_answered_with_events(videos):
+    server = start(Path("starter:motion"))
+    try:
+        status, answer = server.ask("/v1/predict", (videos / "6.mp4").read_bytes())
+        assert status == 200
+        assert answer.keys() == {"video", "duration_seconds", "events"}
+    finally:
+        server.process.send_signal(signal.SIGTERM)
+        server.process.wait(timeout=60)
