@@ -79,6 +79,7 @@ class LiveSocket:
         except (WebSocketDisconnect, RuntimeError):  # it left before its stream began
             return
         tasks = [asyncio.create_task(each) for each in (self._receive_all(), self._send_all(), self._is_slow.wait())]
+        tasks[0].add_done_callback(lambda _: self._end())
         try:
             await asyncio.wait(tasks[1:], return_when=asyncio.FIRST_COMPLETED)
             if self._is_slow.is_set():
@@ -122,7 +123,6 @@ class LiveSocket:
         while True:
             message = await self._socket.receive()
             if message["type"] == "websocket.disconnect":
-                self._end()
                 return
             if message.get("bytes") is not None:
                 await self._take(message["bytes"])
