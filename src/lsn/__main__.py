@@ -3,6 +3,7 @@
 import gc
 import signal
 import sys
+import threading
 
 
 def run() -> int:
@@ -13,7 +14,8 @@ def run() -> int:
     from lsn.cli import main
 
     status = main()
-    gc.freeze()  # or Python looks through all of PyTorch for garbage as it ends, which takes most of a second
+    if threading.active_count() == 1:  # one that still reads from a camera needs what is left alone here
+        gc.freeze()  # or Python looks through all of PyTorch for garbage as it ends, which takes most of a second
     return status
 
 

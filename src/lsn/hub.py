@@ -16,7 +16,7 @@ HUB_PREFIX = "hf-hub:"
 """Before a name that is to be looked up at the Hub, whatever folders there are."""
 _commits: dict[str, str] = {}
 """By name, the commit that this process reads."""
-_BARE_NAME = re.compile(r"([\w.-]+)/[\w.-]+(@[\w./-]+)?", re.ASCII)
+_BARE_NAME = re.compile(r"([\w.-]{1,96})/[\w.-]{1,96}(@[\w./-]{1,96})?", re.ASCII)
 
 
 def is_hub_name(name: str | Path) -> bool:
@@ -80,7 +80,7 @@ def _downloaded(name: str, patterns: tuple[str, ...]) -> Path:
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options | {"disable": not sys.stderr.isatty()})
 
-    here = "" if name.startswith(HUB_PREFIX) else "no such folder here, and "
+    here = "" if name.startswith(HUB_PREFIX) else "no such weights folder (`lsn train` writes them), and "
     model, _, revision = name.removeprefix(HUB_PREFIX).partition("@")
     commit = _commits.get(name, revision or None)
     try:

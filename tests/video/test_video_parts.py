@@ -139,11 +139,10 @@ def test_a_window_is_a_slice(first, length, index):
 
 
 def test_a_window_of_a_window_of_a_file(make_video):
-    with open_video(make_video("window.mp4", g="12", bf="2")) as whole:
+    path = make_video("window.mp4", g="12", bf="2")
+    with open_video(path) as whole:
         expected = whole.frames_at(range(25, 35))
-    with window(
-        window(open_video(make_video("window.mp4", g="12", bf="2")), first=20, last=50), first=5, last=15
-    ) as part:
+    with window(window(open_video(path), first=20, last=50), first=5, last=15) as part:
         assert part.info.num_frames == 10
         assert np.array_equal(part.frames_at(range(10)).frames_THWC, expected.frames_THWC)
         assert np.array_equal(part.pts_seconds, expected.pts_seconds)

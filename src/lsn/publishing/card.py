@@ -249,7 +249,7 @@ def _cost(loaded: LoadedModel, exports: Mapping[str, ExportDescription]) -> str:
     ]
     if model.is_causal:
         rows.append(("Memory of a stream", f"{cost.state_bytes / 1e3:,.0f} kB"))
-    rows += [(f"Export `{folder}`", _of_export(export)) for folder, export in exports.items()]
+    rows += [(f"Export {folder}", _of_export(export)) for folder, export in exports.items()]
     return f"## Cost\n\n{_table(('What', 'How much'), rows)}"
 
 

@@ -213,6 +213,6 @@ def evaluation_clips(
         raise_on_errors(check_manifest(manifest))
         return manifest
     if config is None or is_hub_name(weights):
-        raise ConfigError(f"{weights}: what it was validated on is not known here; add a manifest or folder")
+        raise ConfigError(f"{weights}: no recipe.yaml of yours says what it was validated on; add a manifest or folder")
     _, val = load_splits(config.data, config.training.seed)
     return replace(val, labels=names)

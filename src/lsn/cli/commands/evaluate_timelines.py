@@ -165,7 +165,9 @@ def _validation_set(weights: Path) -> TimelineManifest:
 
     config = run_config(weights)
     if config is None or is_hub_name(weights):
-        raise ConfigError(f"{weights}: what it was validated on is not known here; add a file or folder of timelines")
+        raise ConfigError(
+            f"{weights}: no recipe.yaml of yours says what it was validated on; add a file or folder of timelines"
+        )
     multi_label = config.model.multi_label
     return load_timelines(config.data, config.timelines, config.training.seed, multi_label=multi_label)[1]
 

@@ -130,7 +130,9 @@ def _measure(weights: Path, data: str | None, timelines: TimelineOptions) -> Mea
 
     config = run_config(weights)
     if data is None and (config is None or is_hub_name(weights)):
-        raise ConfigError(f"{weights}: what it was validated on is not known here; measure int8 on some --data")
+        raise ConfigError(
+            f"{weights}: no recipe.yaml of yours says what it was validated on; measure int8 on some --data"
+        )
     if _are_timelines(weights, data, timelines):
         options = as_trained(weights, data, timelines)
         long_videos = evaluation_timelines(weights, data, options)
