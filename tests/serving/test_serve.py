@@ -123,22 +123,27 @@ def test_a_live_stream_is_answered_as_if_its_frames_were_pushed(server, weights)
         ready = begin(one)
         assert (ready["type"], ready["fps"], ready["labels"]) == ("ready", 10, list(LABELS))
         assert begin(two)["stream"] != ready["stream"]
+        results: dict[ClientConnection, list[dict[str, Any]]] = {one: [], two: []}
         for number in range(12):
             for socket, frames in ((one, sent[0]), (two, sent[1])):
                 send(socket, number, frames[number])
-                time.sleep(0.01)
+            for socket, answers in results.items():
+                while len(answers) <= number:
+                    answers += of("result", [json.loads(socket.recv(timeout=60))])
         for socket, frames in ((one, sent[0]), (two, sent[1])):
             socket.send('{"type": "end"}')
             messages = all_messages(socket)
             session = StreamingPredictor(weights).open()
             expected = [
-                answer for t, data in enumerate(frames) for answer in session.push(t / 10, decode_image(data, ""))
+                answer
+                for t, data in enumerate(frames)
+                for answer in session.push(t / 10, decode_image(data, "", max_pixels=10_000))
             ]
             expected += session.finish(1.2)[0]
-            results = of("result", messages)
-            assert [result["frame"] for result in results] == list(range(12))
-            assert [result["seconds"] for result in results] == [answer.seconds for answer in expected]
-            for result, answer in zip(results, expected, strict=True):
+            mine = results[socket] + of("result", messages)
+            assert [result["frame"] for result in mine] == list(range(12))
+            assert [result["seconds"] for result in mine] == [answer.seconds for answer in expected]
+            for result, answer in zip(mine, expected, strict=True):
                 np.testing.assert_allclose(result["probabilities"], answer.probabilities, atol=1e-4)
                 assert result["age_ms"] > 0
             assert messages[-1] == {"type": "ended", "seconds": expected[-1].seconds, "error": None}
@@ -211,9 +216,29 @@ def test_a_client_that_speaks_another_language(server):
     assert free_slots(server) == CAPACITY
 
 
+def test_clients_that_leave_at_once_leave_no_slot_behind(server):
+    for _ in range(3 * CAPACITY):
+        with server.live() as socket:
+            socket.send('{"type": "start"}')
+    wait_until_free(server)
+
+
+def test_a_client_that_does_not_read_loses_its_stream_alone(server):
+    frame = pictures(6, 1)[0]
+    with server.live(max_queue=1) as silent, server.live() as other:
+        begin(silent), begin(other)
+        with pytest.raises(ConnectionClosed):  # once the server has given it up
+            while True:
+                silent.send("{}")
+        send(other, 0, frame)
+        assert json.loads(other.recv(timeout=60))["num_frames"] == 1
+    wait_until_free(server)
+
+
 def test_the_pages_of_others_may_not_use_the_server(server, videos):
     assert server.ask("/readyz", Origin="http://evil.example")[0] == 403
     assert server.ask("/readyz", Origin=server.address)[0] == 200
+    assert server.ask("/readyz", Host="[::1")[0] == 403
     assert server.ask("/readyz", Host="evil.example")[0] == 403  # a name of its own for this address
     with pytest.raises(InvalidStatus) as refused:
         server.live(origin="http://evil.example")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from urllib.parse import urlsplit
 from fastapi import FastAPI, Request, Response, WebSocket
 from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 
 import lsn
 from lsn.errors import LSNError, VideoError
@@ -25,6 +28,7 @@ from lsn.streaming.timeline import make_timeline
 MAX_PREDICTIONS = 4
 """Videos that wait for the one that is looked at."""
 RETRY_SECONDS = 10
+UPLOAD_SECONDS = 300
 FOREIGN = "the page of another server may not use this one"
 
 
@@ -41,8 +45,12 @@ class Limits:
     def allow(self, headers: Headers) -> bool:
         """Whether a request comes from no page, or from one of this server."""
         origin, host = headers.get("origin"), headers.get("host", "")
-        is_own = origin is None or urlsplit(origin).netloc == host
-        return is_own and (self.hosts is None or urlsplit(f"//{host}").hostname in self.hosts)
+        try:
+            page, name = urlsplit(origin or ""), urlsplit(f"//{host}").hostname
+        except ValueError:
+            return False
+        is_own = origin is None or page.netloc == host or (self.hosts is not None and page.hostname in self.hosts)
+        return is_own and (self.hosts is None or name in self.hosts)
 
 
 class Answers:
@@ -57,28 +65,38 @@ class Answers:
         self._turn = asyncio.Lock()
         self._num_waiting = 0
 
-    @property
-    def is_full(self) -> bool:
-        """Whether no more video may wait."""
-        return self._num_waiting > MAX_PREDICTIONS
+    @contextmanager
+    def place(self) -> Iterator[bool]:
+        """A place in the queue while the block runs; False if there is none."""
+        has_place = self._num_waiting <= MAX_PREDICTIONS
+        self._num_waiting += has_place
+        try:
+            yield has_place
+        finally:
+            self._num_waiting -= has_place
 
     async def of(self, video: Path, name: str) -> dict[str, Any]:
-        """What is said of a video.
+        """What is said of a video; given up soon if the client or the server does not wait for it.
 
         Raises:
             VideoError: it cannot be read.
         """
-        self._num_waiting += 1
+        given_up = threading.Event()
         try:
             async with self._turn:
-                return await asyncio.to_thread(self._of, video, name)
+                return await asyncio.to_thread(self._of, video, name, given_up)
         finally:
-            self._num_waiting -= 1
+            given_up.set()
 
-    def _of(self, video: Path, name: str) -> dict[str, Any]:
+    def _of(self, video: Path, name: str, given_up: threading.Event) -> dict[str, Any]:
         if isinstance(self._answer, Predictor):
             return self._answer(video).to_dict() | {"video": name}
-        found = make_timeline(self._answer, video)
+
+        def look(*_: int) -> None:
+            if given_up.is_set():
+                raise VideoError(f"{name}: nobody waits for it")
+
+        found = make_timeline(self._answer, video, progress=look)
         events = [asdict(event) for event in found.events]
         return {"video": name, "duration_seconds": found.duration_seconds, "events": events}
 
@@ -116,17 +134,20 @@ def create_app(streams: LiveStreams | None, answers: Answers, limits: Limits) ->
     @app.post("/v1/predict")
     async def predict(request: Request, name: str = "video") -> Response:
         """What happens in a video, whose bytes are the body: the likeliest classes, or events with their times."""
-        if answers.is_full:
-            return _error(503, "too many videos wait; try again later", {"Retry-After": str(RETRY_SECONDS)})
-        with tempfile.TemporaryDirectory(prefix="lsn-") as folder:
+        with answers.place() as has_place, tempfile.TemporaryDirectory(prefix="lsn-") as folder:
+            if not has_place:
+                return _error(503, "too many videos wait; try again later", {"Retry-After": str(RETRY_SECONDS)})
             path = Path(folder, "video")
-            size = await _save(request, path, max_bytes=limits.max_megabytes << 20)
-            if size is None:
-                return _error(413, f"more than {limits.max_megabytes} MB; send a shorter or smaller video")
-            if not size:
-                return _error(422, "an empty body; send the bytes of a video file")
             try:
+                async with asyncio.timeout(UPLOAD_SECONDS):
+                    size = await _save(request, path, max_bytes=limits.max_megabytes << 20)
+                if size is None:
+                    return _error(413, f"more than {limits.max_megabytes} MB; send a shorter or smaller video")
+                if not size:
+                    return _error(422, "an empty body; send the bytes of a video file")
                 return JSONResponse(await answers.of(path, name))
+            except (TimeoutError, ClientDisconnect):
+                return _error(408, f"the video did not come within {UPLOAD_SECONDS} seconds")
             except VideoError as error:
                 return _error(422, str(error).replace(str(path), name))
             except LSNError as error:

@@ -4,8 +4,8 @@ The client begins with the JSON text `{"type": "start"}`, and is answered `ready
 number of the frame (uint64), the time at which it came on screen in seconds (float64), both little-endian, and the
 picture (JPEG, WebP or PNG). It is sent JSON texts: `result` at each tick of the model's clock, `event` (`new`,
 `update`, `end`), `dropped`, `missing`, `error` for a frame that cannot be used, and `ended` at last.
-`{"type": "reset"}` clears the memory before the next frame, `{"type": "end"}` ends the stream once all its frames are
-answered.
+`{"type": "reset"}` clears the memory before the model's next step, `{"type": "end"}` ends the stream once no frame of
+it waits.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ MAX_PIXELS = 4096 * 2304
 RETRY_SECONDS = 5
 START_SECONDS = 10.0
 """How long a client may take for its first message."""
+MAX_TEXT = 4096
+"""Characters of a message that is no frame."""
 MAX_UNREAD = 512
 """Messages that wait for a client that does not read; more end its stream."""
 MAX_REMEMBERED = 1024
@@ -74,10 +76,14 @@ class LiveSocket:
             return
         await self._socket.accept()
         try:
-            if not await self._begin():
-                return
-        except (WebSocketDisconnect, RuntimeError):  # it left before its stream began
+            if await self._begin():
+                await self._work()
+        except (WebSocketDisconnect, RuntimeError):  # it left while its stream began
             return
+        finally:
+            self._end()
+
+    async def _work(self) -> None:
         tasks = [asyncio.create_task(each) for each in (self._receive_all(), self._send_all(), self._is_slow.wait())]
         tasks[0].add_done_callback(lambda _: self._end())
         try:
@@ -88,7 +94,9 @@ class LiveSocket:
             self._end()
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            received, *_ = await asyncio.gather(*tasks, return_exceptions=True)
+            if isinstance(received, Exception):
+                logger.error("stream %s: a message could not be handled", self.name, exc_info=received)
 
     def _end(self) -> None:
         """Frees the slot now, whatever frames wait."""
@@ -203,6 +211,8 @@ class LiveSocket:
 
 
 def _kind_of(text: str) -> str:
+    if len(text) > MAX_TEXT:
+        return ""
     try:
         message = json.loads(text)
     except (ValueError, RecursionError):

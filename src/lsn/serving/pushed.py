@@ -33,14 +33,16 @@ class PushedFrames(LiveSource):
         self._changed = threading.Condition()  # guards what follows
         self._waiting: deque[LiveFrame] = deque()
         self._is_over = False
-        self._last_seconds = self._interval_seconds = 0.0
+        self._last_seconds: float | None = None
+        self._interval_seconds = 0.0
 
     def push(self, seconds: float, frame_HWC: np.ndarray) -> None:
         """Takes a frame, uint8 RGB, and when it came on screen; nothing after the end."""
         with self._changed:
             if self._is_over:
                 return
-            self._interval_seconds = max(0.0, seconds - self._last_seconds) if self._last_seconds else 0.0
+            if self._last_seconds is not None:
+                self._interval_seconds = max(0.0, seconds - self._last_seconds)
             self._last_seconds = seconds
             self._waiting.append(LiveFrame(seconds, lambda: frame_HWC))
             if len(self._waiting) > MAX_WAITING:
@@ -65,7 +67,7 @@ class PushedFrames(LiveSource):
 
     @property
     def end_seconds(self) -> float:  # noqa: D102
-        return self._last_seconds + self._interval_seconds
+        return (self._last_seconds or 0.0) + self._interval_seconds
 
     def close(self) -> None:  # noqa: D102
         with self._changed:

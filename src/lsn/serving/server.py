@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -32,9 +33,19 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Ends the server; a second signal does not wait for its clients."""
         if self._is_ending:
-            self.force_exit = True
+            self.should_exit = self.force_exit = True
         self._is_ending = True
         asyncio.get_running_loop().call_soon_threadsafe(lambda: asyncio.create_task(self._end()))
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Ends with the thread of the engine, as nothing is answered without it."""
+        await super().startup(sockets)
+        loop = asyncio.get_running_loop()
+        if self._streams is not None:
+            self._streams.on_end = partial(loop.call_soon_threadsafe, self._engine_has_ended)
+
+    def _engine_has_ended(self) -> None:
+        self.should_exit = self.should_exit or not self._is_ending
 
     async def _end(self) -> None:
         if self._streams is not None:
@@ -64,16 +75,20 @@ def serve(
 
     Raises:
         ConfigError: the address cannot be used.
+        Exception: what ended the thread of the engine.
     """
+    shown = f"[{host}]" if ":" in host else host
     try:
         listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except OSError as error:
-        raise ConfigError(f"{host}:{port} cannot be used ({error.strerror}); give another --port") from None
+    except (OSError, OverflowError) as error:
+        raise ConfigError(f"{shown}:{port} cannot be used ({error}); give another --port") from None
     config = uvicorn.Config(
         create_app(streams, answers, limits),
         log_level="warning",
         ws_max_size=MAX_FRAME_BYTES + HEADER.size,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
-    on_ready(f"http://{host}:{listener.getsockname()[1]}")
+    on_ready(f"http://{shown}:{listener.getsockname()[1]}")
     _Server(config, streams).run(sockets=[listener])
+    if streams is not None and streams.failure is not None:
+        raise streams.failure

@@ -33,6 +33,10 @@ class LiveStreams:
 
     def __init__(self, predictor: StreamingPredictor) -> None:
         self.predictor = predictor
+        self.failure: Exception | None = None
+        """What ended the thread, if that was nobody's wish."""
+        self.on_end: Callable[[], object] = lambda: None
+        """Called by the thread as it ends."""
         self._runner = StreamRunner(predictor, {}, waits_for_more=True, batch_seconds=BATCH_SECONDS)
         self._listeners: dict[str, Listener] = {}
         self._thread = threading.Thread(target=self._run, name="lsn-engine", daemon=True)
@@ -92,7 +96,9 @@ class LiveStreams:
                 listener(result, counts.num_dropped)
         except Exception as error:
             logger.exception("the thread of the engine has ended")
-            for name, listener in self._listeners.items():
+            self.failure = error
+            for name, listener in list(self._listeners.items()):
                 listener(StreamEnd(name, 0.0, (), FrameCounts(), error), 0)
         finally:
             self._runner.close()
+            self.on_end()

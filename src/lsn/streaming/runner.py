@@ -224,7 +224,7 @@ class StreamRunner:
         session = self._predictor.open(name, state=state)
         try:
             self._threads[name] = CaptureThread(source, session.sampler, options, on_ready=self._ready)
-        except LSNError:
+        except BaseException:  # such as no more threads
             session.close()
             raise
         self.sessions[name] = self._running[name] = session
@@ -237,11 +237,15 @@ class StreamRunner:
     def _refuse_jobs(self) -> None:
         with suppress(Empty):
             while True:
-                self._jobs.get_nowait()[0].set_exception(ConfigError("the streams have ended; start them again"))
+                future, _ = self._jobs.get_nowait()
+                if future.set_running_or_notify_cancel():
+                    future.set_exception(ConfigError("the streams have ended; start them again"))
 
     def _do_jobs(self) -> None:
         while not self._jobs.empty():
             future, job = self._jobs.get()
+            if not future.set_running_or_notify_cancel():
+                continue
             try:
                 future.set_result(job())
             except Exception as error:

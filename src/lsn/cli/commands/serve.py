@@ -26,6 +26,8 @@ class Place:
     """Live streams at the same time, at most."""
     max_megabytes: int = 512
     """Of a video that is sent."""
+    names: tuple[str, ...] = ()
+    """Names that browsers know the server by, if a proxy stands before it."""
     insecure: bool = False
     """Let everybody in who reaches the address."""
 
@@ -61,7 +63,7 @@ def serve(
             "put a proxy that asks for a password before 127.0.0.1"
         )
     from lsn.inference.predictor import Predictor
-    from lsn.inference.runtimes.opening import open_model, runs_graphs
+    from lsn.inference.runtimes.opening import open_model
 
     ready, streams = open_model(weights, options.runtime, device=options.device), None
     console = output()
@@ -72,9 +74,8 @@ def serve(
         remarks = [f"no live streams: {error}"]
     for remark in remarks:
         console.print(remark, style="dim")
-    if runs_graphs(weights, options.runtime):  # one of their graphs serves one thread
-        ready = open_model(weights, options.runtime)
-    if ready.events is not None and ready.events.of_long_videos:
+    ready = open_model(weights, options.runtime, device=options.device)  # a runtime serves one thread
+    if ready.runtime.network.multi_label or (ready.events is not None and ready.events.of_long_videos):
         answers = Answers(streaming_predictor(weights, options, ready=ready)[0])
     else:
         answers = Answers(Predictor(ready, evaluation=run_views(weights)))
@@ -82,7 +83,7 @@ def serve(
         run(
             streams,
             answers,
-            Limits(place.max_megabytes, hosts=LOOPBACK if place.host in LOOPBACK else None),
+            Limits(place.max_megabytes, hosts=(*LOOPBACK, *place.names) if place.host in LOOPBACK else None),
             host=place.host,
             port=place.port,
             on_ready=lambda address: console.print(f"{address}  (described in {address}/openapi.json; Ctrl-C ends it)"),

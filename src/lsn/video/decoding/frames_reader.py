@@ -21,6 +21,7 @@ from lsn.video.decoding.reader import VideoInfo, VideoReader, check_fps
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 """Endings of the images that a folder of frames is read from, in lower case."""
 
+_MAX_CLIENT_SIDE = 8192
 _JPEG = b"\xff\xd8\xff"  # how one starts
 _MAX_IMAGE_BYTES = 1 << 29  # more than the largest frames have without any compression
 _NAMED = 5  # missing frames that an error names
@@ -75,21 +76,21 @@ class FramesReader(VideoReader):
             return _decoded(_image_bytes(path), str(path))
 
 
-def decode_image(data: bytes, name: str, *, max_pixels: int | None = None) -> np.ndarray:
-    """An encoded picture (JPEG, WebP, PNG and what else Pillow reads) as uint8 RGB, HWC.
+def decode_image(data: bytes, name: str, *, max_pixels: int) -> np.ndarray:
+    """A picture of a client, JPEG, WebP or PNG, as uint8 RGB, HWC.
 
     Args:
         data: the content of its file.
         name: what an error calls it.
-        max_pixels: that it may have, if fewer than frames of videos may.
+        max_pixels: that it may have, by far fewer than frames of videos may.
 
     Raises:
         VideoError: it is none, damaged, or of too many pixels, which is said before it takes memory.
     """
     with _naming_broken(name, "send a whole JPEG, WebP or PNG"):
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP")) as image:
             width, height = image.size
-        if max_pixels is not None and width * height > max_pixels:
+        if width * height > max_pixels or max(width, height) > _MAX_CLIENT_SIDE:
             raise VideoError(f"{name}: {width}x{height} pixels; send at most {max_pixels:,}")
         return _decoded(data, name)
 
