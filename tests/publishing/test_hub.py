@@ -35,8 +35,7 @@ def hub() -> Iterator[Hub]:
 
 @pytest.fixture(scope="module")
 def warm_server() -> Iterator[WarmServer]:
-    with WarmServer("lsn.inference.predictor", "lsn.publishing.push", "lsn.cli.app") as server:
-        yield server
+    yield WarmServer("lsn.inference.predictor", "lsn.publishing.push", "lsn.cli.app")  # ends with this process
 
 
 @pytest.fixture
