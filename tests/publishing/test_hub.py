@@ -1,77 +1,19 @@
 """Weights go to the Hub and come back from it, over HTTP, in processes of their own as elsewhere in the world."""
 
 import json
-import shutil
-from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
-import timm
 import yaml
-from hub_server import Hub, Repository
+from hub_server import Repository
 from hub_user import HubUser
 from huggingface_hub import ModelCard
-from safetensors.torch import load, save
-from small_recognizer import INPUT, LABELS, RATES, lively_model
-from warm_server import WarmServer
+from small_recognizer import INPUT, LABELS, lively_model
 
-from lsn.config import EvaluationConfig
-from lsn.data import read_manifest
-from lsn.evaluation.evaluate import evaluate
-from lsn.evaluation.protocol import EvaluationProtocol
 from lsn.export import proof
 from lsn.export.export import export_weights
-from lsn.inference.runtimes.opening import open_model
 from lsn.models.weights import load_weights, save_weights
-
-
-@pytest.fixture
-def hub() -> Iterator[Hub]:
-    with Hub() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def warm_server() -> Iterator[WarmServer]:
-    yield WarmServer("lsn.inference.predictor", "lsn.publishing.push", "lsn.cli.app")  # ends with this process
-
-
-@pytest.fixture
-def user(warm_server, hub, tmp_path) -> HubUser:
-    folder = tmp_path / "elsewhere"
-    folder.mkdir()
-    return HubUser(warm_server, hub.url, folder)
-
-
-@pytest.fixture
-def run_folder(finished_run, tmp_path) -> Path:
-    """A copy of the run."""
-    return shutil.copytree(finished_run, tmp_path / "private place" / "run")
-
-
-@pytest.fixture(scope="module")
-def finished_run(tmp_path_factory, videos) -> Path:
-    """A run: weights, recipe and validation, with two wrong answers at least."""
-    folder = tmp_path_factory.mktemp("private place")
-    save_weights(folder, lively_model(), labels=LABELS, input=INPUT, metrics={}, frame_rates=RATES)
-    recipe = {
-        "model": {
-            "name": "lsn_resnet10t",
-            "backbone_weights": str(folder.parent / "private place" / "cnn.safetensors"),
-        },
-        "data": {"train": str(videos / "val.csv"), "val": str(videos / "val.csv")},
-        "evaluation": {"num_clips": 2},
-    }
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    ready = open_model(folder, device="cpu")
-    protocol = EvaluationProtocol.of(ready.runtime.network, INPUT, EvaluationConfig())
-    result = evaluate(ready.runtime, read_manifest(videos / "val.csv", labels=LABELS), protocol, num_workers=0)
-    result.save(folder)
-    metrics = asdict(result.metrics) | {"epoch": 3, "temperature": 1.5}
-    save_weights(folder, lively_model(), labels=LABELS, input=INPUT, metrics=metrics, frame_rates=RATES)
-    return folder
 
 
 def change_config(folder: Path, **changes: Any) -> None:
@@ -353,37 +295,6 @@ def test_weights_without_a_run_have_a_card_too(tmp_path, user):
     text = (user.folder / "look/README.md").read_text()
     assert "Nothing: no evaluation lies beside these weights." in text
     assert "a\\|b, c\\*, d" in text
-
-
-def timm_files(name: str, **changes: Any) -> dict[str, bytes]:
-    """A CNN as timm pushes it."""
-    model = timm.create_model(name, num_classes=7)
-    cfg = {key: list(model.pretrained_cfg[key]) for key in ("mean", "std")} | changes
-    config = {"architecture": name, "num_classes": 7, "pretrained_cfg": cfg}
-    return {"model.safetensors": save(model.state_dict()), "config.json": json.dumps(config).encode()}
-
-
-def test_a_cnn_of_the_hub_starts_a_model(hub, user):
-    code = """
-import lsn
-model = lsn.create_model("lsn_test_resnet", num_classes=3, backbone_weights="hf-hub:ann/cnn")
-print({name: float(tensor.double().sum()) for name, tensor in model.cnn.state_dict().items() if "fc" not in name})
-"""
-    hub.repositories["ann/cnn"] = Repository()
-    files = timm_files("test_resnet")
-    hub.repositories["ann/cnn"].add(files, "timm")
-    answer = user.python(code)
-    assert answer.code == 0, answer.err
-    tensors = load(files["model.safetensors"])
-    expected = {name: float(tensor.double().sum()) for name, tensor in tensors.items() if "fc" not in name}
-    assert yaml.safe_load(answer.out) == pytest.approx(expected)
-    for change, problem in (
-        (timm_files("test_resnet", mean=[0.1, 0.2, 0.3]), "frames normalised with mean (0.1, 0.2, 0.3)"),
-        (files | {"config.json": b'{"architecture": "resnet50"}'}, "config.json is not that of a CNN of timm"),
-        (timm_files("test_efficientnet"), "holds timm's 'test_efficientnet'"),
-    ):
-        hub.repositories["ann/cnn"].add(change, "other")
-        assert problem in user.python(code).err
 
 
 @pytest.mark.slow  # PyTorch's exporter takes seconds

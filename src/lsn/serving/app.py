@@ -134,24 +134,7 @@ def create_app(streams: LiveStreams | None, answers: Answers, limits: Limits) ->
     @app.post("/v1/predict")
     async def predict(request: Request, name: str = "video") -> Response:
         """What happens in a video, whose bytes are the body: the likeliest classes, or events with their times."""
-        with answers.place() as has_place, tempfile.TemporaryDirectory(prefix="lsn-") as folder:
-            if not has_place:
-                return _error(503, "too many videos wait; try again later", {"Retry-After": str(RETRY_SECONDS)})
-            path = Path(folder, "video")
-            try:
-                async with asyncio.timeout(UPLOAD_SECONDS):
-                    size = await _save(request, path, max_bytes=limits.max_megabytes << 20)
-                if size is None:
-                    return _error(413, f"more than {limits.max_megabytes} MB; send a shorter or smaller video")
-                if not size:
-                    return _error(422, "an empty body; send the bytes of a video file")
-                return JSONResponse(await answers.of(path, name))
-            except (TimeoutError, ClientDisconnect):
-                return _error(408, f"the video did not come within {UPLOAD_SECONDS} seconds")
-            except VideoError as error:
-                return _error(422, str(error).replace(str(path), name))
-            except LSNError as error:
-                return _error(500, str(error))
+        return await _predicted(request, name, answers, limits)
 
     if streams is not None:
 
@@ -163,6 +146,28 @@ def create_app(streams: LiveStreams | None, answers: Answers, limits: Limits) ->
             await LiveSocket(socket, streams).run()
 
     return app
+
+
+async def _predicted(request: Request, name: str, answers: Answers, limits: Limits) -> Response:
+    """Takes the video that is the body of a request, and says what happens in it."""
+    with answers.place() as has_place, tempfile.TemporaryDirectory(prefix="lsn-") as folder:
+        if not has_place:
+            return _error(503, "too many videos wait; try again later", {"Retry-After": str(RETRY_SECONDS)})
+        path = Path(folder, "video")
+        try:
+            async with asyncio.timeout(UPLOAD_SECONDS):
+                size = await _save(request, path, max_bytes=limits.max_megabytes << 20)
+            if size is None:
+                return _error(413, f"more than {limits.max_megabytes} MB; send a shorter or smaller video")
+            if not size:
+                return _error(422, "an empty body; send the bytes of a video file")
+            return JSONResponse(await answers.of(path, name))
+        except (TimeoutError, ClientDisconnect):
+            return _error(408, f"the video did not come within {UPLOAD_SECONDS} seconds")
+        except VideoError as error:
+            return _error(422, str(error).replace(str(path), name))
+        except LSNError as error:
+            return _error(500, str(error))
 
 
 async def _save(request: Request, path: Path, *, max_bytes: int) -> int | None:
