@@ -110,6 +110,7 @@ def test_every_memory_in_a_format(tmp_path, monkeypatch, name, target, options):
     if target == "openvino":
         check_stateful(folder, weights)
         check_compiled_graphs_are_kept(folder, monkeypatch)
+        check_signals_after_a_graph_is_freed(folder)
 
 
 def check_program(folder: Path, weights: Path) -> None:
@@ -152,6 +153,24 @@ def check_compiled_graphs_are_kept(folder: Path, monkeypatch: pytest.MonkeyPatch
             blob.write_bytes(blob.read_bytes()[:1000])
     monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null/nowhere")
     assert (open_model(folder).runtime.forward_frames(clips_BTCHW) == expected).all()
+
+
+def check_signals_after_a_graph_is_freed(folder: Path) -> None:
+    """A signal finds its stack although another thread than the one that loaded OpenVINO frees the last graph."""
+    code = f"""
+    import faulthandler, signal, threading
+    import numpy as np
+    from lsn.inference.runtimes.openvino import OpenVinoRuntime
+    faulthandler.enable()  # gives signals a stack, as test runners do
+    signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+    runtimes = [OpenVinoRuntime({str(folder)!r})]
+    runtimes[0].forward_frames(np.zeros((1, 2, 3, {SIZE}, {SIZE}), np.uint8))
+    thread = threading.Thread(target=runtimes.clear)
+    thread.start(), thread.join()
+    signal.raise_signal(signal.SIGTERM)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
 
 
 def test_a_model_that_looks_ahead_answers_clips_alone(tmp_path, capsys):

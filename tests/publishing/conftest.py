@@ -26,7 +26,8 @@ def hub() -> Iterator[Hub]:
 
 @pytest.fixture(scope="module")
 def warm_server() -> Iterator[WarmServer]:
-    yield WarmServer("lsn.inference.predictor", "lsn.publishing.push", "lsn.cli.app")  # ends with this process
+    with WarmServer("lsn.inference.predictor", "lsn.publishing.push", "lsn.cli.app") as server:
+        yield server
 
 
 @pytest.fixture

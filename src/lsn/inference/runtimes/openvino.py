@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -45,21 +46,29 @@ class OpenVinoRuntime(GraphRuntime):
         return np.stack([self.run(graph.file, {FRAMES: frame_CHW[None]}, [LOGITS])[0][0] for frame_CHW in frames_TCHW])
 
     def _load(self, path: Path) -> Any:
-        openvino = import_library(self.library)
         settings = {
             "INFERENCE_NUM_THREADS": self.num_threads or num_threads(),
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",  # by itself it computes in bfloat16 where the processor can
         }
-        core = openvino.Core()
         if self._cache is not None and _is_writable(self._cache):
             # Without the weights, which stand in the export: a megabyte instead of hundreds.
             settings |= {"CACHE_DIR": str(self._cache), "CACHE_MODE": "OPTIMIZE_SIZE"}
-        return core.compile_model(str(path), "CPU", settings).create_infer_request()
+        return _core().compile_model(str(path), "CPU", settings).create_infer_request()
 
     def _run(self, graph: Any, inputs: Mapping[str, np.ndarray], outputs: Sequence[str]) -> list[np.ndarray]:
         found = graph.infer(dict(inputs), share_inputs=True)
         return [found[name].copy() for name in outputs]
+
+
+@functools.cache
+def _core() -> Any:
+    """OpenVINO's core, one for the process and never freed.
+
+    Its CPU plugin gives the thread that loads it a stack for signals. When another thread frees the last of it, it
+    frees that stack but not its use, and the next signal (Ctrl-C, or a child that ends) crashes the process.
+    """
+    return import_library("openvino").Core()
 
 
 def _is_writable(folder: Path) -> bool:
