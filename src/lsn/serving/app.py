@@ -38,6 +38,8 @@ class Limits:
 
     max_megabytes: int = 512
     """Of a video."""
+    idle_seconds: float = 60.0
+    """How long a live client may send no frame."""
     hosts: tuple[str, ...] | None = None
     """Names of the server that browsers may know; None for any. Otherwise a page could reach a server on the same
     machine by giving its own name this address (DNS rebinding)."""
@@ -143,7 +145,7 @@ def create_app(streams: LiveStreams | None, answers: Answers, limits: Limits) ->
             if not limits.allow(socket.headers):
                 await socket.close(1008, FOREIGN)
                 return
-            await LiveSocket(socket, streams).run()
+            await LiveSocket(socket, streams, idle_seconds=limits.idle_seconds).run()
 
     return app
 

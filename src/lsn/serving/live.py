@@ -3,9 +3,14 @@
 The client begins with the JSON text `{"type": "start"}`, and is answered `ready`. Then it sends binary messages: the
 number of the frame (uint64), the time at which it came on screen in seconds (float64), both little-endian, and the
 picture (JPEG, WebP or PNG). It is sent JSON texts: `result` at each tick of the model's clock, `event` (`new`,
-`update`, `end`), `dropped`, `missing`, `error` for a frame that cannot be used, and `ended` at last.
+`update`, `end`), `dropped`, `missing`, `saved`, `error` for a frame that cannot be used, and `ended` at last.
 `{"type": "reset"}` clears the memory before the model's next step, `{"type": "end"}` ends the stream once no frame of
 it waits.
+
+A client whose connection fails connects again, to this or another server with the same store, and sends the token that
+`ready` gave it: `{"type": "start", "resume": TOKEN}`. `ready` then says behind which frame the stream goes on; the
+client may send again what came after it. Every connection has a token of its own, so a server that has not noticed yet
+that its client is gone cannot overwrite what another one keeps.
 """
 
 from __future__ import annotations
@@ -18,15 +23,15 @@ import math
 import struct
 import time
 import uuid
-from collections import OrderedDict
 from typing import Any
 
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from lsn.errors import ConfigError, VideoError
-from lsn.serving.pushed import PushedFrames
-from lsn.serving.streams import LiveStreams
+from lsn.errors import ConfigError, VideoError, WeightsError
+from lsn.serving.pushed import Arrival, PushedFrames
+from lsn.serving.states import Snapshot, StateStoreError, new_token
+from lsn.serving.streams import LiveStreams, Saved
 from lsn.streaming import StreamPrediction
 from lsn.streaming.prediction import StreamEnd
 from lsn.video.decoding.frames_reader import decode_image
@@ -44,8 +49,6 @@ MAX_TEXT = 4096
 """Characters of a message that is no frame."""
 MAX_UNREAD = 512
 """Messages that wait for a client that does not read; more end its stream."""
-MAX_REMEMBERED = 1024
-"""Frames whose number and arrival are known when their answer comes."""
 PROTOCOL_ERROR, TRY_LATER = 1002, 1013
 """Codes that a WebSocket is closed with."""
 
@@ -56,16 +59,19 @@ class LiveSocket:
     Args:
         socket: not accepted yet.
         streams: run its stream.
+        idle_seconds: how long it may send no frame.
     """
 
-    def __init__(self, socket: WebSocket, streams: LiveStreams) -> None:
+    def __init__(self, socket: WebSocket, streams: LiveStreams, *, idle_seconds: float) -> None:
         self.name = uuid.uuid4().hex
         self._socket, self._streams = socket, streams
+        self._idle_seconds = idle_seconds
         self._source = PushedFrames(self.name)
         self._loop = asyncio.get_running_loop()
         self._outgoing: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-        self._arrivals: OrderedDict[float, tuple[int, float]] = OrderedDict()  # number and when it came, by its time
-        self._last_number = -1
+        self._last_number = -1  # of the frames so far
+        self._last_frame_at = 0.0  # by the clock of the loop
+        self._end_reason = "the server ended the stream; go on with its token"
         self._num_dropped = 0
         self._is_slow = asyncio.Event()
 
@@ -84,10 +90,11 @@ class LiveSocket:
             self._end()
 
     async def _work(self) -> None:
-        tasks = [asyncio.create_task(each) for each in (self._receive_all(), self._send_all(), self._is_slow.wait())]
+        works = self._receive_all(), self._send_all(), self._is_slow.wait(), self._end_when_idle()
+        tasks = [asyncio.create_task(each) for each in works]
         tasks[0].add_done_callback(lambda _: self._end())
         try:
-            await asyncio.wait(tasks[1:], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks[1:3], return_when=asyncio.FIRST_COMPLETED)
             if self._is_slow.is_set():
                 logger.warning("stream %s: %d answers were not read; it is ended", self.name, MAX_UNREAD)
         finally:
@@ -100,8 +107,14 @@ class LiveSocket:
 
     def _end(self) -> None:
         """Frees the slot now, whatever frames wait."""
-        self._source.close()
         self._streams.leave(self.name)
+
+    async def _end_when_idle(self) -> None:
+        self._last_frame_at = self._loop.time()
+        while (left := self._last_frame_at + self._idle_seconds - self._loop.time()) > 0:
+            await asyncio.sleep(left)
+        self._end_reason = f"no frame came for {self._idle_seconds:g} seconds; go on with the token of the stream"
+        self._end()
 
     async def _refuse(self) -> None:
         text = f"all {self._streams.capacity} streams are taken; try again in {RETRY_SECONDS} seconds"
@@ -113,18 +126,48 @@ class LiveSocket:
             start = await asyncio.wait_for(self._socket.receive_text(), START_SECONDS)
         except (TimeoutError, KeyError):  # a binary message has no text
             start = ""
-        if _kind_of(start) != "start":
+        message = _parsed(start)
+        if message.get("type") != "start":
             await self._close(PROTOCOL_ERROR, 'expected {"type": "start"} as the first message')
             return False
+        token, resumed = new_token(), None
         try:
-            await asyncio.wrap_future(self._streams.open(self.name, self._source, self._hear))
+            if isinstance(old := message.get("resume"), str):
+                resumed = await self._resume(old, token)
+            else:
+                await self._open(token, None)
         except ConfigError:
             await self._close(TRY_LATER, f"all {self._streams.capacity} streams are taken")
             return False
         predictor = self._streams.predictor
         ready = {"stream": self.name, "fps": predictor.fps, "labels": list(predictor.labels)}
-        await self._socket.send_json({"type": "ready", **ready, "model": predictor.network.name})
+        await self._socket.send_json(
+            {"type": "ready", **ready, "model": predictor.network.name, "token": token, "resumed": resumed}
+        )
         return True
+
+    async def _resume(self, old: str, token: str) -> dict[str, Any]:
+        """Goes on with a stream, or begins anew if that is not possible; returns what the client is told of it."""
+        try:
+            snapshot = await asyncio.to_thread(self._streams.resume, old)
+            if snapshot is not None:
+                await self._open(token, snapshot)
+                return {"frame": snapshot.frame, "seconds": snapshot.seconds, "error": None}
+            problem = "no stream was kept under this token, or not for that long"
+        except StateStoreError as error:
+            problem = str(error)
+        except WeightsError as error:
+            problem = str(error).partition(": ")[2].partition(";")[0]  # without file and remedy
+        logger.warning("stream %s cannot be resumed: %s", self.name, problem)
+        await self._open(token, None)
+        return {"frame": None, "seconds": None, "error": f"{problem}; the stream begins anew"}
+
+    async def _open(self, token: str, resumed: Snapshot | None) -> None:
+        self._last_number = -1 if resumed is None else resumed.frame
+        after = None if resumed is None else Arrival(resumed.frame, resumed.seconds, time.monotonic())
+        self._source = PushedFrames(self.name, after=after)
+        opened = self._streams.open(self.name, self._source, self._hear, token=token, resumed=resumed)
+        await asyncio.wrap_future(opened)
 
     async def _receive_all(self) -> None:
         """Takes messages until the client leaves."""
@@ -134,7 +177,7 @@ class LiveSocket:
                 return
             if message.get("bytes") is not None:
                 await self._take(message["bytes"])
-            elif (kind := _kind_of(message.get("text") or "")) == "end":
+            elif (kind := _parsed(message.get("text") or "").get("type")) == "end":
                 self._source.finish()
             elif kind == "reset":
                 self._streams.reset(self.name)
@@ -165,31 +208,32 @@ class LiveSocket:
         if self._last_number >= 0 and missing:
             self._tell({"type": "missing", "frames": missing, "before": number})
         self._last_number = number
-        self._arrivals[seconds] = number, time.monotonic()
-        if len(self._arrivals) > MAX_REMEMBERED:
-            self._arrivals.popitem(last=False)
-        self._source.push(seconds, frame_HWC)
+        self._last_frame_at = self._loop.time()
+        self._source.push(number, seconds, frame_HWC)
 
-    def _hear(self, result: StreamPrediction | StreamEnd, num_dropped: int) -> None:
-        """Takes what is reported, in the thread of the engine."""
+    def _hear(self, result: StreamPrediction | StreamEnd | Saved, num_dropped: int) -> None:
+        """Takes what is reported, in another thread."""
         with contextlib.suppress(RuntimeError):  # the server has ended
             self._loop.call_soon_threadsafe(self._report, result, num_dropped + self._source.num_dropped)
 
-    def _report(self, result: StreamPrediction | StreamEnd, num_dropped: int) -> None:
+    def _report(self, result: StreamPrediction | StreamEnd | Saved, num_dropped: int) -> None:
+        if isinstance(result, Saved):
+            self._tell({"type": "saved", "frame": result.frame})
+            return
         if num_dropped > self._num_dropped:
             self._tell({"type": "dropped", "frames": num_dropped - self._num_dropped, "frames_in_all": num_dropped})
             self._num_dropped = num_dropped
         if isinstance(result, StreamPrediction):
             answer = result.to_dict()
             del answer["stream"], answer["frame_probabilities"], answer["events"]
-            if (arrival := self._arrivals.get(result.pts_seconds)) is not None:
-                number, came_at = arrival
-                answer |= {"frame": number, "age_ms": 1000 * (time.monotonic() - came_at)}
+            if (arrival := self._source.arrival_of(result.pts_seconds)) is not None:
+                answer |= {"frame": arrival.number, "age_ms": 1000 * (time.monotonic() - arrival.came_at)}
             self._tell({"type": "result", **answer})
         for report in result.events:
             self._tell({"type": "event", **report.to_dict()})
         if isinstance(result, StreamEnd):
-            error = None if result.error is None else str(result.error)
+            error = None if self._source.is_finished else self._end_reason
+            error = error if result.error is None else str(result.error)
             self._tell({"type": "ended", "seconds": result.seconds, "error": error})
             self._outgoing.put_nowait(None)
 
@@ -210,12 +254,12 @@ class LiveSocket:
             await self._socket.close(code, reason)
 
 
-def _kind_of(text: str) -> str:
+def _parsed(text: str) -> dict[str, Any]:
+    """The fields of a message; none if it is no JSON object."""
     if len(text) > MAX_TEXT:
-        return ""
+        return {}
     try:
         message = json.loads(text)
     except (ValueError, RecursionError):
-        return ""
-    kind = message.get("type") if isinstance(message, dict) else None
-    return kind if isinstance(kind, str) else ""
+        return {}
+    return message if isinstance(message, dict) else {}

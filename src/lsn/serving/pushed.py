@@ -6,8 +6,10 @@ Shapes: H height, W width, C = 3 channels.
 from __future__ import annotations
 
 import threading
-from collections import deque
+import time
+from collections import OrderedDict, deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,6 +17,22 @@ from lsn.video.live.source import LiveFrame, LiveSource
 
 MAX_WAITING = 16
 """Frames that wait for the stream's thread; there are more only if it is far behind."""
+MAX_REMEMBERED = 1024
+"""Frames whose number and arrival are known when their answer comes."""
+JOIN_SECONDS = 0.1
+"""From the last frame of a stream that is resumed to the first one of a client whose clock has started again."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A frame as it came."""
+
+    number: int
+    """That the client gave it."""
+    pts_seconds: float
+    """When it came on screen, on the clock of the stream."""
+    came_at: float
+    """By this machine's clock (`time.monotonic`)."""
 
 
 class PushedFrames(LiveSource):
@@ -22,38 +40,63 @@ class PushedFrames(LiveSource):
 
     Args:
         name: what messages call it.
+        after: the last frame before these, of a stream that is resumed.
     """
 
     is_live = True
+    continues_clock = True
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, after: Arrival | None = None) -> None:
         self.name = name
         self.num_dropped = 0
         """Frames that were given up here; those that a stream drops later are in its own counts."""
+        self.is_finished = False
+        """Whether the client has said that no more frames will come."""
         self._changed = threading.Condition()  # guards what follows
         self._waiting: deque[LiveFrame] = deque()
         self._is_over = False
-        self._last_seconds: float | None = None
+        self._shift_seconds: float | None = 0.0 if after is None else None  # from the client's clock to the stream's
+        self._last_seconds: float | None = None if after is None else after.pts_seconds
         self._interval_seconds = 0.0
+        self._arrivals = OrderedDict({} if after is None else {after.pts_seconds: after})
 
-    def push(self, seconds: float, frame_HWC: np.ndarray) -> None:
-        """Takes a frame, uint8 RGB, and when it came on screen; nothing after the end."""
+    def push(self, number: int, seconds: float, frame_HWC: np.ndarray) -> None:
+        """Takes a frame, uint8 RGB; nothing after the end.
+
+        Args:
+            number: that the client gives it.
+            seconds: when it came on screen, by the client's clock.
+            frame_HWC: the picture.
+        """
         with self._changed:
             if self._is_over:
                 return
+            if self._shift_seconds is None:
+                assert self._last_seconds is not None
+                is_later = seconds > self._last_seconds
+                self._shift_seconds = 0.0 if is_later else self._last_seconds + JOIN_SECONDS - seconds
+            seconds += self._shift_seconds
             if self._last_seconds is not None:
                 self._interval_seconds = max(0.0, seconds - self._last_seconds)
             self._last_seconds = seconds
+            self._arrivals[seconds] = Arrival(number, seconds, time.monotonic())
+            if len(self._arrivals) > MAX_REMEMBERED:
+                self._arrivals.popitem(last=False)
             self._waiting.append(LiveFrame(seconds, lambda: frame_HWC))
             if len(self._waiting) > MAX_WAITING:
                 self._waiting.popleft()
                 self.num_dropped += 1
             self._changed.notify_all()
 
+    def arrival_of(self, pts_seconds: float) -> Arrival | None:
+        """The frame that came on screen at a time on the clock of the stream; None if it is long ago."""
+        with self._changed:
+            return self._arrivals.get(pts_seconds)
+
     def finish(self) -> None:
         """No more frames will come; those that wait are still given."""
         with self._changed:
-            self._is_over = True
+            self.is_finished = self._is_over = True
             self._changed.notify_all()
 
     def __iter__(self) -> Iterator[LiveFrame]:

@@ -3,25 +3,53 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeAlias
 
+from lsn.errors import LSNError
+from lsn.serving.pushed import PushedFrames
+from lsn.serving.states import Snapshot, Snapshots
 from lsn.streaming import StreamingPredictor, StreamPrediction
 from lsn.streaming.prediction import StreamEnd
 from lsn.streaming.runner import StreamRunner
 from lsn.streaming.session import StreamSession
-from lsn.video.live.source import LiveSource
 from lsn.video.live.tick_queue import FrameCounts
 
 logger = logging.getLogger(__name__)
 
-Listener: TypeAlias = "Callable[[StreamPrediction | StreamEnd, int], None]"
-"""Takes what is reported of one stream, its end last, and how many frames were dropped so far. It is called in the
-thread of the engine, so it must not wait."""
+Listener: TypeAlias = "Callable[[StreamPrediction | StreamEnd | Saved, int], None]"
+"""Takes what is reported of one stream, its end last, and how many frames were dropped so far. It is called in other
+threads, and must not wait."""
 BATCH_SECONDS = 0.003
 """How long a frame waits for those of other streams, to be one batch with them."""
+CLOSING_SECONDS = 5.0
+"""Time for the last snapshots."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A snapshot is kept: frames up to this number need not be sent again."""
+
+    frame: int
+
+
+@dataclass
+class _Live:
+    """A stream that runs."""
+
+    source: PushedFrames
+    listener: Listener
+    token: str
+    snapshot_at: float
+    """When the next snapshot is due."""
+    ended: Future[None] = field(default_factory=Future)
+    """Done once its last snapshot can be asked for."""
 
 
 class LiveStreams:
@@ -29,16 +57,20 @@ class LiveStreams:
 
     Args:
         predictor: with one slot for each stream at the same time; used by nobody else.
+        snapshots: where streams are kept.
+        snapshot_seconds: between two snapshots of a stream.
     """
 
-    def __init__(self, predictor: StreamingPredictor) -> None:
+    def __init__(self, predictor: StreamingPredictor, snapshots: Snapshots, *, snapshot_seconds: float = 5.0) -> None:
         self.predictor = predictor
         self.failure: Exception | None = None
         """What ended the thread, if that was nobody's wish."""
         self.on_end: Callable[[], object] = lambda: None
         """Called by the thread as it ends."""
+        self._snapshots, self._snapshot_seconds = snapshots, snapshot_seconds
         self._runner = StreamRunner(predictor, {}, waits_for_more=True, batch_seconds=BATCH_SECONDS)
-        self._listeners: dict[str, Listener] = {}
+        self._live: dict[str, _Live] = {}
+        self._folder = tempfile.TemporaryDirectory(prefix="lsn-")
         self._thread = threading.Thread(target=self._run, name="lsn-engine", daemon=True)
         self._thread.start()
 
@@ -57,21 +89,48 @@ class LiveStreams:
         """Streams that there is room for."""
         return self.predictor.engine.capacity
 
-    def open(self, name: str, source: LiveSource, listener: Listener) -> Future[StreamSession]:
+    def open(
+        self, name: str, source: PushedFrames, listener: Listener, *, token: str, resumed: Snapshot | None = None
+    ) -> Future[StreamSession]:
         """Has a stream begin.
 
         Args:
             name: no other stream may have had it.
             source: of its frames.
             listener: called from then on.
+            token: under which its snapshots are kept.
+            resumed: where it goes on.
 
         Returns:
-            The session, or a `ConfigError` if all slots are taken.
+            The session, or a `ConfigError` if all slots are taken, or a `WeightsError` if the snapshot does not fit.
         """
-        self._listeners[name] = listener
-        session = self._runner.add(name, source)
-        session.add_done_callback(lambda done: self._listeners.pop(name) if done.exception() else None)
+        state = None
+        if resumed is not None:
+            state = Path(self._folder.name, name)
+            state.write_bytes(resumed.state)
+        self._live[name] = _Live(source, listener, token, time.monotonic() + self._snapshot_seconds)
+        session = self._runner.add(name, source, state=state)
+
+        def has_begun(done: Future[StreamSession]) -> None:
+            if state is not None:
+                state.unlink()
+            if done.exception():
+                del self._live[name]
+
+        session.add_done_callback(has_begun)
         return session
+
+    def resume(self, token: str) -> Snapshot | None:
+        """The last snapshot under a token; a stream here that still has it is ended before. It may wait for a store.
+
+        Raises:
+            StateStoreError: the store does not answer.
+        """
+        for name, live in list(self._live.items()):
+            if live.token == token:
+                self.leave(name)
+                live.ended.result(timeout=CLOSING_SECONDS)
+        return self._snapshots.of(token)
 
     def reset(self, name: str) -> Future[None]:
         """Clears the memory of a stream before its next frame."""
@@ -82,23 +141,50 @@ class LiveStreams:
         return self._runner.leave(name)
 
     def close(self) -> None:
-        """Ends all streams, whose listeners get their ends, and the thread."""
+        """Ends all streams, whose snapshots are kept and whose listeners get their ends, and the thread."""
         self._runner.stop()
         self._thread.join()
+        self._snapshots.close(CLOSING_SECONDS)
+        self._folder.cleanup()
 
     def _run(self) -> None:
         try:
             for result in self._runner:
-                listener, counts = self._listeners[result.stream], self._runner.counts(result.stream)
+                live, counts = self._live[result.stream], self._runner.counts(result.stream)
                 if isinstance(result, StreamEnd):
-                    del self._listeners[result.stream]
-                    self._runner.release(result.stream)
-                listener(result, counts.num_dropped)
+                    self._end(result.stream, live)
+                elif self._snapshots.outlives_process and time.monotonic() >= live.snapshot_at:
+                    self._keep(result.stream, live)
+                live.listener(result, counts.num_dropped)
         except Exception as error:
             logger.exception("the thread of the engine has ended")
             self.failure = error
-            for name, listener in list(self._listeners.items()):
-                listener(StreamEnd(name, 0.0, (), FrameCounts(), error), 0)
+            for name, live in list(self._live.items()):
+                live.listener(StreamEnd(name, 0.0, (), FrameCounts(), error), 0)
         finally:
             self._runner.close()
             self.on_end()
+
+    def _end(self, name: str, live: _Live) -> None:
+        if live.source.is_finished:
+            self._snapshots.keep(live.token, None)
+        else:
+            self._keep(name, live)
+        del self._live[name]
+        self._runner.release(name)
+        live.ended.set_result(None)
+
+    def _keep(self, name: str, live: _Live) -> None:
+        """Has a snapshot kept of a stream as it stands after its last answer."""
+        session, path = self._runner.sessions[name], Path(self._folder.name, f"{name}-now")
+        live.snapshot_at = time.monotonic() + self._snapshot_seconds
+        if session.pts_seconds is None or (last := live.source.arrival_of(session.pts_seconds)) is None:
+            return  # nothing was answered yet
+        try:
+            session.save(path)
+        except (LSNError, OSError) as error:
+            logger.error("stream %s: no snapshot: %s", name, error)
+            return
+        snapshot = Snapshot(last.number, last.pts_seconds, path.read_bytes())
+        path.unlink()
+        self._snapshots.keep(live.token, snapshot, lambda: live.listener(Saved(last.number), 0))

@@ -67,6 +67,11 @@ class StreamSession:
         return self._tracker.seconds
 
     @property
+    def pts_seconds(self) -> float | None:
+        """When the last frame came on screen that an answer has seen, on the clock of the stream; None before one."""
+        return None if self._position is None else self._position.pts_seconds
+
+    @property
     def end_seconds(self) -> float:
         """When its source ended, on the clock of the stream; the time of the last tick if it goes on, or was left."""
         at = self._position

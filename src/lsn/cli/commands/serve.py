@@ -12,6 +12,7 @@ from lsn.cli.options.stream import StreamOptions, streaming_predictor
 from lsn.cli.options.weights import run_views
 from lsn.cli.ui.console import output
 from lsn.errors import ConfigError, ModelError
+from lsn.video.frame_sampler import check_above_zero
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,12 @@ class Place:
     """Live streams at the same time, at most."""
     max_megabytes: int = 512
     """Of a video that is sent."""
+    idle_seconds: float = 60.0
+    """A stream ends when no frame comes for so long."""
+    state_store: str | None = None
+    """Folder, or redis://HOST:PORT: live streams go on after the death of a process, here or on another server."""
+    snapshot_seconds: float = 5.0
+    """Between two snapshots of a stream."""
     names: tuple[str, ...] = ()
     """Names that browsers know the server by, if a proxy stands before it."""
     insecure: bool = False
@@ -50,10 +57,12 @@ def serve(
         Folder of weights, such as a run's, starter weights, or a name of the Hub.
     """
     place, options = place or Place(), options or StreamOptions()
+    check_above_zero(idle_seconds=place.idle_seconds, snapshot_seconds=place.snapshot_seconds)
     try:
         from lsn.serving.app import Answers, Limits
         from lsn.serving.server import LOOPBACK
         from lsn.serving.server import serve as run
+        from lsn.serving.states import Snapshots, open_store
         from lsn.serving.streams import LiveStreams
     except ModuleNotFoundError as error:
         raise ConfigError(f"lsn serve needs {error.name}: pip install 'lsn-video[serve]'") from None
@@ -69,7 +78,8 @@ def serve(
     console = output()
     try:
         predictor, remarks = streaming_predictor(weights, options, capacity=place.streams, ready=ready)
-        streams = LiveStreams(predictor)
+        snapshots = Snapshots(open_store(place.state_store))
+        streams = LiveStreams(predictor, snapshots, snapshot_seconds=place.snapshot_seconds)
     except ModelError as error:
         remarks = [f"no live streams: {error}"]
     for remark in remarks:
@@ -79,11 +89,12 @@ def serve(
         answers = Answers(streaming_predictor(weights, options, ready=ready)[0])
     else:
         answers = Answers(Predictor(ready, evaluation=run_views(weights)))
+    hosts = (*LOOPBACK, *place.names) if place.host in LOOPBACK else None
     try:
         run(
             streams,
             answers,
-            Limits(place.max_megabytes, hosts=(*LOOPBACK, *place.names) if place.host in LOOPBACK else None),
+            Limits(place.max_megabytes, place.idle_seconds, hosts),
             host=place.host,
             port=place.port,
             on_ready=lambda address: console.print(f"{address}  (described in {address}/openapi.json; Ctrl-C ends it)"),

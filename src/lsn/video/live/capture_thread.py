@@ -197,7 +197,8 @@ class CaptureThread:
                 break
             if arrived_at is None:
                 self._queue.count(num_reconnects=int(self._reconnector.frame_came(source.name)))
-                sampler.next_source(is_foreign=source.is_live, resumes_at=now_seconds() if now_seconds else None)
+                is_foreign = source.is_live and not source.continues_clock
+                sampler.next_source(is_foreign=is_foreign, resumes_at=now_seconds() if now_seconds else None)
                 self._end_position = None
             arrived_at = time.monotonic()
             num_late = sampler.num_late

@@ -47,6 +47,8 @@ class LiveSource(ABC):
     """What messages call it, without passwords."""
     is_live: bool
     """Whether frames are lost if nobody takes them, as from a camera; files and iterators wait."""
+    continues_clock: bool = False
+    """Whether the times of a live source go on from those before it in the stream; a camera's clock starts anyhow."""
 
     @abstractmethod
     def __iter__(self) -> Iterator[LiveFrame]:
