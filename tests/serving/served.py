@@ -2,6 +2,7 @@
 
 import io
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -47,6 +48,12 @@ def start(weights: Path, *options: str) -> Server:
         if line.startswith("http://"):
             return Server(process, line.split()[0])
     raise AssertionError(f"it ended with {process.wait()}")
+
+
+def end(server: Server) -> None:
+    """Stops it as an operator would."""
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(timeout=60) == 0
 
 
 def pictures(seed: int, num_frames: int) -> list[bytes]:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import signal
 import socket as sockets
 import subprocess
 import time
@@ -21,7 +20,7 @@ from lsn.video.decoding.frames_reader import decode_image
 
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
-from served import Server, all_messages, begin, of, pictures, send, start, wait_until_free
+from served import Server, all_messages, begin, end, of, pictures, send, start, wait_until_free
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 
@@ -78,11 +77,6 @@ def check(found: dict[int, Answer], expected: dict[int, StreamPrediction]) -> No
 def kill(server: Server) -> None:
     server.process.kill()
     server.process.wait(timeout=60)
-
-
-def end(server: Server) -> None:
-    server.process.send_signal(signal.SIGTERM)
-    assert server.process.wait(timeout=60) == 0
 
 
 def test_a_stream_survives_the_death_of_its_server(weights, store):

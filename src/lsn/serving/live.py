@@ -25,10 +25,11 @@ import time
 import uuid
 from typing import Any
 
-from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from lsn.errors import ConfigError, VideoError, WeightsError
+from lsn.serving.access import PROTOCOL, refused
+from lsn.serving.metrics import Metrics
 from lsn.serving.pushed import Arrival, PushedFrames
 from lsn.serving.states import Snapshot, StateStoreError, new_token
 from lsn.serving.streams import LiveStreams, Saved
@@ -59,12 +60,13 @@ class LiveSocket:
     Args:
         socket: not accepted yet.
         streams: run its stream.
+        metrics: count what it is answered.
         idle_seconds: how long it may send no frame.
     """
 
-    def __init__(self, socket: WebSocket, streams: LiveStreams, *, idle_seconds: float) -> None:
+    def __init__(self, socket: WebSocket, streams: LiveStreams, metrics: Metrics, *, idle_seconds: float) -> None:
         self.name = uuid.uuid4().hex
-        self._socket, self._streams = socket, streams
+        self._socket, self._streams, self._metrics = socket, streams, metrics
         self._idle_seconds = idle_seconds
         self._source = PushedFrames(self.name)
         self._loop = asyncio.get_running_loop()
@@ -80,7 +82,8 @@ class LiveSocket:
         if self._streams.num_streams >= self._streams.capacity:
             await self._refuse()
             return
-        await self._socket.accept()
+        offered = self._socket.scope.get("subprotocols", [])
+        await self._socket.accept(PROTOCOL if PROTOCOL in offered else None)
         try:
             if await self._begin():
                 await self._work()
@@ -118,8 +121,7 @@ class LiveSocket:
 
     async def _refuse(self) -> None:
         text = f"all {self._streams.capacity} streams are taken; try again in {RETRY_SECONDS} seconds"
-        answer = JSONResponse({"error": text}, status_code=503, headers={"Retry-After": str(RETRY_SECONDS)})
-        await self._socket.send_denial_response(answer)
+        await self._socket.send_denial_response(refused(503, text, {"Retry-After": str(RETRY_SECONDS)}))
 
     async def _begin(self) -> bool:
         try:
@@ -139,6 +141,7 @@ class LiveSocket:
         except ConfigError:
             await self._close(TRY_LATER, f"all {self._streams.capacity} streams are taken")
             return False
+        self._metrics.count_opened()
         predictor = self._streams.predictor
         ready = {"stream": self.name, "fps": predictor.fps, "labels": list(predictor.labels)}
         await self._socket.send_json(
@@ -220,15 +223,19 @@ class LiveSocket:
         if isinstance(result, Saved):
             self._tell({"type": "saved", "frame": result.frame})
             return
-        if num_dropped > self._num_dropped:
-            self._tell({"type": "dropped", "frames": num_dropped - self._num_dropped, "frames_in_all": num_dropped})
-            self._num_dropped = num_dropped
+        newly_dropped = max(0, num_dropped - self._num_dropped)
+        self._num_dropped += newly_dropped
+        if newly_dropped:
+            self._tell({"type": "dropped", "frames": newly_dropped, "frames_in_all": num_dropped})
+        age_seconds: float | None = None
         if isinstance(result, StreamPrediction):
             answer = result.to_dict()
             del answer["stream"], answer["frame_probabilities"], answer["events"]
             if (arrival := self._source.arrival_of(result.pts_seconds)) is not None:
-                answer |= {"frame": arrival.number, "age_ms": 1000 * (time.monotonic() - arrival.came_at)}
+                age_seconds = time.monotonic() - arrival.came_at
+                answer |= {"frame": arrival.number, "age_ms": 1000 * age_seconds}
             self._tell({"type": "result", **answer})
+        self._metrics.count(result, num_dropped=newly_dropped, age_seconds=age_seconds)
         for report in result.events:
             self._tell({"type": "event", **report.to_dict()})
         if isinstance(result, StreamEnd):

@@ -4,23 +4,47 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from lsn.errors import ConfigError
-from lsn.serving.app import Answers, Limits, create_app
 from lsn.serving.live import HEADER
 from lsn.serving.streams import LiveStreams
 
 MAX_FRAME_BYTES = 8 << 20
+REQUEST_SECONDS = 15
+"""Time for the first line and the headers of a request."""
 SHUTDOWN_SECONDS = 10
 """Time for what is under way when the server ends."""
 SENDING_SECONDS = 0.1
 """Time for the last messages to live clients."""
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class _Http(H11Protocol):
+    """Closes connections that do not say in time what they want."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begins to look whether requests come."""
+        super().connection_made(transport)
+        self._look_later()
+
+    def _look_later(self) -> None:
+        self.loop.call_later(REQUEST_SECONDS, self._look, self.cycle)
+
+    def _look(self, cycle: RequestResponseCycle | None) -> None:
+        if self.transport.is_closing() or self.transport.get_protocol() is not self:  # it has become a WebSocket
+            return
+        if self.cycle is cycle and (cycle is None or cycle.response_complete):
+            self.transport.close()
+        else:
+            self._look_later()
 
 
 class _Server(uvicorn.Server):
@@ -55,40 +79,60 @@ class _Server(uvicorn.Server):
 
 
 def serve(
+    app: FastAPI,
     streams: LiveStreams | None,
-    answers: Answers,
-    limits: Limits,
     *,
     host: str,
     port: int,
     on_ready: Callable[[str], None],
+    certificate: Path | None = None,
+    key: Path | None = None,
 ) -> None:
     """Answers until SIGINT or SIGTERM.
 
     Args:
-        streams: live streams; None if the model cannot watch any.
-        answers: of whole videos.
-        limits: what a client may ask for.
+        app: see `create_app`.
+        streams: its live streams.
         host: address of this machine.
         port: 0 takes a free one.
         on_ready: called with the address once it can be used.
+        certificate: in PEM, with those that it rests on, to answer over TLS.
+        key: of the certificate, unless it stands in the same file.
 
     Raises:
-        ConfigError: the address cannot be used.
+        ConfigError: the address, the certificate or its key cannot be used.
         Exception: what ended the thread of the engine.
     """
+    _check_certificate(certificate, key)
     shown = f"[{host}]" if ":" in host else host
     try:
         listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except (OSError, OverflowError) as error:
         raise ConfigError(f"{shown}:{port} cannot be used ({error}); give another --port") from None
     config = uvicorn.Config(
-        create_app(streams, answers, limits),
+        app,
+        http=_Http,
         log_level="warning",
         ws_max_size=MAX_FRAME_BYTES + HEADER.size,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
     )
-    on_ready(f"http://{shown}:{listener.getsockname()[1]}")
+    on_ready(f"{'http' if certificate is None else 'https'}://{shown}:{listener.getsockname()[1]}")
     _Server(config, streams).run(sockets=[listener])
     if streams is not None and streams.failure is not None:
         raise streams.failure
+
+
+def _check_certificate(certificate: Path | None, key: Path | None) -> None:
+    if certificate is None:
+        if key is not None:
+            raise ConfigError(f"--key {key} needs --certificate")
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=lambda: b"")
+    except OSError as error:  # as are errors of TLS
+        raise ConfigError(
+            f"{certificate}, {key or certificate}: no certificate and key for TLS ({error}); expected PEM without a "
+            "password"
+        ) from None

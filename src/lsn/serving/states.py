@@ -223,8 +223,8 @@ class Snapshots:
 
     def __init__(self, store: StateStore) -> None:
         self.outlives_process = store.outlives_process
-        self.num_failed = 0
-        """Snapshots that the store did not take."""
+        self.on_outcome: Callable[[bool], object] = lambda is_kept: None
+        """Called in another thread after each snapshot: whether the store has taken it."""
         self._store = store
         self._lock = threading.Lock()
         self._waiting: dict[str, tuple[Snapshot | None, Callable[[], object]]] = {}  # None is to be removed
@@ -276,12 +276,14 @@ class Snapshots:
                 else:
                     self._store.put(key, snapshot.to_bytes())
             except StateStoreError as error:
-                self.num_failed += 1
+                self.on_outcome(False)
                 if not self._is_failing:
                     logger.error("the state store fails, streams cannot be resumed: %s", error)
                 self._is_failing = True
             else:
                 self._is_failing = False
+                if snapshot is not None:
+                    self.on_outcome(True)
                 on_kept()
             with self._lock:
                 if self._waiting[key][0] is snapshot:

@@ -67,7 +67,7 @@ class LiveStreams:
         """What ended the thread, if that was nobody's wish."""
         self.on_end: Callable[[], object] = lambda: None
         """Called by the thread as it ends."""
-        self._snapshots, self._snapshot_seconds = snapshots, snapshot_seconds
+        self.snapshots, self._snapshot_seconds = snapshots, snapshot_seconds
         self._runner = StreamRunner(predictor, {}, waits_for_more=True, batch_seconds=BATCH_SECONDS)
         self._live: dict[str, _Live] = {}
         self._folder = tempfile.TemporaryDirectory(prefix="lsn-")
@@ -130,7 +130,7 @@ class LiveStreams:
             if live.token == token:
                 self.leave(name)
                 live.ended.result(timeout=CLOSING_SECONDS)
-        return self._snapshots.of(token)
+        return self.snapshots.of(token)
 
     def reset(self, name: str) -> Future[None]:
         """Clears the memory of a stream before its next frame."""
@@ -144,7 +144,7 @@ class LiveStreams:
         """Ends all streams, whose snapshots are kept and whose listeners get their ends, and the thread."""
         self._runner.stop()
         self._thread.join()
-        self._snapshots.close(CLOSING_SECONDS)
+        self.snapshots.close(CLOSING_SECONDS)
         self._folder.cleanup()
 
     def _run(self) -> None:
@@ -153,7 +153,7 @@ class LiveStreams:
                 live, counts = self._live[result.stream], self._runner.counts(result.stream)
                 if isinstance(result, StreamEnd):
                     self._end(result.stream, live)
-                elif self._snapshots.outlives_process and time.monotonic() >= live.snapshot_at:
+                elif self.snapshots.outlives_process and time.monotonic() >= live.snapshot_at:
                     self._keep(result.stream, live)
                 live.listener(result, counts.num_dropped)
         except Exception as error:
@@ -167,7 +167,7 @@ class LiveStreams:
 
     def _end(self, name: str, live: _Live) -> None:
         if live.source.is_finished:
-            self._snapshots.keep(live.token, None)
+            self.snapshots.keep(live.token, None)
         else:
             self._keep(name, live)
         del self._live[name]
@@ -187,4 +187,4 @@ class LiveStreams:
             return
         snapshot = Snapshot(last.number, last.pts_seconds, path.read_bytes())
         path.unlink()
-        self._snapshots.keep(live.token, snapshot, lambda: live.listener(Saved(last.number), 0))
+        self.snapshots.keep(live.token, snapshot, lambda: live.listener(Saved(last.number), 0))

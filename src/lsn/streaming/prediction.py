@@ -42,6 +42,8 @@ class StreamPrediction:
     """The frame, uint8 RGB."""
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     """Milliseconds of this tick: `wait` for a frame, `decode` it (while others waited), `transform`, `model`."""
+    batch_size: int = 1
+    """Streams that the model ran for at once."""
 
     @property
     def label(self) -> str:
@@ -70,6 +72,7 @@ class StreamPrediction:
             "reset": self.reset,
             "events": [report.to_dict() for report in self.events],
             "timings_ms": dict(self.timings_ms),
+            "batch_size": self.batch_size,
         }
 
 

@@ -141,7 +141,7 @@ class StreamSession:
         return self._transform(tick.frame)
 
     def complete(
-        self, tick: Tick[np.ndarray], step: EngineStep, timings_ms: Mapping[str, float]
+        self, tick: Tick[np.ndarray], step: EngineStep, timings_ms: Mapping[str, float], *, batch_size: int
     ) -> StreamPrediction | LSNError:
         """Makes the answer of a tick that has begun from the engine's step."""
         if (error := step.errors.get(self.slot)) is not None:
@@ -160,6 +160,7 @@ class StreamSession:
             events=tracked.events,
             frame_HWC=tick.frame,
             timings_ms=timings_ms,
+            batch_size=batch_size,
         )
 
     def save(self, path: str | Path) -> None:
@@ -236,7 +237,7 @@ def advance(
     step = next(iter(ticks)).engine.step(views)
     model_ms = 1000 * (time.perf_counter() - start)
     return {
-        session: session.complete(tick, step, {**spent_ms[session], "model": model_ms})
+        session: session.complete(tick, step, {**spent_ms[session], "model": model_ms}, batch_size=len(ticks))
         for session, tick in ticks.items()
     }
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 from cyclopts import Parameter
 
@@ -14,13 +15,22 @@ from lsn.cli.ui.console import output
 from lsn.errors import ConfigError, ModelError
 from lsn.video.frame_sampler import check_above_zero
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lsn.serving.states import Snapshots
+    from lsn.serving.streams import LiveStreams
+    from lsn.serving.videos import Answers
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
 
 @dataclass(frozen=True)
 class Place:
     """Where clients find the server, and how much it takes."""
 
     host: str = "127.0.0.1"
-    """Address of this machine; others than loopback need --insecure."""
+    """Address of this machine; others than loopback need --tokens or --insecure."""
     port: int = 8000
     """0 takes a free one."""
     streams: int = 8
@@ -33,10 +43,42 @@ class Place:
     """Folder, or redis://HOST:PORT: live streams go on after the death of a process, here or on another server."""
     snapshot_seconds: float = 5.0
     """Between two snapshots of a stream."""
-    names: tuple[str, ...] = ()
-    """Names that browsers know the server by, if a proxy stands before it."""
+
+
+@dataclass(frozen=True)
+class Doors:
+    """Who may use the server."""
+
+    tokens: Path | None = None
+    """File with a name and the SHA-256 of a token in each line; whoever shows none of them is refused."""
     insecure: bool = False
     """Let everybody in who reaches the address."""
+    names: tuple[str, ...] = ()
+    """Names that browsers know the server by, if a proxy stands before it."""
+    certificate: Path | None = None
+    """In PEM, to answer over TLS."""
+    key: Path | None = None
+    """Of the certificate, if it stands in another file."""
+    requests_per_minute: int = 600
+    """Of a client, at most."""
+    streams_per_client: int | None = None
+    """Live streams of a client at the same time, at most."""
+    access_log: Path | None = None
+    """File that gets a JSON line for each request, /dev/stderr for instance."""
+
+    def check(self, host: str) -> None:
+        """Refuses an open door.
+
+        Raises:
+            ConfigError: everybody could come in, and nobody said so, or a limit lets nobody in.
+        """
+        if self.requests_per_minute < 1 or (self.streams_per_client is not None and self.streams_per_client < 1):
+            raise ConfigError("--requests-per-minute and --streams-per-client must be at least 1")
+        if host not in LOOPBACK and self.tokens is None and not self.insecure:
+            raise ConfigError(
+                f"--host {host}: everybody who reaches it could use the server; give --tokens, or add --insecure if "
+                "that is meant"
+            )
 
 
 def serve(
@@ -44,6 +86,7 @@ def serve(
     /,
     *,
     place: Annotated[Place | None, Parameter(name="*")] = None,
+    doors: Annotated[Doors | None, Parameter(name="*")] = None,
     options: Annotated[StreamOptions | None, Parameter(name="*")] = None,
 ) -> None:
     """Serve a trained model over HTTP and WebSocket.
@@ -56,49 +99,77 @@ def serve(
     weights
         Folder of weights, such as a run's, starter weights, or a name of the Hub.
     """
-    place, options = place or Place(), options or StreamOptions()
+    place, doors, options = place or Place(), doors or Doors(), options or StreamOptions()
+    doors.check(place.host)
     check_above_zero(idle_seconds=place.idle_seconds, snapshot_seconds=place.snapshot_seconds)
     try:
-        from lsn.serving.app import Answers, Limits
-        from lsn.serving.server import LOOPBACK
+        from lsn.serving.access import Access, read_tokens
+        from lsn.serving.app import Limits, create_app
         from lsn.serving.server import serve as run
         from lsn.serving.states import Snapshots, open_store
-        from lsn.serving.streams import LiveStreams
     except ModuleNotFoundError as error:
         raise ConfigError(f"lsn serve needs {error.name}: pip install 'lsn-video[serve]'") from None
-    if place.host not in LOOPBACK and not place.insecure:
-        raise ConfigError(
-            f"--host {place.host}: everybody who reaches it could use the server; add --insecure if that is meant, or "
-            "put a proxy that asks for a password before 127.0.0.1"
-        )
-    from lsn.inference.predictor import Predictor
-    from lsn.inference.runtimes.opening import open_model
+    access = Access(
+        hosts=(*LOOPBACK, *doors.names) if place.host in LOOPBACK else None,
+        tokens={} if doors.tokens is None else read_tokens(doors.tokens),
+        requests_per_minute=doors.requests_per_minute,
+        streams_per_client=doors.streams_per_client,
+    )
+    console, snapshots = output(), Snapshots(open_store(place.state_store))
+    with nullcontext() if doors.access_log is None else _opened(doors.access_log) as log:
+        streams = _live_streams(weights, place, options, snapshots, console)
+        try:
+            app = create_app(
+                streams, _answers(weights, options), Limits(place.max_megabytes, place.idle_seconds), access, log
+            )
+            run(
+                app,
+                streams,
+                host=place.host,
+                port=place.port,
+                on_ready=lambda address: console.print(
+                    f"{address}  (described in {address}/openapi.json; Ctrl-C ends it)"
+                ),
+                certificate=doors.certificate,
+                key=doors.key,
+            )
+        finally:
+            if streams is not None:
+                streams.close()
 
-    ready, streams = open_model(weights, options.runtime, device=options.device), None
-    console = output()
+
+def _live_streams(
+    weights: Path, place: Place, options: StreamOptions, snapshots: Snapshots, console: Console
+) -> LiveStreams | None:
+    """Starts live streams, and says how they are seen; None for a model that cannot watch any."""
+    from lsn.inference.runtimes.opening import open_model
+    from lsn.serving.streams import LiveStreams
+
+    ready = open_model(weights, options.runtime, device=options.device)
     try:
         predictor, remarks = streaming_predictor(weights, options, capacity=place.streams, ready=ready)
-        snapshots = Snapshots(open_store(place.state_store))
         streams = LiveStreams(predictor, snapshots, snapshot_seconds=place.snapshot_seconds)
     except ModelError as error:
-        remarks = [f"no live streams: {error}"]
+        streams, remarks = None, [f"no live streams: {error}"]
     for remark in remarks:
         console.print(remark, style="dim")
-    ready = open_model(weights, options.runtime, device=options.device)  # a runtime serves one thread
+    return streams
+
+
+def _answers(weights: Path, options: StreamOptions) -> Answers:
+    """What says what happens in whole videos: events for a model of long videos, the likeliest classes for others."""
+    from lsn.inference.predictor import Predictor
+    from lsn.inference.runtimes.opening import open_model
+    from lsn.serving.videos import Answers
+
+    ready = open_model(weights, options.runtime, device=options.device)  # of its own, as a runtime serves one thread
     if ready.runtime.network.multi_label or (ready.events is not None and ready.events.of_long_videos):
-        answers = Answers(streaming_predictor(weights, options, ready=ready)[0])
-    else:
-        answers = Answers(Predictor(ready, evaluation=run_views(weights)))
-    hosts = (*LOOPBACK, *place.names) if place.host in LOOPBACK else None
+        return Answers(streaming_predictor(weights, options, ready=ready)[0])
+    return Answers(Predictor(ready, evaluation=run_views(weights)))
+
+
+def _opened(path: Path) -> TextIO:
     try:
-        run(
-            streams,
-            answers,
-            Limits(place.max_megabytes, place.idle_seconds, hosts),
-            host=place.host,
-            port=place.port,
-            on_ready=lambda address: console.print(f"{address}  (described in {address}/openapi.json; Ctrl-C ends it)"),
-        )
-    finally:
-        if streams is not None:
-            streams.close()
+        return path.open("a", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--access-log {path}: cannot be written ({error.strerror})") from None
