@@ -116,6 +116,7 @@ def test_a_full_server_says_when_to_come_again(server):
             server.live()
         assert refused.value.response.status_code == 503
         assert int(refused.value.response.headers["Retry-After"]) > 0
+        assert b"all 2 streams are taken" in refused.value.response.body
     wait_until_free(server)  # at once, as both have left
     with server.live() as socket:
         assert begin(socket)["type"] == "ready"

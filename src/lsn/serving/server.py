@@ -112,6 +112,7 @@ def serve(
     config = uvicorn.Config(
         app,
         http=_Http,
+        ws="websockets-sansio",
         log_level="warning",
         ws_max_size=MAX_FRAME_BYTES + HEADER.size,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,

@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
+
 from lsn.errors import LSNError
 from lsn.serving.pushed import PushedFrames
 from lsn.serving.states import Snapshot, Snapshots
 from lsn.streaming import StreamingPredictor, StreamPrediction
+from lsn.streaming.engine import StreamEngine
 from lsn.streaming.prediction import StreamEnd
 from lsn.streaming.runner import StreamRunner
 from lsn.streaming.session import StreamSession
@@ -26,8 +29,8 @@ logger = logging.getLogger(__name__)
 Listener: TypeAlias = "Callable[[StreamPrediction | StreamEnd | Saved, int], None]"
 """Takes what is reported of one stream, its end last, and how many frames were dropped so far. It is called in other
 threads, and must not wait."""
-BATCH_SECONDS = 0.003
-"""How long a frame waits for those of other streams, to be one batch with them."""
+LONGEST_WAIT_SECONDS = 0.005
+"""How long a frame waits at most for those of other streams, to be one batch with them."""
 CLOSING_SECONDS = 5.0
 """Time for the last snapshots."""
 
@@ -68,7 +71,9 @@ class LiveStreams:
         self.on_end: Callable[[], object] = lambda: None
         """Called by the thread as it ends."""
         self.snapshots, self._snapshot_seconds = snapshots, snapshot_seconds
-        self._runner = StreamRunner(predictor, {}, waits_for_more=True, batch_seconds=BATCH_SECONDS)
+        # A part of what a step of their own would cost them.
+        wait_seconds = min(LONGEST_WAIT_SECONDS, _step_seconds(predictor.engine) / 4)
+        self._runner = StreamRunner(predictor, {}, waits_for_more=True, batch_seconds=wait_seconds)
         self._live: dict[str, _Live] = {}
         self._folder = tempfile.TemporaryDirectory(prefix="lsn-")
         self._thread = threading.Thread(target=self._run, name="lsn-engine", daemon=True)
@@ -188,3 +193,15 @@ class LiveStreams:
         snapshot = Snapshot(last.number, last.pts_seconds, path.read_bytes())
         path.unlink()
         self.snapshots.keep(live.token, snapshot, lambda: live.listener(Saved(last.number), 0))
+
+
+def _step_seconds(engine: StreamEngine) -> float:
+    """How long the model takes for a frame of one stream."""
+    slot, measured = engine.acquire(), []
+    frame_CHW = np.zeros((3, engine.runtime.height, engine.runtime.width), np.uint8)
+    for _ in range(4):  # the first one gets ready
+        start = time.perf_counter()
+        engine.step({slot: frame_CHW})
+        measured.append(time.perf_counter() - start)
+    engine.release(slot)
+    return min(measured)
