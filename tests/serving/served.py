@@ -45,7 +45,7 @@ def start(weights: Path, *options: str) -> Server:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     for line in process.stdout:
-        if line.startswith("http://"):
+        if line.startswith(("http://", "https://")):
             return Server(process, line.split()[0])
     raise AssertionError(f"it ended with {process.wait()}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
 from collections.abc import Callable
@@ -109,6 +110,7 @@ def serve(
         listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except (OSError, OverflowError) as error:
         raise ConfigError(f"{shown}:{port} cannot be used ({error}); give another --port") from None
+    logging.getLogger("uvicorn.error").addFilter(_is_no_refusal)
     config = uvicorn.Config(
         app,
         http=_Http,
@@ -123,6 +125,11 @@ def serve(
     _Server(config, streams).run(sockets=[listener])
     if streams is not None and streams.failure is not None:
         raise streams.failure
+
+
+def _is_no_refusal(record: logging.LogRecord) -> bool:
+    """Keeps what uvicorn takes for an error out of the log: a WebSocket that was answered with a status."""
+    return record.getMessage() != "ASGI callable returned without completing handshake."
 
 
 def _check_certificate(certificate: Path | None, key: Path | None) -> None:
