@@ -28,6 +28,10 @@ class Server:
     process: subprocess.Popen[str]
     address: str
 
+    @property
+    def port(self) -> int:
+        return int(self.address.rpartition(":")[2])
+
     def live(self, **options: Any) -> ClientConnection:
         return connect(f"{self.address.replace('http', 'ws')}/v1/live", **options)
 
@@ -40,8 +44,8 @@ class Server:
             return error.code, json.load(error)
 
 
-def start(weights: Path, *options: str) -> Server:
-    command = [sys.executable, "-m", "lsn", "serve", weights, "--port", "0", "--streams", str(CAPACITY), *options]
+def start(weights: Path, *options: str, port: int = 0) -> Server:
+    command = [sys.executable, "-m", "lsn", "serve", weights, "--port", str(port), "--streams", str(CAPACITY), *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     for line in process.stdout:

@@ -22,8 +22,8 @@ from starlette.websockets import WebSocket
 from lsn.errors import ConfigError
 from lsn.serving.metrics import Metrics
 
-OPEN_PATHS = ("/", "/healthz", "/readyz")
-"""That need no token, and are not counted: the page, which shows nothing by itself, and what watches a server."""
+PAGE_PATH, OPEN_PATHS = "/page/", ("/", "/healthz", "/readyz")
+"""That need no token: the page, which shows nothing by itself, and what watches a server."""
 PROTOCOL, TOKEN_PREFIX = "lsn", "bearer."
 """What pages offer as protocols of a WebSocket, as they cannot set its headers: "lsn" and "bearer.TOKEN"."""
 MAX_CLIENTS = 10_000
@@ -153,7 +153,7 @@ class Gate:
         headers, address = Headers(scope=scope), (scope.get("client") or ("unknown",))[0]
         if not self._access.is_own_page(headers):
             return address, refused(403, "the page of another server may not use this one")
-        if scope["path"] in OPEN_PATHS:
+        if scope["path"].startswith(PAGE_PATH) or scope["path"] in OPEN_PATHS:
             return address, None
         client = address
         if self._access.tokens:

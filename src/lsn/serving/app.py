@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TextIO
 
 from fastapi import FastAPI, Request, Response, WebSocket
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse
+from starlette.staticfiles import StaticFiles
 
 import lsn
 from lsn.serving.access import Access, Gate, refused
@@ -16,6 +19,13 @@ from lsn.serving.live import LiveSocket
 from lsn.serving.metrics import Metrics
 from lsn.serving.streams import LiveStreams
 from lsn.serving.videos import Answers, predicted
+
+
+PAGE = Path(__file__).parent / "page"
+PAGE_POLICY = (
+    "default-src 'self'; img-src 'self' data:; media-src 'self' blob:; connect-src 'self' ws: wss:; "
+    "frame-ancestors 'none'"
+)
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,20 @@ def create_app(
         """What happens in a video, whose bytes are the body: the likeliest classes, or events with their times."""
         return await predicted(request, name, answers, max_megabytes=limits.max_megabytes)
 
+    @app.get("/v1/model")
+    def model() -> dict[str, Any]:
+        """What the model knows, and what may be sent to it; `fps` is null if it cannot watch streams."""
+        fps, background = None, None
+        if streams is not None:
+            fps, background = streams.predictor.fps, streams.predictor.events.background
+        about = {"model": answers.model, "labels": answers.labels, "background": background, "fps": fps}
+        return {**about, "max_megabytes": limits.max_megabytes}
+
+    @app.get("/", include_in_schema=False)
+    def page() -> FileResponse:
+        return FileResponse(PAGE / "index.html", headers={"Content-Security-Policy": PAGE_POLICY})
+
+    app.mount("/page", StaticFiles(directory=PAGE))
     if streams is not None:
         streams.snapshots.on_outcome = metrics.count_snapshot
 

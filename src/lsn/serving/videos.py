@@ -37,6 +37,9 @@ class Answers:
     """
 
     def __init__(self, answer: Predictor | StreamingPredictor) -> None:
+        network = answer.runtime.network if isinstance(answer, Predictor) else answer.network
+        self.model = network.name
+        self.labels = answer.labels
         self._answer = answer
         self._turn = asyncio.Lock()
         self._num_waiting = 0

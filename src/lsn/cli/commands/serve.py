@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,6 @@ from lsn.cli.options.stream import StreamOptions, streaming_predictor
 from lsn.cli.options.weights import run_views
 from lsn.cli.ui.console import output
 from lsn.errors import ConfigError, ModelError
-from lsn.video.frame_sampler import check_above_zero
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,6 +43,16 @@ class Place:
     """Folder, or redis://HOST:PORT: live streams go on after the death of a process, here or on another server."""
     snapshot_seconds: float = 5.0
     """Between two snapshots of a stream."""
+
+    def check(self) -> None:
+        """Refuses numbers that cannot be.
+
+        Raises:
+            ConfigError: names the option.
+        """
+        for name in ("streams", "max_megabytes", "idle_seconds", "snapshot_seconds"):
+            if not 0 < (value := getattr(self, name)) < math.inf:
+                raise ConfigError(f"--{name.replace('_', '-')} is {value}; it must be a finite number above 0")
 
 
 @dataclass(frozen=True)
@@ -100,8 +110,8 @@ def serve(
         Folder of weights, such as a run's, starter weights, or a name of the Hub.
     """
     place, doors, options = place or Place(), doors or Doors(), options or StreamOptions()
+    place.check()
     doors.check(place.host)
-    check_above_zero(idle_seconds=place.idle_seconds, snapshot_seconds=place.snapshot_seconds)
     try:
         from lsn.serving.access import Access, read_tokens
         from lsn.serving.app import Limits, create_app
@@ -127,9 +137,7 @@ def serve(
                 streams,
                 host=place.host,
                 port=place.port,
-                on_ready=lambda address: console.print(
-                    f"{address}  (described in {address}/openapi.json; Ctrl-C ends it)"
-                ),
+                on_ready=lambda address: console.print(f"{address}  (open it in a browser; Ctrl-C ends it)"),
                 certificate=doors.certificate,
                 key=doors.key,
             )
