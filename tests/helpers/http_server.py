@@ -6,6 +6,7 @@ import contextlib
 import io
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -60,13 +61,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.user_agents.append(self.headers["User-Agent"])
-        answer = self.server.answers.get(self.path, 404)
+        answer = self.server.answers.get(self.path.partition("?")[0], 404)
         if isinstance(answer, int):
             self.send_error(answer)
             return
         headers, pieces = answer()
         self.server.open.add(self.connection)
-        self.send_response(200)
+        self.send_response(302 if "Location" in headers else 200)
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
@@ -89,11 +90,12 @@ def jpeg(image: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def motion_jpeg(images: Iterable[bytes], until: threading.Event | None = None) -> Answer:
+def motion_jpeg(images: Iterable[bytes], until: threading.Event | None = None, *, pause_seconds: float = 0.0) -> Answer:
     """What network cameras send: one JPEG after the other, without times; then silence until an event, if given."""
 
     def parts() -> Iterator[bytes]:
         for image in images:
+            time.sleep(pause_seconds)
             head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(image)}\r\n\r\n"
             yield head.encode() + image + b"\r\n"
         if until is not None:

@@ -35,8 +35,11 @@ class Server:
     def live(self, **options: Any) -> ClientConnection:
         return connect(f"{self.address.replace('http', 'ws')}/v1/live", **options)
 
-    def ask(self, path: str, data: bytes | None = None, **headers: str) -> tuple[int, Any]:
-        request = urllib.request.Request(self.address + path, data, {"Content-Type": "video/mp4", **headers})
+    def ask(
+        self, path: str, data: bytes | None = None, *, method: str | None = None, **headers: str
+    ) -> tuple[int, Any]:
+        headers = {"Content-Type": "video/mp4", **headers}
+        request = urllib.request.Request(self.address + path, data, headers, method=method)
         try:
             with urllib.request.urlopen(request) as answer:
                 return answer.status, json.load(answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -17,9 +18,11 @@ import lsn
 from lsn.serving.access import Access, Gate, refused
 from lsn.serving.live import LiveSocket
 from lsn.serving.metrics import Metrics
+from lsn.serving.pulled import PulledStreams
+from lsn.serving.pulled_routes import pulled_routes
+from lsn.serving.sources import AllowedSources
 from lsn.serving.streams import LiveStreams
 from lsn.serving.videos import Answers, predicted
-
 
 PAGE = Path(__file__).parent / "page"
 PAGE_POLICY = (
@@ -39,7 +42,14 @@ class Limits:
 
 
 def create_app(
-    streams: LiveStreams | None, answers: Answers, limits: Limits, access: Access, log: TextIO | None = None
+    streams: LiveStreams | None,
+    answers: Answers,
+    limits: Limits,
+    access: Access,
+    *,
+    allowed: AllowedSources | None = None,
+    pull: Mapping[str, str] | None = None,
+    log: TextIO | None = None,
 ) -> FastAPI:
     """The interface.
 
@@ -48,7 +58,12 @@ def create_app(
         answers: of whole videos.
         limits: what a request may be.
         access: who may ask.
+        allowed: sources that clients may have the server read.
+        pull: sources that it reads from the start, by the name of the stream.
         log: takes a JSON line for each request; None for no log.
+
+    Raises:
+        ConfigError: there are more sources than slots, or one has a name that no stream can have.
     """
     about = "Recognises actions in videos and live streams."
     # Without FastAPI's pages, which load scripts from elsewhere.
@@ -104,6 +119,10 @@ def create_app(
     app.mount("/page", StaticFiles(directory=PAGE))
     if streams is not None:
         streams.snapshots.on_outcome = metrics.count_snapshot
+        pulled = PulledStreams(streams, metrics, allowed or AllowedSources())
+        for name, source in (pull or {}).items():
+            pulled.add(name, source, is_trusted=True)
+        app.include_router(pulled_routes(pulled))
 
         @app.websocket("/v1/live")
         async def live(socket: WebSocket) -> None:

@@ -15,17 +15,20 @@ from typing import TypeAlias
 import numpy as np
 
 from lsn.errors import LSNError
-from lsn.serving.pushed import PushedFrames
+from lsn.serving.pushed import Arrival, PushedFrames
 from lsn.serving.states import Snapshot, Snapshots
 from lsn.streaming import StreamingPredictor, StreamPrediction
 from lsn.streaming.engine import StreamEngine
 from lsn.streaming.prediction import StreamEnd
 from lsn.streaming.runner import StreamRunner
 from lsn.streaming.session import StreamSession
+from lsn.video.live.source import LiveSource
 from lsn.video.live.tick_queue import FrameCounts
 
 logger = logging.getLogger(__name__)
 
+Source: TypeAlias = "PushedFrames | Callable[[], LiveSource]"
+"""Frames that a client sends, or what opens a source, again when it is lost."""
 Listener: TypeAlias = "Callable[[StreamPrediction | StreamEnd | Saved, int], None]"
 """Takes what is reported of one stream, its end last, and how many frames were dropped so far. It is called in other
 threads, and must not wait."""
@@ -46,11 +49,13 @@ class Saved:
 class _Live:
     """A stream that runs."""
 
-    source: PushedFrames
+    source: Source
     listener: Listener
     token: str
     snapshot_at: float
     """When the next snapshot is due."""
+    is_left: bool = False
+    """Whether its end was asked for while its source went on."""
     ended: Future[None] = field(default_factory=Future)
     """Done once its last snapshot can be asked for."""
 
@@ -75,6 +80,7 @@ class LiveStreams:
         wait_seconds = min(LONGEST_WAIT_SECONDS, _step_seconds(predictor.engine) / 4)
         self._runner = StreamRunner(predictor, {}, waits_for_more=True, batch_seconds=wait_seconds)
         self._live: dict[str, _Live] = {}
+        self._is_closing = False
         self._folder = tempfile.TemporaryDirectory(prefix="lsn-")
         self._thread = threading.Thread(target=self._run, name="lsn-engine", daemon=True)
         self._thread.start()
@@ -95,7 +101,7 @@ class LiveStreams:
         return self.predictor.engine.capacity
 
     def open(
-        self, name: str, source: PushedFrames, listener: Listener, *, token: str, resumed: Snapshot | None = None
+        self, name: str, source: Source, listener: Listener, *, token: str, resumed: Snapshot | None = None
     ) -> Future[StreamSession]:
         """Has a stream begin.
 
@@ -133,8 +139,7 @@ class LiveStreams:
         """
         for name, live in list(self._live.items()):
             if live.token == token:
-                self.leave(name)
-                live.ended.result(timeout=CLOSING_SECONDS)
+                self.leave(name).result(timeout=CLOSING_SECONDS)
         return self.snapshots.of(token)
 
     def reset(self, name: str) -> Future[None]:
@@ -142,11 +147,18 @@ class LiveStreams:
         return self._runner.between_steps(lambda: self._runner.sessions[name].reset())
 
     def leave(self, name: str) -> Future[None]:
-        """Has a stream end; its listener gets the end."""
-        return self._runner.leave(name)
+        """Has a stream end; its listener gets the end. Done once its last snapshot can be asked for."""
+        if (live := self._live.get(name)) is None:
+            ended: Future[None] = Future()
+            ended.set_result(None)
+            return ended
+        live.is_left = True
+        self._runner.leave(name)
+        return live.ended
 
     def close(self) -> None:
         """Ends all streams, whose snapshots are kept and whose listeners get their ends, and the thread."""
+        self._is_closing = True
         self._runner.stop()
         self._thread.join()
         self.snapshots.close(CLOSING_SECONDS)
@@ -157,34 +169,45 @@ class LiveStreams:
             for result in self._runner:
                 live, counts = self._live[result.stream], self._runner.counts(result.stream)
                 if isinstance(result, StreamEnd):
-                    self._end(result.stream, live)
+                    self._end(result, live)
                 elif self.snapshots.outlives_process and time.monotonic() >= live.snapshot_at:
                     self._keep(result.stream, live)
                 live.listener(result, counts.num_dropped)
         except Exception as error:
             logger.exception("the thread of the engine has ended")
             self.failure = error
-            for name, live in list(self._live.items()):
+            while self._live:
+                name, live = self._live.popitem()
                 live.listener(StreamEnd(name, 0.0, (), FrameCounts(), error), 0)
+                live.ended.set_result(None)
         finally:
             self._runner.close()
             self.on_end()
 
-    def _end(self, name: str, live: _Live) -> None:
-        if live.source.is_finished:
-            self.snapshots.keep(live.token, None)
+    def _end(self, end: StreamEnd, live: _Live) -> None:
+        goes_on = live.is_left or self._is_closing or end.error is not None
+        if isinstance(live.source, PushedFrames):
+            goes_on = not live.source.is_finished
+        if goes_on:
+            self._keep(end.stream, live)
         else:
-            self._keep(name, live)
-        del self._live[name]
-        self._runner.release(name)
+            self.snapshots.keep(live.token, None)
+        del self._live[end.stream]
+        self._runner.release(end.stream)
         live.ended.set_result(None)
 
     def _keep(self, name: str, live: _Live) -> None:
         """Has a snapshot kept of a stream as it stands after its last answer."""
         session, path = self._runner.sessions[name], Path(self._folder.name, f"{name}-now")
         live.snapshot_at = time.monotonic() + self._snapshot_seconds
-        if session.pts_seconds is None or (last := live.source.arrival_of(session.pts_seconds)) is None:
-            return  # nothing was answered yet
+        if session.pts_seconds is None:  # nothing was answered yet
+            return
+        if isinstance(live.source, PushedFrames):
+            last = live.source.arrival_of(session.pts_seconds)
+        else:
+            last = Arrival(0, session.pts_seconds, 0.0)  # nobody counts the frames
+        if last is None:
+            return
         try:
             session.save(path)
         except (LSNError, OSError) as error:

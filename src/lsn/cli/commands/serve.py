@@ -39,6 +39,8 @@ class Place:
     """Of a video that is sent."""
     idle_seconds: float = 60.0
     """A stream ends when no frame comes for so long."""
+    pull: tuple[str, ...] = ()
+    """Streams that the server reads from the start, as NAME=SOURCE: cameras, addresses, files."""
     state_store: str | None = None
     """Folder, or redis://HOST:PORT: live streams go on after the death of a process, here or on another server."""
     snapshot_seconds: float = 5.0
@@ -69,6 +71,8 @@ class Doors:
     """In PEM, to answer over TLS."""
     key: Path | None = None
     """Of the certificate, if it stands in another file."""
+    allow_sources: tuple[str, ...] = ()
+    """What clients may have the server read: rtsp://HOST, http://HOST:PORT, folders, files, cameras."""
     requests_per_minute: int = 600
     """Of a client, at most."""
     streams_per_client: int | None = None
@@ -116,9 +120,11 @@ def serve(
         from lsn.serving.access import Access, read_tokens
         from lsn.serving.app import Limits, create_app
         from lsn.serving.server import serve as run
+        from lsn.serving.sources import AllowedSources
         from lsn.serving.states import Snapshots, open_store
     except ModuleNotFoundError as error:
         raise ConfigError(f"lsn serve needs {error.name}: pip install 'lsn-video[serve]'") from None
+    pull = dict(_named(each) for each in place.pull)
     access = Access(
         hosts=(*LOOPBACK, *doors.names) if place.host in LOOPBACK else None,
         tokens={} if doors.tokens is None else read_tokens(doors.tokens),
@@ -130,7 +136,13 @@ def serve(
         streams = _live_streams(weights, place, options, snapshots, console)
         try:
             app = create_app(
-                streams, _answers(weights, options), Limits(place.max_megabytes, place.idle_seconds), access, log
+                streams,
+                _answers(weights, options),
+                Limits(place.max_megabytes, place.idle_seconds),
+                access,
+                allowed=AllowedSources(doors.allow_sources),
+                pull=pull,
+                log=log,
             )
             run(
                 app,
@@ -174,6 +186,13 @@ def _answers(weights: Path, options: StreamOptions) -> Answers:
     if ready.runtime.network.multi_label or (ready.events is not None and ready.events.of_long_videos):
         return Answers(streaming_predictor(weights, options, ready=ready)[0])
     return Answers(Predictor(ready, evaluation=run_views(weights)))
+
+
+def _named(pull: str) -> tuple[str, str]:
+    name, is_given, source = pull.partition("=")
+    if not is_given or not source:
+        raise ConfigError(f"--pull {pull}: expected NAME=SOURCE, such as yard=rtsp://camera.lan/1")
+    return name, source
 
 
 def _opened(path: Path) -> TextIO:

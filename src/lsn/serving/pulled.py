@@ -1,0 +1,269 @@
+"""Streams that the server reads itself: cameras, addresses and files that it may read."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import re
+import threading
+import time
+import uuid
+from collections import deque
+from functools import partial
+from typing import Any, Literal, TypeAlias
+
+from lsn.errors import ConfigError, LSNError
+from lsn.serving.metrics import Metrics
+from lsn.serving.sources import AllowedSources, open_source
+from lsn.serving.states import StateStoreError
+from lsn.serving.streams import LiveStreams, Saved
+from lsn.streaming import StreamPrediction
+from lsn.streaming.prediction import StreamEnd
+from lsn.video.live.ffmpeg_input import redacted
+from lsn.video.live.source import LiveSource
+
+State: TypeAlias = Literal["connecting", "running", "stalled", "reconnecting", "paused", "ended", "failed"]
+STALLED_SECONDS = 3.0
+"""Without an answer, a stream is stalled."""
+MAX_EVENTS = 100
+"""The last ones of a stream, which are kept."""
+MAX_LISTENERS, MAX_UNREAD = 64, 256
+"""Of a stream, and messages that wait for one that does not read; more end it."""
+
+
+class StreamExistsError(LSNError):
+    """There is a stream of this name."""
+
+
+class ForbiddenSourceError(LSNError):
+    """A server may not read this."""
+
+
+class PulledStream:
+    """One of them. The thread of the engine reports, others ask.
+
+    Args:
+        name: of the stream.
+        source: that is read.
+    """
+
+    def __init__(self, name: str, source: str) -> None:
+        self.name, self.source = name, source
+        self.running_name: str | None = None
+        """What the engine calls it; None if it does not run."""
+        self._is_paused = False
+        self._num_openings = 0
+        self._is_open = False
+        self._answered_at: float | None = None
+        self._last: StreamPrediction | None = None
+        self._end: StreamEnd | None = None
+        self._num_dropped = 0
+        self._events: deque[dict[str, Any]] = deque(maxlen=MAX_EVENTS)
+        self._listeners: dict[asyncio.Queue[dict[str, Any] | None], asyncio.AbstractEventLoop] = {}
+        self._lock = threading.Lock()  # guards the listeners
+
+    @property
+    def state(self) -> State:
+        """How it goes."""
+        if self._is_paused:
+            return "paused"
+        if self._end is not None:
+            return "ended" if self._end.error is None else "failed"
+        if not self._is_open:
+            return "connecting" if self._num_openings <= 1 else "reconnecting"
+        if self._answered_at is None:
+            return "connecting"
+        return "running" if time.monotonic() - self._answered_at <= STALLED_SECONDS else "stalled"
+
+    def open(self) -> LiveSource:
+        """Opens its source, as often as that is lost."""
+        self._is_open = False
+        self._num_openings += 1
+        source = open_source(self.source)
+        self._is_open, self._answered_at = True, None
+        return source
+
+    def begin(self, running_name: str) -> None:
+        """It runs from now on."""
+        self.running_name, self._is_paused, self._end, self._num_openings = running_name, False, None, 0
+
+    def pause(self) -> None:
+        """It does not run until it begins again."""
+        self._is_paused = True
+
+    def hear(self, metrics: Metrics, result: StreamPrediction | StreamEnd | Saved, num_dropped: int) -> None:
+        """Takes what the engine reports."""
+        if isinstance(result, Saved):
+            return
+        newly_dropped = max(0, num_dropped - self._num_dropped)
+        self._num_dropped = num_dropped
+        metrics.count(result, num_dropped=newly_dropped, age_seconds=None)
+        for report in result.events:
+            self._events.append(report.to_dict())
+            self._tell({"type": "event", **report.to_dict()})
+        if isinstance(result, StreamEnd):
+            self._end, self.running_name = result, None
+            self._tell({"type": "ended", "error": None if result.error is None else str(result.error)})
+        else:
+            self._last, self._answered_at = result, time.monotonic()
+            self._tell({"type": "result", "top5": result.to_dict()["top5"], "seconds": result.seconds})
+
+    def listen(self) -> asyncio.Queue[dict[str, Any] | None]:
+        """Messages from now on; None if there were too many to wait for.
+
+        Raises:
+            ConfigError: too many listen.
+        """
+        with self._lock:
+            if len(self._listeners) >= MAX_LISTENERS:
+                raise ConfigError(f"{MAX_LISTENERS} clients listen to {self.name} already; try again later")
+            messages: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+            self._listeners[messages] = asyncio.get_running_loop()
+        return messages
+
+    def leave(self, messages: asyncio.Queue[dict[str, Any] | None]) -> None:
+        """Nobody reads these any more."""
+        with self._lock:
+            self._listeners.pop(messages, None)
+
+    def picture(self) -> bytes | None:
+        """The last frame that was answered, as JPEG; None before one."""
+        from PIL import Image
+
+        if self._last is None:
+            return None
+        file = io.BytesIO()
+        Image.fromarray(self._last.frame_HWC).save(file, "JPEG", quality=80)
+        return file.getvalue()
+
+    def to_dict(self) -> dict[str, Any]:
+        """All that is known, as plain data."""
+        last = self._last
+        error = None if self._end is None or self._end.error is None else str(self._end.error)
+        return {
+            "name": self.name,
+            "source": redacted(self.source),
+            "state": self.state,
+            "error": error,
+            "seconds": None if last is None else last.seconds,
+            "top5": [] if last is None else last.to_dict()["top5"],
+            "num_frames": 0 if last is None else last.num_frames,
+            "frames_dropped": self._num_dropped,
+            "events": list(self._events),
+        }
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        with self._lock:
+            listeners = list(self._listeners.items())
+        for messages, loop in listeners:
+            with contextlib.suppress(RuntimeError):  # the server has ended
+                loop.call_soon_threadsafe(_put, messages, message)
+
+
+def _put(messages: asyncio.Queue[dict[str, Any] | None], message: dict[str, Any]) -> None:
+    if messages.qsize() < MAX_UNREAD:
+        messages.put_nowait(message)
+    elif messages.qsize() == MAX_UNREAD:
+        messages.put_nowait(None)
+
+
+class PulledStreams:
+    """All of them. Its methods wait for the engine, so they are for other threads than the server's.
+
+    Args:
+        streams: run them.
+        metrics: count what is answered.
+        allowed: what clients may have read.
+    """
+
+    def __init__(self, streams: LiveStreams, metrics: Metrics, allowed: AllowedSources) -> None:
+        self._streams, self._metrics, self._allowed = streams, metrics, allowed
+        self._pulled: dict[str, PulledStream] = {}
+        self._lock = threading.Lock()  # one change at a time
+
+    def all(self) -> list[PulledStream]:
+        """By name."""
+        return [self._pulled[name] for name in sorted(self._pulled)]
+
+    def get(self, name: str) -> PulledStream | None:
+        """One of them."""
+        return self._pulled.get(name)
+
+    def add(self, name: str, source: str, *, is_trusted: bool = False) -> PulledStream:
+        """Begins to read a source; with a state under this name, the stream goes on from it.
+
+        Args:
+            name: letters, digits, ".", "_" and "-".
+            source: that is allowed.
+            is_trusted: whether it need not be.
+
+        Raises:
+            ConfigError: the name is none, or all slots are taken.
+            StreamExistsError: there is a stream of this name.
+            ForbiddenSourceError: clients may not have it read.
+        """
+        if not re.fullmatch(r"[\w.-]{1,64}", name, re.ASCII):
+            raise ConfigError(f"a stream's name has 1 to 64 letters, digits, '.', '_' and '-', not {name[:80]!r}")
+        if not is_trusted and not self._allowed.allow(source):
+            raise ForbiddenSourceError(
+                f"{redacted(source)[:200]}: not among the sources that this server may read (--allow-sources)"
+            )
+        with self._lock:
+            if name in self._pulled and self._pulled[name].state not in ("ended", "failed"):
+                raise StreamExistsError(f"there is a stream {name} already; end it or give this one another name")
+            stream = PulledStream(name, source)
+            self._begin(stream)
+            self._pulled[name] = stream
+        return stream
+
+    def remove(self, stream: PulledStream) -> None:
+        """Ends a stream and forgets it and its state."""
+        with self._lock:
+            self._stop(stream)
+            self._streams.snapshots.keep(_token(stream.name), None)
+            self._pulled.pop(stream.name, None)
+
+    def pause(self, stream: PulledStream) -> None:
+        """Stops reading; the stream goes on from there when it is resumed, and others have its slot until then."""
+        with self._lock:
+            if stream.running_name is not None:
+                stream.pause()
+                self._stop(stream)
+
+    def resume(self, stream: PulledStream) -> None:
+        """Goes on with a stream that was paused, or has ended.
+
+        Raises:
+            ConfigError: all slots are taken.
+        """
+        with self._lock:
+            if stream.running_name is None:
+                self._begin(stream)
+
+    def reset(self, stream: PulledStream) -> None:
+        """Clears the memory of a stream."""
+        if (name := stream.running_name) is not None:
+            self._streams.reset(name)
+
+    def _begin(self, stream: PulledStream) -> None:
+        token, running_name = _token(stream.name), f"{stream.name}-{uuid.uuid4().hex}"
+        try:
+            resumed = self._streams.resume(token)
+        except StateStoreError:
+            resumed = None
+        stream.begin(running_name)
+        opened = self._streams.open(
+            running_name, stream.open, partial(stream.hear, self._metrics), token=token, resumed=resumed
+        )
+        opened.result()
+        self._metrics.count_opened()
+
+    def _stop(self, stream: PulledStream) -> None:
+        if (name := stream.running_name) is not None:
+            self._streams.leave(name).result()
+
+
+def _token(name: str) -> str:
+    """Under which the states of a stream are kept; no token of a client looks like this."""
+    return f"pulled/{name}"

@@ -1,0 +1,112 @@
+"""The interface of streams that the server reads itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+
+from lsn.errors import ConfigError
+from lsn.serving.access import refused
+from lsn.serving.pulled import ForbiddenSourceError, PulledStream, PulledStreams, StreamExistsError
+
+RETRY = {"Retry-After": "5"}
+NAME, SOURCE = "Letters, digits, '.', '_' and '-'", "An address, a file or a camera that the server may read"
+
+
+def pulled_routes(pulled: PulledStreams) -> APIRouter:
+    """The routes below /v1/streams."""
+    routes = APIRouter(prefix="/v1/streams", tags=["streams"])
+
+    @routes.get("")
+    def streams() -> dict[str, Any]:
+        """All streams that the server reads, with their states."""
+        return {"streams": [stream.to_dict() for stream in pulled.all()]}
+
+    @routes.post("", status_code=201, responses={403: {}, 409: {}, 503: {}})
+    def add(
+        name: Annotated[str, Body(description=NAME, examples=["yard"])],
+        source: Annotated[str, Body(description=SOURCE, max_length=4096, examples=["rtsp://camera.lan/1"])],
+    ) -> Response:
+        """Begins to read a source; it goes on from the state that is kept under this name, if there is one."""
+        try:
+            return JSONResponse(pulled.add(name, source).to_dict(), status_code=201)
+        except ForbiddenSourceError as error:
+            return refused(403, str(error))
+        except StreamExistsError as error:
+            return refused(409, str(error))
+        except ConfigError as error:
+            is_name = "a stream's name" in str(error)
+            return refused(422, str(error)) if is_name else refused(503, str(error), RETRY)
+
+    @routes.get("/{name}")
+    def stream(name: str) -> Response:
+        """One stream, with its last events."""
+        return _with(pulled, name, lambda stream: None)
+
+    @routes.delete("/{name}")
+    def remove(name: str) -> Response:
+        """Ends a stream and forgets it."""
+        return _with(pulled, name, pulled.remove)
+
+    @routes.post("/{name}/reset")
+    def reset(name: str) -> Response:
+        """Clears the memory of a stream."""
+        return _with(pulled, name, pulled.reset)
+
+    @routes.post("/{name}/pause")
+    def pause(name: str) -> Response:
+        """Stops reading; others may have the slot until the stream is resumed."""
+        return _with(pulled, name, pulled.pause)
+
+    @routes.post("/{name}/resume")
+    def resume(name: str) -> Response:
+        """Goes on where the stream was paused."""
+        return _with(pulled, name, pulled.resume)
+
+    @routes.get("/{name}/picture", responses={200: {"content": {"image/jpeg": {}}}, 404: {}})
+    def picture(name: str) -> Response:
+        """The last picture that was answered, as JPEG."""
+        found = pulled.get(name)
+        image = None if found is None else found.picture()
+        return refused(404, f"no picture of {name!r}") if image is None else Response(image, media_type="image/jpeg")
+
+    @routes.get("/{name}/events", responses={200: {"content": {"text/event-stream": {}}}, 404: {}, 503: {}})
+    async def events(name: str) -> Response:
+        """Answers and events as they come, as server-sent events."""
+        found = pulled.get(name)
+        if found is None:
+            return _unknown(name)
+        try:
+            messages = found.listen()
+        except ConfigError as error:
+            return refused(503, str(error), RETRY)
+
+        async def lines() -> AsyncIterator[str]:
+            try:
+                while (message := await messages.get()) is not None:
+                    yield f"event: {message['type']}\ndata: {json.dumps(message)}\n\n"
+            finally:
+                found.leave(messages)
+
+        return StreamingResponse(lines(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+    return routes
+
+
+def _with(pulled: PulledStreams, name: str, change: Callable[[PulledStream], None]) -> Response:
+    stream = pulled.get(name)
+    if stream is None:
+        return _unknown(name)
+    try:
+        change(stream)
+    except ConfigError as error:
+        return refused(503, str(error), RETRY)
+    return JSONResponse(stream.to_dict())
+
+
+def _unknown(name: str) -> Response:
+    return refused(404, f"no stream {name[:80]!r}")
