@@ -18,7 +18,7 @@ from small_recognizer import noisy_frames
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from lsn.serving.live import HEADER
+from lsn.serving.protocol import HEADER
 
 CAPACITY = 2
 

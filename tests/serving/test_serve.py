@@ -21,7 +21,7 @@ from served import CAPACITY, Server, all_messages, begin, free_slots, of, pictur
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
 
-from lsn.serving.live import HEADER
+from lsn.serving.protocol import HEADER
 
 
 @pytest.fixture(scope="module")

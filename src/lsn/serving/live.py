@@ -20,7 +20,6 @@ import contextlib
 import json
 import logging
 import math
-import struct
 import time
 import uuid
 from typing import Any
@@ -30,6 +29,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from lsn.errors import ConfigError, VideoError, WeightsError
 from lsn.serving.access import PROTOCOL, refused
 from lsn.serving.metrics import Metrics
+from lsn.serving.protocol import HEADER
 from lsn.serving.pushed import Arrival, PushedFrames
 from lsn.serving.states import Snapshot, StateStoreError, new_token
 from lsn.serving.streams import LiveStreams, Saved
@@ -39,8 +39,6 @@ from lsn.video.decoding.frames_reader import decode_image
 
 logger = logging.getLogger(__name__)
 
-HEADER = struct.Struct("<Qd")
-"""Number and time of a frame."""
 MAX_PIXELS = 4096 * 2304
 """Of a frame: more than 4K, and some dozen of them wait at most."""
 RETRY_SECONDS = 5
@@ -137,7 +135,7 @@ class LiveSocket:
             if isinstance(old := message.get("resume"), str):
                 resumed = await self._resume(old, token)
             else:
-                await self._open(token, None)
+                await self._open(token, None, sends_again=False)
         except ConfigError:
             await self._close(TRY_LATER, f"all {self._streams.capacity} streams are taken")
             return False
@@ -154,7 +152,7 @@ class LiveSocket:
         try:
             snapshot = await asyncio.to_thread(self._streams.resume, old)
             if snapshot is not None:
-                await self._open(token, snapshot)
+                await self._open(token, snapshot, sends_again=True)
                 return {"frame": snapshot.frame, "seconds": snapshot.seconds, "error": None}
             problem = "no stream was kept under this token, or not for that long"
         except StateStoreError as error:
@@ -162,13 +160,13 @@ class LiveSocket:
         except WeightsError as error:
             problem = str(error).partition(": ")[2].partition(";")[0]  # without file and remedy
         logger.warning("stream %s cannot be resumed: %s", self.name, problem)
-        await self._open(token, None)
+        await self._open(token, None, sends_again=True)
         return {"frame": None, "seconds": None, "error": f"{problem}; the stream begins anew"}
 
-    async def _open(self, token: str, resumed: Snapshot | None) -> None:
+    async def _open(self, token: str, resumed: Snapshot | None, *, sends_again: bool) -> None:
         self._last_number = -1 if resumed is None else resumed.frame
         after = None if resumed is None else Arrival(resumed.frame, resumed.seconds, time.monotonic())
-        self._source = PushedFrames(self.name, after=after)
+        self._source = PushedFrames(self.name, after=after, sends_again=sends_again)
         opened = self._streams.open(self.name, self._source, self._hear, token=token, resumed=resumed)
         await asyncio.wrap_future(opened)
 

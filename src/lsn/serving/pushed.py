@@ -15,8 +15,10 @@ import numpy as np
 
 from lsn.video.live.source import LiveFrame, LiveSource
 
-MAX_WAITING = 16
-"""Frames that wait for the stream's thread; there are more only if it is far behind."""
+MAX_WAITING = 4
+"""Frames that wait while the ticks of the stream wait too; of more, the oldest are dropped."""
+MAX_SENT_AGAIN = 64
+"""Frames that wait at the beginning of a connection whose client sends again, at once, what the one before lost."""
 MAX_REMEMBERED = 1024
 """Frames whose number and arrival are known when their answer comes."""
 JOIN_SECONDS = 0.1
@@ -41,12 +43,13 @@ class PushedFrames(LiveSource):
     Args:
         name: what messages call it.
         after: the last frame before these, of a stream that is resumed.
+        sends_again: whether the first ones may be such that were sent before.
     """
 
     is_live = True
     continues_clock = True
 
-    def __init__(self, name: str, *, after: Arrival | None = None) -> None:
+    def __init__(self, name: str, *, after: Arrival | None = None, sends_again: bool = False) -> None:
         self.name = name
         self.num_dropped = 0
         """Frames that were given up here; those that a stream drops later are in its own counts."""
@@ -59,6 +62,8 @@ class PushedFrames(LiveSource):
         self._last_seconds: float | None = None if after is None else after.pts_seconds
         self._interval_seconds = 0.0
         self._arrivals = OrderedDict({} if after is None else {after.pts_seconds: after})
+        self._num_sent_again = MAX_SENT_AGAIN if sends_again else 0  # frames to come that may be such
+        self._is_behind = False  # whether some of them wait
 
     def push(self, number: int, seconds: float, frame_HWC: np.ndarray) -> None:
         """Takes a frame, uint8 RGB; nothing after the end.
@@ -83,7 +88,9 @@ class PushedFrames(LiveSource):
             if len(self._arrivals) > MAX_REMEMBERED:
                 self._arrivals.popitem(last=False)
             self._waiting.append(LiveFrame(seconds, lambda: frame_HWC))
-            if len(self._waiting) > MAX_WAITING:
+            self._num_sent_again = max(0, self._num_sent_again - 1)
+            self._is_behind = self._num_sent_again > 0 or (self._is_behind and len(self._waiting) > MAX_WAITING)
+            if len(self._waiting) > (MAX_SENT_AGAIN if self._is_behind else MAX_WAITING):
                 self._waiting.popleft()
                 self.num_dropped += 1
             self._changed.notify_all()

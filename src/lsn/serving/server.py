@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from lsn.errors import ConfigError
-from lsn.serving.live import HEADER
+from lsn.serving.protocol import HEADER
 from lsn.serving.streams import LiveStreams
 
 MAX_FRAME_BYTES = 8 << 20

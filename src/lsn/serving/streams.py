@@ -22,6 +22,7 @@ from lsn.streaming.engine import StreamEngine
 from lsn.streaming.prediction import StreamEnd
 from lsn.streaming.runner import StreamRunner
 from lsn.streaming.session import StreamSession
+from lsn.video.live.options import SourceOptions
 from lsn.video.live.source import LiveSource
 from lsn.video.live.tick_queue import FrameCounts
 
@@ -36,6 +37,10 @@ LONGEST_WAIT_SECONDS = 0.005
 """How long a frame waits at most for those of other streams, to be one batch with them."""
 CLOSING_SECONDS = 5.0
 """Time for the last snapshots."""
+
+
+_WAITING = SourceOptions(policy="block")
+"""Frames that are pushed wait, and are dropped, where they come in."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,8 @@ class LiveStreams:
             state = Path(self._folder.name, name)
             state.write_bytes(resumed.state)
         self._live[name] = _Live(source, listener, token, time.monotonic() + self._snapshot_seconds)
-        session = self._runner.add(name, source, state=state)
+        options = _WAITING if isinstance(source, PushedFrames) else None
+        session = self._runner.add(name, source, options, state=state)
 
         def has_begun(done: Future[StreamSession]) -> None:
             if state is not None:

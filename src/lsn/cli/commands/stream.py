@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from lsn.cli.commands.remote_stream import Remote, stream_remotely
 from lsn.cli.options.source import SourceFlags
 from lsn.cli.options.stream import StreamOptions, event_line, named_sources, streaming_predictor
 from lsn.cli.options.weights import weights_files
@@ -61,6 +62,7 @@ def stream(
     options: Annotated[StreamOptions | None, Parameter(name="*")] = None,
     flags: Annotated[SourceFlags | None, Parameter(name="*")] = None,
     outputs: Annotated[Outputs | None, Parameter(name="*")] = None,
+    remote: Annotated[Remote | None, Parameter(name="*")] = None,
     seconds: float | None = None,
 ) -> int:
     """Recognise what happens in cameras, streams and files, live.
@@ -80,9 +82,11 @@ def stream(
     seconds
         Stop after so many seconds, whatever the sources do.
     """
+    options, flags, outputs = options or StreamOptions(), flags or SourceFlags(), outputs or Outputs()
+    if remote is not None and remote.server is not None:
+        return _stream_remotely(remote, (str(weights), *sources), name, options, flags, outputs, seconds)
     if not sources:
         raise ConfigError(f"nothing to watch; lsn stream {weights} SOURCE, where SOURCE is 0 for a camera, or clip.mp4")
-    options, flags, outputs = options or StreamOptions(), flags or SourceFlags(), outputs or Outputs()
     named = named_sources(sources, name=name)
     outputs.check(named, weights)
     of_sources = flags.options_of(list(named), fps=options.source_fps)
@@ -100,6 +104,31 @@ def stream(
     if reporter.output_failure is not None:
         raise reporter.output_failure
     return 2 if reporter.num_failed else 0
+
+
+def _stream_remotely(
+    remote: Remote,
+    sources: tuple[str, ...],
+    name: str | None,
+    options: StreamOptions,
+    flags: SourceFlags,
+    outputs: Outputs,
+    seconds: float | None,
+) -> int:
+    named = named_sources(sources, name=name)
+    if len(named) > 1:
+        raise ConfigError(f"--server takes one source, and no weights; got {' '.join(sources)}")
+    if options != StreamOptions(source_fps=options.source_fps):
+        raise ConfigError("with --server, the server's options say how streams are seen; leave them out here")
+    if outputs != Outputs(events=outputs.events, json=outputs.json):
+        raise ConfigError(
+            "--record, --state and --save-state are for streams that run here; leave them out, or --server"
+        )
+    ((stream_name, source),) = named.items()
+    of_source = flags.options_of([stream_name], fps=options.source_fps)[stream_name]
+    return stream_remotely(
+        remote, stream_name, source, of_source, as_json=outputs.json, events=outputs.events, seconds=seconds
+    )
 
 
 @contextmanager
