@@ -93,6 +93,7 @@ def test_a_live_stream_in_asyncio(server, weights):
     np.testing.assert_allclose(asyncio.run(watch())[:10], answers_alone(weights, frames), atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_async", [False, True])
 def test_a_server_that_dies_costs_nothing_but_time(is_async, weights, tmp_path):
     """It is killed with -9 and started again; the answers after that are those of a stream that went on."""

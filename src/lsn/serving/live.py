@@ -44,6 +44,8 @@ MAX_PIXELS = 4096 * 2304
 RETRY_SECONDS = 5
 START_SECONDS = 10.0
 """How long a client may take for its first message."""
+MAX_TITLE = 64
+"""Characters of the name that a client gives its stream."""
 MAX_TEXT = 4096
 """Characters of a message that is no frame."""
 MAX_UNREAD = 512
@@ -63,7 +65,7 @@ class LiveSocket:
     """
 
     def __init__(self, socket: WebSocket, streams: LiveStreams, metrics: Metrics, *, idle_seconds: float) -> None:
-        self.name = uuid.uuid4().hex
+        self.name = self._title = uuid.uuid4().hex
         self._socket, self._streams, self._metrics = socket, streams, metrics
         self._idle_seconds = idle_seconds
         self._source = PushedFrames(self.name)
@@ -130,6 +132,8 @@ class LiveSocket:
         if message.get("type") != "start":
             await self._close(PROTOCOL_ERROR, 'expected {"type": "start"} as the first message')
             return False
+        if isinstance(title := message.get("name"), str) and title:
+            self._title = title[:MAX_TITLE]
         token, resumed = new_token(), None
         try:
             if isinstance(old := message.get("resume"), str):
@@ -167,7 +171,9 @@ class LiveSocket:
         self._last_number = -1 if resumed is None else resumed.frame
         after = None if resumed is None else Arrival(resumed.frame, resumed.seconds, time.monotonic())
         self._source = PushedFrames(self.name, after=after, sends_again=sends_again)
-        opened = self._streams.open(self.name, self._source, self._hear, token=token, resumed=resumed)
+        opened = self._streams.open(
+            self.name, self._source, self._hear, title=self._title, token=token, resumed=resumed
+        )
         await asyncio.wrap_future(opened)
 
     async def _receive_all(self) -> None:

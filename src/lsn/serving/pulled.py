@@ -254,7 +254,12 @@ class PulledStreams:
             resumed = None
         stream.begin(running_name)
         opened = self._streams.open(
-            running_name, stream.open, partial(stream.hear, self._metrics), token=token, resumed=resumed
+            running_name,
+            stream.open,
+            partial(stream.hear, self._metrics),
+            title=stream.name,
+            token=token,
+            resumed=resumed,
         )
         opened.result()
         self._metrics.count_opened()

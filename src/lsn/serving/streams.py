@@ -19,6 +19,7 @@ from lsn.serving.pushed import Arrival, PushedFrames
 from lsn.serving.states import Snapshot, Snapshots
 from lsn.streaming import StreamingPredictor, StreamPrediction
 from lsn.streaming.engine import StreamEngine
+from lsn.streaming.events import EventReport
 from lsn.streaming.prediction import StreamEnd
 from lsn.streaming.runner import StreamRunner
 from lsn.streaming.session import StreamSession
@@ -57,6 +58,8 @@ class _Live:
     source: Source
     listener: Listener
     token: str
+    title: str
+    """What others call it."""
     snapshot_at: float
     """When the next snapshot is due."""
     is_left: bool = False
@@ -80,6 +83,9 @@ class LiveStreams:
         """What ended the thread, if that was nobody's wish."""
         self.on_end: Callable[[], object] = lambda: None
         """Called by the thread as it ends."""
+        self.on_event: Callable[[str, EventReport, float], object] = lambda *_: None
+        """Called by the thread with what is said of events: the title of the stream, the report, and the time on its
+        clock."""
         self.snapshots, self._snapshot_seconds = snapshots, snapshot_seconds
         # A part of what a step of their own would cost them.
         wait_seconds = min(LONGEST_WAIT_SECONDS, _step_seconds(predictor.engine) / 4)
@@ -106,7 +112,14 @@ class LiveStreams:
         return self.predictor.engine.capacity
 
     def open(
-        self, name: str, source: Source, listener: Listener, *, token: str, resumed: Snapshot | None = None
+        self,
+        name: str,
+        source: Source,
+        listener: Listener,
+        *,
+        title: str,
+        token: str,
+        resumed: Snapshot | None = None,
     ) -> Future[StreamSession]:
         """Has a stream begin.
 
@@ -114,6 +127,7 @@ class LiveStreams:
             name: no other stream may have had it.
             source: of its frames.
             listener: called from then on.
+            title: what others call it.
             token: under which its snapshots are kept.
             resumed: where it goes on.
 
@@ -124,7 +138,7 @@ class LiveStreams:
         if resumed is not None:
             state = Path(self._folder.name, name)
             state.write_bytes(resumed.state)
-        self._live[name] = _Live(source, listener, token, time.monotonic() + self._snapshot_seconds)
+        self._live[name] = _Live(source, listener, token, title, time.monotonic() + self._snapshot_seconds)
         options = _WAITING if isinstance(source, PushedFrames) else None
         session = self._runner.add(name, source, options, state=state)
 
@@ -179,6 +193,8 @@ class LiveStreams:
                 elif self.snapshots.outlives_process and time.monotonic() >= live.snapshot_at:
                     self._keep(result.stream, live)
                 live.listener(result, counts.num_dropped)
+                for report in result.events:
+                    self.on_event(live.title, report, result.seconds)
         except Exception as error:
             logger.exception("the thread of the engine has ended")
             self.failure = error

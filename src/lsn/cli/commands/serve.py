@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from lsn.serving.streams import LiveStreams
     from lsn.serving.videos import Answers
 
+CLOSING_SECONDS = 5.0
+"""Time for the last events."""
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -41,6 +43,8 @@ class Place:
     """A stream ends when no frame comes for so long."""
     pull: tuple[str, ...] = ()
     """Streams that the server reads from the start, as NAME=SOURCE: cameras, addresses, files."""
+    publish: str | None = None
+    """Where events go as they happen: mqtt://HOST[:PORT][/TOPIC], or the http(s):// address of a webhook."""
     state_store: str | None = None
     """Folder, or redis://HOST:PORT: live streams go on after the death of a process, here or on another server."""
     snapshot_seconds: float = 5.0
@@ -119,6 +123,7 @@ def serve(
     try:
         from lsn.serving.access import Access, read_tokens
         from lsn.serving.app import Limits, create_app
+        from lsn.serving.publishing import Publisher
         from lsn.serving.server import serve as run
         from lsn.serving.sources import AllowedSources
         from lsn.serving.states import Snapshots, open_store
@@ -132,8 +137,11 @@ def serve(
         streams_per_client=doors.streams_per_client,
     )
     console, snapshots = output(), Snapshots(open_store(place.state_store))
+    publisher = None if place.publish is None else Publisher(place.publish)
     with nullcontext() if doors.access_log is None else _opened(doors.access_log) as log:
         streams = _live_streams(weights, place, options, snapshots, console)
+        if streams is not None and publisher is not None:
+            streams.on_event = publisher.take
         try:
             app = create_app(
                 streams,
@@ -156,6 +164,8 @@ def serve(
         finally:
             if streams is not None:
                 streams.close()
+            if publisher is not None:
+                publisher.close(CLOSING_SECONDS)
 
 
 def _live_streams(
