@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import queue
 import random
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -40,11 +41,13 @@ class Client:
 
     Args:
         address: as the server prints it, http://HOST:PORT.
+        others: servers with the same state store, where live streams go on when this one fails.
         token: that the server asks for.
     """
 
-    def __init__(self, address: str, *, token: str | None = None) -> None:
+    def __init__(self, address: str, *others: str, token: str | None = None) -> None:
         self.address = address.rstrip("/")
+        self._live = [f"{each.rstrip('/').replace('http', 'ws', 1)}/v1/live" for each in (address, *others)]
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
 
     def model(self) -> dict[str, Any]:
@@ -74,11 +77,11 @@ class Client:
         Raises:
             ServerError: the server refuses, or cannot be reached.
         """
-        return LiveClient(f"{self.address.replace('http', 'ws', 1)}/v1/live", self._headers)
+        return LiveClient(self._live, self._headers)
 
     def live_async(self) -> AsyncLiveClient:
         """A live stream for asyncio; use it as a context manager."""
-        return AsyncLiveClient(f"{self.address.replace('http', 'ws', 1)}/v1/live", self._headers)
+        return AsyncLiveClient(self._live, self._headers)
 
     def _ask(self, path: str, body: Any = None, length: int | None = None) -> dict[str, Any]:
         headers = dict(self._headers)
@@ -98,16 +101,16 @@ class LiveClient:
     """A live stream. A connection that fails is made again, and the stream goes on; see `num_lost` of `conversation`.
 
     Args:
-        address: ws://...
+        addresses: ws://..., one after the other when connections fail.
         headers: of the request.
 
     Raises:
         ServerError: the server refuses, or cannot be reached.
     """
 
-    def __init__(self, address: str, headers: dict[str, str]) -> None:
+    def __init__(self, addresses: Sequence[str], headers: dict[str, str]) -> None:
         self.conversation = Conversation()
-        self._address, self._headers = address, headers
+        self._addresses, self._headers = itertools.cycle(addresses), headers
         self._messages: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()  # held while something is sent, or frames are sent again
         self._is_finished = self._is_closed = False
@@ -173,9 +176,10 @@ class LiveClient:
 
     def _connected(self) -> ClientConnection:
         """Connects and begins the stream, or goes on with it."""
+        address = next(self._addresses)
         try:
             socket = connect(
-                self._address,
+                address,
                 additional_headers=self._headers,
                 max_size=MAX_MESSAGE_BYTES,
                 open_timeout=TIMEOUT_SECONDS,
@@ -185,7 +189,7 @@ class LiveClient:
             for frame in again:
                 socket.send(frame)
         except (WebSocketException, OSError, ValueError, KeyError) as error:
-            raise ServerError(f"{self._address}: {_why(error)}") from None
+            raise ServerError(f"{address}: {_why(error)}") from None
         self._messages.put(message)
         return socket
 
@@ -218,13 +222,13 @@ class AsyncLiveClient:
     """`LiveClient` for asyncio: `async with client.live_async() as live`.
 
     Args:
-        address: ws://...
+        addresses: ws://..., one after the other when connections fail.
         headers: of the request.
     """
 
-    def __init__(self, address: str, headers: dict[str, str]) -> None:
+    def __init__(self, addresses: Sequence[str], headers: dict[str, str]) -> None:
         self.conversation = Conversation()
-        self._address, self._headers = address, headers
+        self._addresses, self._headers = itertools.cycle(addresses), headers
         self._socket: AsyncConnection | None = None
         self._lock = asyncio.Lock()
         self._is_finished = False
@@ -285,9 +289,10 @@ class AsyncLiveClient:
                 await self._socket.send(message)
 
     async def _connect(self) -> None:
+        address = next(self._addresses)
         try:
             socket = await connect_async(
-                self._address,
+                address,
                 additional_headers=self._headers,
                 max_size=MAX_MESSAGE_BYTES,
                 open_timeout=TIMEOUT_SECONDS,
@@ -297,7 +302,7 @@ class AsyncLiveClient:
             for frame in again:
                 await socket.send(frame)
         except (WebSocketException, OSError, ValueError, KeyError) as error:
-            raise ServerError(f"{self._address}: {_why(error)}") from None
+            raise ServerError(f"{address}: {_why(error)}") from None
         self._socket = socket
         self._waiting.append(message)
 

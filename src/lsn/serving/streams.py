@@ -29,7 +29,7 @@ from lsn.video.live.tick_queue import FrameCounts
 
 logger = logging.getLogger(__name__)
 
-Source: TypeAlias = "PushedFrames | Callable[[], LiveSource]"
+LiveInput: TypeAlias = "PushedFrames | Callable[[], LiveSource]"
 """Frames that a client sends, or what opens a source, again when it is lost."""
 Listener: TypeAlias = "Callable[[StreamPrediction | StreamEnd | Saved, int], None]"
 """Takes what is reported of one stream, its end last, and how many frames were dropped so far. It is called in other
@@ -55,7 +55,7 @@ class Saved:
 class _Live:
     """A stream that runs."""
 
-    source: Source
+    source: LiveInput
     listener: Listener
     token: str
     title: str
@@ -114,7 +114,7 @@ class LiveStreams:
     def open(
         self,
         name: str,
-        source: Source,
+        source: LiveInput,
         listener: Listener,
         *,
         title: str,
