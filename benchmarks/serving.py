@@ -4,9 +4,10 @@
     python benchmarks/serving.py soak starter:gestures --clients 64 --seconds 600
     python benchmarks/serving.py faults starter:gestures --clients 8 --kills 10
 
-`load` gives the latency from sending a frame to its answer as the number of clients grows, and the most answers a second
-beside the bare engine's, whose batches are as large. `soak` compares all answers with those of each client's frames
-alone. `faults` kills the server with -9 at random moments; the clients go on with another one, and are compared too.
+`load` gives the latency from sending a frame to its answer as the number of clients grows, and the most answers a
+second beside the bare engine's, whose batches are as large. `soak` compares all answers with those of each client's
+frames alone. `faults` kills the server with -9 at random moments; the clients go on with another one, and are compared
+too.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class Server:
     port: int = 0
 
     def start(self) -> None:
+        """Waits until it can be used."""
         command = [sys.executable, "-m", "lsn", "serve", self.weights, "--port", str(self.port), *self.options]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
@@ -55,10 +57,12 @@ class Server:
         raise RuntimeError("the server did not start")
 
     def resident_megabytes(self) -> float:
+        """Memory of the process."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
     def kill(self) -> None:
+        """As with kill -9."""
         self.process.kill()
         self.process.wait()
 
@@ -77,6 +81,7 @@ class Client:
     num_anew: int = 0
 
     def take(self, message: dict) -> None:
+        """Notes what the server says."""
         if message["type"] == "result":
             number = message["frame"]
             if message["seconds"] not in self.answers and number in self.sent_at:
@@ -90,6 +95,7 @@ class Client:
             self.num_anew += bool(message["resumed"] and message["resumed"]["error"])
 
     def picture(self, number: int) -> bytes:
+        """The picture of a frame."""
         return self.pictures[number % NUM_PICTURES]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -24,6 +25,8 @@ from lsn.serving.metrics import Metrics
 
 PAGE_PATH, OPEN_PATHS = "/page/", ("/", "/healthz", "/readyz")
 """That need no token: the page, which shows nothing by itself, and what watches a server."""
+VIDEO_PATH, MAX_BODY_BYTES, BODY_SECONDS = "/v1/predict", 64 << 10, 15.0
+"""All other bodies are small, and come soon."""
 PROTOCOL, TOKEN_PREFIX = "lsn", "bearer."
 """What pages offer as protocols of a WebSocket, as they cannot set its headers: "lsn" and "bearer.TOKEN"."""
 MAX_CLIENTS = 10_000
@@ -134,10 +137,23 @@ class Gate:
                 await _answer(refusal, scope, receive, watch)
             elif scope["type"] == "websocket":
                 await self._live(client, scope, receive, watch)
-            else:
+            elif scope["path"] == VIDEO_PATH:
                 await self._app(scope, receive, watch)
+            else:
+                await self._small(scope, receive, watch)
         finally:
             self._note(scope, client, status, time.monotonic() - start)
+
+    async def _small(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            replayed = await asyncio.wait_for(_small_body(receive), BODY_SECONDS)
+        except TimeoutError:
+            await refused(408, f"the body did not come within {BODY_SECONDS:g} seconds")(scope, receive, send)
+            return
+        if replayed is None:
+            await refused(413, f"more than {MAX_BODY_BYTES} bytes")(scope, receive, send)
+        else:
+            await self._app(scope, replayed, send)
 
     async def _live(self, client: str, scope: Scope, receive: Receive, send: Send) -> None:
         self._num_live[client] = self._num_live.get(client, 0) + 1
@@ -203,6 +219,25 @@ class _Rates:
 def refused(status: int, text: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """An answer that says what is wrong."""
     return JSONResponse({"error": text}, status_code=status, headers=headers)
+
+
+async def _small_body(receive: Receive) -> Receive | None:
+    """Reads the body of a request, and returns what gives it again; None if it is too large."""
+    messages, size = [], 0
+    while True:
+        messages.append(message := await receive())
+        size += len(message.get("body", b""))
+        if size > MAX_BODY_BYTES:
+            return None
+        if not message.get("more_body"):
+            break
+    waiting = iter(messages)
+
+    async def again() -> Message:
+        message = next(waiting, None)
+        return await receive() if message is None else message
+
+    return again
 
 
 async def _answer(response: Response, scope: Scope, receive: Receive, send: Send) -> None:

@@ -136,7 +136,7 @@ class LiveClient:
     def reset(self) -> None:
         """Clears the memory of the stream before the model's next step."""
         with self._lock:
-            self._say('{"type": "reset"}')
+            self._say(self.conversation.reset())
 
     def finish(self) -> None:
         """No more frames will come; iterate for what is still answered."""
@@ -161,6 +161,7 @@ class LiveClient:
         self._closing.set()
         self._socket.close()
         self._thread.join()
+        self._socket.close()  # one that was made meanwhile
 
     def __enter__(self) -> Self:
         return self
@@ -176,31 +177,28 @@ class LiveClient:
 
     def _connected(self) -> ClientConnection:
         """Connects and begins the stream, or goes on with it."""
-        address = next(self._addresses)
+        address, socket = next(self._addresses), None
         try:
             socket = connect(
-                address,
-                additional_headers=self._headers,
-                max_size=MAX_MESSAGE_BYTES,
-                open_timeout=TIMEOUT_SECONDS,
+                address, additional_headers=self._headers, max_size=MAX_MESSAGE_BYTES, open_timeout=TIMEOUT_SECONDS
             )
             socket.send(self.conversation.start())
-            message, again = self.conversation.take(str(socket.recv(timeout=TIMEOUT_SECONDS)))
-            for frame in again:
-                socket.send(frame)
+            self._messages.put(self.conversation.take(str(socket.recv(timeout=TIMEOUT_SECONDS))))
         except (WebSocketException, OSError, ValueError, KeyError) as error:
+            if socket is not None:
+                socket.close()
             raise ServerError(f"{address}: {_why(error)}") from None
-        self._messages.put(message)
         return socket
 
     def _receive_all(self) -> None:
         while not self._is_closed:
             with contextlib.suppress(WebSocketException, OSError):
                 for text in self._socket:
-                    message, _ = self.conversation.take(str(text))
-                    if message["type"] != "ended" or self._is_finished:
+                    message = self.conversation.take(str(text))
+                    is_over = message["type"] == "ended"
+                    if not is_over or self._is_finished:
                         self._messages.put(message)
-                    if message["type"] == "ended" and self._is_finished:
+                    if is_over and self._is_finished and message["error"] is None:
                         self._is_closed = True
             if not self._is_closed:
                 self._connect_again()
@@ -211,11 +209,17 @@ class LiveClient:
         self._messages.put({"type": "disconnected"})
         while not self._closing.wait(pause * random.uniform(0.75, 1.25)):
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-            with contextlib.suppress(ServerError), self._lock:
-                self._socket = self._connected()
+            try:
+                socket = self._connected()
+            except ServerError:
+                continue
+            with self._lock:
+                self._socket = socket
+                for message in self.conversation.unseen():
+                    self._say(message)
                 if self._is_finished:
                     self._say('{"type": "end"}')
-                return
+            return
 
 
 class AsyncLiveClient:
@@ -240,7 +244,7 @@ class AsyncLiveClient:
         Raises:
             ServerError: the server refuses, or cannot be reached.
         """
-        await self._connect()
+        self._socket = await self._connected()
         return self
 
     async def __aexit__(
@@ -257,7 +261,7 @@ class AsyncLiveClient:
     async def reset(self) -> None:
         """As `LiveClient.reset`."""
         async with self._lock:
-            await self._say('{"type": "reset"}')
+            await self._say(self.conversation.reset())
 
     async def finish(self) -> None:
         """As `LiveClient.finish`."""
@@ -272,15 +276,15 @@ class AsyncLiveClient:
                 yield self._waiting.pop(0)
             assert self._socket is not None, "use it in `async with`"
             try:
-                message, _ = self.conversation.take(str(await self._socket.recv()))
+                message = self.conversation.take(str(await self._socket.recv()))
             except (WebSocketException, OSError):
                 yield {"type": "disconnected"}
                 await self._connect_again()
                 continue
-            if message["type"] == "ended" and not self._is_finished:
-                continue  # the connection is about to be closed, and is made again
-            yield message
-            if message["type"] == "ended":
+            if message["type"] != "ended":
+                yield message
+            elif self._is_finished and message["error"] is None:
+                yield message
                 return
 
     async def _say(self, message: str | bytes) -> None:
@@ -288,35 +292,36 @@ class AsyncLiveClient:
             if self._socket is not None:
                 await self._socket.send(message)
 
-    async def _connect(self) -> None:
-        address = next(self._addresses)
+    async def _connected(self) -> AsyncConnection:
+        address, socket = next(self._addresses), None
         try:
             socket = await connect_async(
-                address,
-                additional_headers=self._headers,
-                max_size=MAX_MESSAGE_BYTES,
-                open_timeout=TIMEOUT_SECONDS,
+                address, additional_headers=self._headers, max_size=MAX_MESSAGE_BYTES, open_timeout=TIMEOUT_SECONDS
             )
             await socket.send(self.conversation.start())
-            message, again = self.conversation.take(str(await asyncio.wait_for(socket.recv(), TIMEOUT_SECONDS)))
-            for frame in again:
-                await socket.send(frame)
+            self._waiting.append(self.conversation.take(str(await asyncio.wait_for(socket.recv(), TIMEOUT_SECONDS))))
         except (WebSocketException, OSError, ValueError, KeyError) as error:
+            if socket is not None:
+                await socket.close()
             raise ServerError(f"{address}: {_why(error)}") from None
-        self._socket = socket
-        self._waiting.append(message)
+        return socket
 
     async def _connect_again(self) -> None:
         pause = FIRST_PAUSE_SECONDS
         while True:
             await asyncio.sleep(pause * random.uniform(0.75, 1.25))
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-            with contextlib.suppress(ServerError):
-                async with self._lock:
-                    await self._connect()
-                    if self._is_finished:
-                        await self._say('{"type": "end"}')
-                return
+            try:
+                socket = await self._connected()
+            except ServerError:
+                continue
+            async with self._lock:
+                self._socket = socket
+                for message in self.conversation.unseen():
+                    await self._say(message)
+                if self._is_finished:
+                    await self._say('{"type": "end"}')
+            return
 
 
 def _why(error: Exception) -> str:

@@ -31,7 +31,7 @@ from lsn.serving.access import PROTOCOL, refused
 from lsn.serving.metrics import Metrics
 from lsn.serving.protocol import HEADER
 from lsn.serving.pushed import Arrival, PushedFrames
-from lsn.serving.states import Snapshot, StateStoreError, new_token
+from lsn.serving.states import Snapshot, StateStoreError, is_token, new_token
 from lsn.serving.streams import LiveStreams, Saved
 from lsn.streaming import StreamPrediction
 from lsn.streaming.prediction import StreamEnd
@@ -44,6 +44,8 @@ MAX_PIXELS = 4096 * 2304
 RETRY_SECONDS = 5
 START_SECONDS = 10.0
 """How long a client may take for its first message."""
+LATE_SECONDS = 1.0
+"""A time that is further back means that the clock has started again."""
 MAX_TITLE = 64
 """Characters of the name that a client gives its stream."""
 MAX_TEXT = 4096
@@ -71,6 +73,7 @@ class LiveSocket:
         self._source = PushedFrames(self.name)
         self._loop = asyncio.get_running_loop()
         self._outgoing: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+        self._last_seconds = -math.inf
         self._last_number = -1  # of the frames so far
         self._last_frame_at = 0.0  # by the clock of the loop
         self._end_reason = "the server ended the stream; go on with its token"
@@ -133,10 +136,10 @@ class LiveSocket:
             await self._close(PROTOCOL_ERROR, 'expected {"type": "start"} as the first message')
             return False
         if isinstance(title := message.get("name"), str) and title:
-            self._title = title[:MAX_TITLE]
+            self._title = f"live/{title[:MAX_TITLE]}"  # no stream that the server reads itself is called like this
         token, resumed = new_token(), None
         try:
-            if isinstance(old := message.get("resume"), str):
+            if (old := message.get("resume")) is not None:
                 resumed = await self._resume(old, token)
             else:
                 await self._open(token, None, sends_again=False)
@@ -151,16 +154,16 @@ class LiveSocket:
         )
         return True
 
-    async def _resume(self, old: str, token: str) -> dict[str, Any]:
+    async def _resume(self, old: Any, token: str) -> dict[str, Any]:
         """Goes on with a stream, or begins anew if that is not possible; returns what the client is told of it."""
         try:
-            snapshot = await asyncio.to_thread(self._streams.resume, old)
+            snapshot = await asyncio.to_thread(self._streams.resume, old) if is_token(old) else None
             if snapshot is not None:
                 await self._open(token, snapshot, sends_again=True)
                 return {"frame": snapshot.frame, "seconds": snapshot.seconds, "error": None}
             problem = "no stream was kept under this token, or not for that long"
-        except StateStoreError as error:
-            problem = str(error)
+        except (StateStoreError, TimeoutError) as error:
+            problem = str(error) or "the stream under this token does not end"
         except WeightsError as error:
             problem = str(error).partition(": ")[2].partition(";")[0]  # without file and remedy
         logger.warning("stream %s cannot be resumed: %s", self.name, problem)
@@ -211,6 +214,11 @@ class LiveSocket:
         except VideoError as error:
             self._tell({"type": "error", "frame": number, "error": str(error)})
             return
+        if 0 <= self._last_seconds - seconds < LATE_SECONDS:
+            text = f"its time, {seconds:g} s, is not after that of the frame before"
+            self._tell({"type": "error", "frame": number, "error": text})
+            return
+        self._last_seconds = seconds
         missing = number - self._last_number - 1
         if self._last_number >= 0 and missing:
             self._tell({"type": "missing", "frames": missing, "before": number})
@@ -243,7 +251,8 @@ class LiveSocket:
         for report in result.events:
             self._tell({"type": "event", **report.to_dict()})
         if isinstance(result, StreamEnd):
-            error = None if self._source.is_finished else self._end_reason
+            is_done = self._source.is_finished and not self._streams.is_closing
+            error = None if is_done else self._end_reason
             error = error if result.error is None else str(result.error)
             self._tell({"type": "ended", "seconds": result.seconds, "error": error})
             self._outgoing.put_nowait(None)

@@ -36,7 +36,7 @@ class Conversation:
         self._remembered = remembered
         self._next_number = 0
         self._token: str | None = None
-        self._sent: OrderedDict[int, bytes] = OrderedDict()
+        self._sent: OrderedDict[float, bytes | str] = OrderedDict()  # by number
         self._lock = threading.Lock()  # guards all of it
 
     def start(self) -> str:
@@ -61,24 +61,31 @@ class Conversation:
                 self._sent.popitem(last=False)
         return message
 
-    def take(self, text: str) -> tuple[dict[str, Any], list[bytes]]:
-        """Takes a message of the server; returns it, and what is to be sent again now."""
+    def reset(self) -> str:
+        """The message that clears the memory before the next frame."""
+        message = '{"type": "reset"}'
+        with self._lock:
+            self._sent[self._next_number - 0.5] = message  # between two frames, if it has to be said again
+        return message
+
+    def take(self, text: str) -> dict[str, Any]:
+        """Takes a message of the server."""
         message: dict[str, Any] = json.loads(text)
         with self._lock:
-            return message, self._taken(message)
+            if message["type"] == "saved":
+                self._forget(message["frame"])
+            elif message["type"] == "ready":
+                self._token = message["token"]
+                if (frame := (message.get("resumed") or {}).get("frame")) is not None:
+                    self._forget(frame)
+                    oldest = next((number for number in self._sent if number % 1 == 0), self._next_number)
+                    self.num_lost += int(oldest) - frame - 1
+        return message
 
-    def _taken(self, message: dict[str, Any]) -> list[bytes]:
-        if message["type"] == "saved":
-            self._forget(message["frame"])
-        if message["type"] != "ready":
-            return []
-        is_first, self._token = self._token is None, message["token"]
-        resumed = message.get("resumed") or {}
-        if resumed.get("frame") is not None:
-            self._forget(resumed["frame"])
-            oldest = next(iter(self._sent), self._next_number)
-            self.num_lost += oldest - resumed["frame"] - 1
-        return [] if is_first else list(self._sent.values())
+    def unseen(self) -> list[bytes | str]:
+        """What the server may not have seen: what is sent first on a new connection."""
+        with self._lock:
+            return list(self._sent.values())
 
     def _forget(self, frame: int) -> None:
         while self._sent and next(iter(self._sent)) <= frame:

@@ -52,23 +52,24 @@ class Publisher:
         self._name = redacted(address)
         self._receiver = _receiver(address)
         self._messages: queue.Queue[dict[str, Any] | None] = queue.Queue(MAX_WAITING)
-        self._events: dict[tuple[str, int], dict[str, Any]] = {}  # as they were said last, while they go on
+        self._events: dict[str, dict[str, Any]] = {}  # as they were said last, while they go on
         self._is_failing, self._num_dropped = False, 0
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lsn-publisher", daemon=True)
         self._thread.start()
 
-    def take(self, stream: str, report: EventReport, seconds: float) -> None:
+    def take(self, stream: str, event_id: str, report: EventReport, seconds: float) -> None:
         """Has an event sent.
 
         Args:
             stream: its name.
+            event_id: what no other event is called.
             report: of the event.
             seconds: now, on the clock of the stream.
         """
         event, now = report.event, time.time()
         after = {
-            "id": f"{stream}-{event.id}",
+            "id": event_id,
             "camera": stream,
             "label": event.label,
             "start_time": now - (seconds - event.start_seconds),
@@ -78,12 +79,11 @@ class Publisher:
             "start_seconds": event.start_seconds,
             "end_seconds": event.end_seconds,
         }
-        key = stream, event.id
-        before = self._events.get(key, after)
+        before = self._events.get(event_id, after)
         after["start_time"] = before["start_time"]  # as the clocks are not the same to the millisecond
-        self._events[key] = after
+        self._events[event_id] = after
         if report.kind == "end":
-            del self._events[key]
+            del self._events[event_id]
         self._put({"type": report.kind, "before": before, "after": after})
 
     def close(self, timeout_seconds: float) -> None:
@@ -91,7 +91,7 @@ class Publisher:
         self._put(None)
         self._thread.join(timeout_seconds)
         self._closing.set()
-        self._thread.join()
+        self._thread.join(ANSWER_SECONDS)
         self._receiver.close()
 
     def _put(self, message: dict[str, Any] | None) -> None:
@@ -107,26 +107,38 @@ class Publisher:
                     logger.warning("%s: %d events were dropped, as too many wait", self._name, self._num_dropped)
 
     def _run(self) -> None:
-        while (message := self._messages.get()) is not None:
+        while (message := self._messages.get()) is not None and not self._closing.is_set():
             pauses = itertools.chain(PAUSES_SECONDS, itertools.repeat(PAUSES_SECONDS[-1]))
             while (failure := self._sent(message)) is not None:
                 if not self._is_failing:
                     logger.error("%s does not take events: %s", self._name, failure)
                 self._is_failing = True
-                if isinstance(failure, urllib.error.HTTPError) and failure.code < 500:
+                if isinstance(failure, urllib.error.HTTPError) and failure.code not in _LATER and failure.code < 500:
                     break  # it will not take this one later either
                 if self._closing.wait(next(pauses)):
                     return
             else:
                 self._is_failing = False
 
-    def _sent(self, message: dict[str, Any]) -> OSError | None:
+    def _sent(self, message: dict[str, Any]) -> Exception | None:
         """Sends a message; returns why that was not possible."""
         try:
             self._receiver.send(message)
-        except OSError as error:
+        except Exception as error:  # what comes from elsewhere must not end the thread
             return error
         return None
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A redirected POST would become a GET without the message."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Leaves the status as it is."""
+
+
+_OPENER = urllib.request.build_opener(_NoRedirects)
+_LATER = (408, 425, 429)
+"""Statuses below 500 of a webhook that may take the message another time."""
 
 
 class _Webhook:
@@ -138,7 +150,7 @@ class _Webhook:
     def send(self, message: dict[str, Any]) -> None:
         content = json.dumps(message).encode()
         request = urllib.request.Request(self._address, content, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=ANSWER_SECONDS):
+        with _OPENER.open(request, timeout=ANSWER_SECONDS):
             return
 
     def close(self) -> None:

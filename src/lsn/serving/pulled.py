@@ -5,23 +5,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import logging
 import re
 import threading
 import time
 import uuid
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, TypeAlias
 
-from lsn.errors import ConfigError, LSNError
+from lsn.errors import ConfigError, LSNError, WeightsError
 from lsn.serving.metrics import Metrics
 from lsn.serving.sources import AllowedSources, open_source
-from lsn.serving.states import StateStoreError
+from lsn.serving.states import Snapshot, StateStoreError
 from lsn.serving.streams import LiveStreams, Saved
 from lsn.streaming import StreamPrediction
 from lsn.streaming.prediction import StreamEnd
 from lsn.video.live.ffmpeg_input import redacted
 from lsn.video.live.source import LiveSource
+
+logger = logging.getLogger(__name__)
 
 State: TypeAlias = Literal["connecting", "running", "stalled", "reconnecting", "paused", "ended", "failed"]
 STALLED_SECONDS = 3.0
@@ -84,9 +88,15 @@ class PulledStream:
         self._is_open, self._answered_at = True, None
         return source
 
-    def begin(self, running_name: str) -> None:
-        """It runs from now on."""
+    def begin(self, running_name: str) -> Callable[[], None]:
+        """It runs from now on; returns what takes that back."""
+        was = self._is_paused, self._end
+
+        def undo() -> None:
+            self.running_name, (self._is_paused, self._end) = None, was
+
         self.running_name, self._is_paused, self._end, self._num_openings = running_name, False, None, 0
+        return undo
 
     def pause(self) -> None:
         """It does not run until it begins again."""
@@ -109,16 +119,20 @@ class PulledStream:
             self._last, self._answered_at = result, time.monotonic()
             self._tell({"type": "result", "top5": result.to_dict()["top5"], "seconds": result.seconds})
 
-    def listen(self) -> asyncio.Queue[dict[str, Any] | None]:
-        """Messages from now on; None if there were too many to wait for.
+    @property
+    def is_over(self) -> bool:
+        """Whether it runs no more."""
+        return self._end is not None
 
-        Raises:
-            ConfigError: too many listen.
-        """
+    @property
+    def has_room(self) -> bool:
+        """Whether one more may listen."""
+        return len(self._listeners) < MAX_LISTENERS
+
+    def listen(self) -> asyncio.Queue[dict[str, Any] | None]:
+        """Messages from now on; None if there were too many to wait for."""
+        messages: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         with self._lock:
-            if len(self._listeners) >= MAX_LISTENERS:
-                raise ConfigError(f"{MAX_LISTENERS} clients listen to {self.name} already; try again later")
-            messages: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
             self._listeners[messages] = asyncio.get_running_loop()
         return messages
 
@@ -220,9 +234,10 @@ class PulledStreams:
     def remove(self, stream: PulledStream) -> None:
         """Ends a stream and forgets it and its state."""
         with self._lock:
-            self._stop(stream)
-            self._streams.snapshots.keep(_token(stream.name), None)
-            self._pulled.pop(stream.name, None)
+            if self._pulled.get(stream.name) is stream:
+                self._stop(stream)
+                self._streams.snapshots.keep(_token(stream.name), None)
+                del self._pulled[stream.name]
 
     def pause(self, stream: PulledStream) -> None:
         """Stops reading; the stream goes on from there when it is resumed, and others have its slot until then."""
@@ -238,7 +253,7 @@ class PulledStreams:
             ConfigError: all slots are taken.
         """
         with self._lock:
-            if stream.running_name is None:
+            if stream.running_name is None and self._pulled.get(stream.name) is stream:
                 self._begin(stream)
 
     def reset(self, stream: PulledStream) -> None:
@@ -247,22 +262,28 @@ class PulledStreams:
             self._streams.reset(name)
 
     def _begin(self, stream: PulledStream) -> None:
-        token, running_name = _token(stream.name), f"{stream.name}-{uuid.uuid4().hex}"
         try:
-            resumed = self._streams.resume(token)
-        except StateStoreError:
-            resumed = None
-        stream.begin(running_name)
-        opened = self._streams.open(
-            running_name,
-            stream.open,
-            partial(stream.hear, self._metrics),
-            title=stream.name,
-            token=token,
-            resumed=resumed,
-        )
-        opened.result()
+            self._open(stream, self._streams.resume(_token(stream.name)))
+        except (StateStoreError, WeightsError) as error:
+            logger.warning("stream %s begins anew: %s", stream.name, error)
+            self._open(stream, None)
         self._metrics.count_opened()
+
+    def _open(self, stream: PulledStream, resumed: Snapshot | None) -> None:
+        running_name = f"{stream.name}-{uuid.uuid4().hex}"
+        undo = stream.begin(running_name)
+        try:
+            self._streams.open(
+                running_name,
+                stream.open,
+                partial(stream.hear, self._metrics),
+                title=stream.name,
+                token=_token(stream.name),
+                resumed=resumed,
+            ).result()
+        except LSNError:
+            undo()
+            raise
 
     def _stop(self, stream: PulledStream) -> None:
         if (name := stream.running_name) is not None:

@@ -80,14 +80,13 @@ def pulled_routes(pulled: PulledStreams) -> APIRouter:
         found = pulled.get(name)
         if found is None:
             return _unknown(name)
-        try:
-            messages = found.listen()
-        except ConfigError as error:
-            return refused(503, str(error), RETRY)
+        if not found.has_room:
+            return refused(503, f"too many clients listen to {name}; try again later", RETRY)
 
         async def lines() -> AsyncIterator[str]:
+            messages = found.listen()
             try:
-                while (message := await messages.get()) is not None:
+                while not found.is_over and (message := await messages.get()) is not None:
                     yield f"event: {message['type']}\ndata: {json.dumps(message)}\n\n"
             finally:
                 found.leave(messages)

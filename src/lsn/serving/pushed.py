@@ -21,6 +21,8 @@ MAX_SENT_AGAIN = 64
 """Frames that wait at the beginning of a connection whose client sends again, at once, what the one before lost."""
 MAX_REMEMBERED = 1024
 """Frames whose number and arrival are known when their answer comes."""
+MAX_WAITING_BYTES = 64 << 20
+"""Of these frames, at most."""
 JOIN_SECONDS = 0.1
 """From the last frame of a stream that is resumed to the first one of a client whose clock has started again."""
 
@@ -90,7 +92,9 @@ class PushedFrames(LiveSource):
             self._waiting.append(LiveFrame(seconds, lambda: frame_HWC))
             self._num_sent_again = max(0, self._num_sent_again - 1)
             self._is_behind = self._num_sent_again > 0 or (self._is_behind and len(self._waiting) > MAX_WAITING)
-            if len(self._waiting) > (MAX_SENT_AGAIN if self._is_behind else MAX_WAITING):
+            most = MAX_SENT_AGAIN if self._is_behind else MAX_WAITING
+            most = max(1, min(most, MAX_WAITING_BYTES // frame_HWC.nbytes))
+            while len(self._waiting) > most:
                 self._waiting.popleft()
                 self.num_dropped += 1
             self._changed.notify_all()

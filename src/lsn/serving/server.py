@@ -68,6 +68,8 @@ class _Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         if self._streams is not None:
             self._streams.on_end = partial(loop.call_soon_threadsafe, self._engine_has_ended)
+            if not self._streams.is_running:
+                self._engine_has_ended()
 
     def _engine_has_ended(self) -> None:
         self.should_exit = self.should_exit or not self._is_ending

@@ -11,7 +11,7 @@ import av
 
 from lsn.errors import ConfigError
 from lsn.video.decoding.limits import CONTAINERS
-from lsn.video.live.ffmpeg_input import redacted
+from lsn.video.live.ffmpeg_input import is_camera, redacted
 from lsn.video.live.opening import open_live
 from lsn.video.live.options import SourceOptions
 from lsn.video.live.source import LiveSource
@@ -91,7 +91,7 @@ def open_source(source: str) -> LiveSource:
         ConfigError: it is an address that cannot be opened safely here.
     """
     if "://" not in source:
-        return open_live(source if source.startswith("/dev/") else Path(source))
+        return open_live(source if is_camera(source) else Path(source))
     place = Place.of(source)
     if place is None:
         raise ConfigError(f"{redacted(source)}: not an address that a server reads")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import queue
+import re
 import secrets
 import struct
 import tempfile
@@ -24,8 +25,8 @@ logger = logging.getLogger(__name__)
 
 KEEP_SECONDS = 3600
 """How long a stream can be resumed."""
-MAX_IN_MEMORY = 256
-"""Snapshots that a server without a store keeps."""
+MAX_IN_MEMORY = 256 << 20
+"""Bytes of snapshots that a server without a store keeps."""
 STORE_SECONDS = 2.0
 """How long a store may take to answer."""
 _SUFFIX = ".lsnstate"
@@ -58,19 +59,22 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._kept: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
+        self._size = 0
 
     def put(self, key: str, content: bytes) -> None:  # noqa: D102
-        self._kept.pop(key, None)
+        self.remove(key)
         self._kept[key] = time.monotonic(), content
-        if len(self._kept) > MAX_IN_MEMORY:
-            self._kept.popitem(last=False)
+        self._size += len(content)
+        while self._size > MAX_IN_MEMORY:
+            self.remove(next(iter(self._kept)))
 
     def get(self, key: str) -> bytes | None:  # noqa: D102
         at, content = self._kept.get(key, (0.0, None))
         return content if time.monotonic() - at <= KEEP_SECONDS else None
 
     def remove(self, key: str) -> None:  # noqa: D102
-        self._kept.pop(key, None)
+        _, content = self._kept.pop(key, (0.0, b""))
+        self._size -= len(content)
 
 
 class FolderStore:
@@ -193,6 +197,11 @@ def new_token() -> str:
     return secrets.token_urlsafe(24)
 
 
+def is_token(text: object) -> bool:
+    """Whether it can be one that `new_token` made; those of streams that the server reads itself are no such."""
+    return isinstance(text, str) and re.fullmatch(r"[\w-]{32}", text, re.ASCII) is not None
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """A stream right after an answer."""
@@ -268,28 +277,33 @@ class Snapshots:
 
     def _run(self) -> None:
         while (key := self._keys.get()) is not None:
-            with self._lock:
-                snapshot, on_kept = self._waiting[key]
-            try:
-                if snapshot is None:
-                    self._store.remove(key)
-                else:
-                    self._store.put(key, snapshot.to_bytes())
-            except StateStoreError as error:
-                self.on_outcome(False)
-                if not self._is_failing:
-                    logger.error("the state store fails, streams cannot be resumed: %s", error)
-                self._is_failing = True
+            while self._keep_one(key):  # again, if a newer one has come meanwhile
+                continue
+
+    def _keep_one(self, key: str) -> bool:
+        """Keeps what waits under a key; returns whether more does."""
+        with self._lock:
+            snapshot, on_kept = self._waiting[key]
+        try:
+            if snapshot is None:
+                self._store.remove(key)
             else:
-                self._is_failing = False
-                if snapshot is not None:
-                    self.on_outcome(True)
-                on_kept()
-            with self._lock:
-                if self._waiting[key][0] is snapshot:
-                    del self._waiting[key]
-                else:  # a newer one has come
-                    self._keys.put(key)
+                self._store.put(key, snapshot.to_bytes())
+        except StateStoreError as error:
+            self.on_outcome(False)
+            if not self._is_failing:
+                logger.error("the state store fails, streams cannot be resumed: %s", error)
+            self._is_failing = True
+        else:
+            self._is_failing = False
+            if snapshot is not None:
+                self.on_outcome(True)
+            on_kept()
+        with self._lock:
+            is_newest = self._waiting[key][0] is snapshot
+            if is_newest:
+                del self._waiting[key]
+        return not is_newest
 
 
 def _key(token: str) -> str:

@@ -83,15 +83,16 @@ class LiveStreams:
         """What ended the thread, if that was nobody's wish."""
         self.on_end: Callable[[], object] = lambda: None
         """Called by the thread as it ends."""
-        self.on_event: Callable[[str, EventReport, float], object] = lambda *_: None
-        """Called by the thread with what is said of events: the title of the stream, the report, and the time on its
-        clock."""
+        self.on_event: Callable[[str, str, EventReport, float], object] = lambda *_: None
+        """Called by the thread with what is said of events: the title of the stream, what the event is called and no
+        other one, the report, and the time on the clock of the stream."""
         self.snapshots, self._snapshot_seconds = snapshots, snapshot_seconds
         # A part of what a step of their own would cost them.
         wait_seconds = min(LONGEST_WAIT_SECONDS, _step_seconds(predictor.engine) / 4)
         self._runner = StreamRunner(predictor, {}, waits_for_more=True, batch_seconds=wait_seconds)
         self._live: dict[str, _Live] = {}
-        self._is_closing = False
+        self.is_closing = False
+        """Whether all streams are being ended."""
         self._folder = tempfile.TemporaryDirectory(prefix="lsn-")
         self._thread = threading.Thread(target=self._run, name="lsn-engine", daemon=True)
         self._thread.start()
@@ -178,7 +179,7 @@ class LiveStreams:
 
     def close(self) -> None:
         """Ends all streams, whose snapshots are kept and whose listeners get their ends, and the thread."""
-        self._is_closing = True
+        self.is_closing = True
         self._runner.stop()
         self._thread.join()
         self.snapshots.close(CLOSING_SECONDS)
@@ -188,13 +189,16 @@ class LiveStreams:
         try:
             for result in self._runner:
                 live, counts = self._live[result.stream], self._runner.counts(result.stream)
+                is_over = isinstance(result, StreamEnd)
                 if isinstance(result, StreamEnd):
                     self._end(result, live)
                 elif self.snapshots.outlives_process and time.monotonic() >= live.snapshot_at:
                     self._keep(result.stream, live)
                 live.listener(result, counts.num_dropped)
                 for report in result.events:
-                    self.on_event(live.title, report, result.seconds)
+                    self.on_event(live.title, f"{result.stream}-{report.event.id}", report, result.seconds)
+                if is_over:
+                    live.ended.set_result(None)
         except Exception as error:
             logger.exception("the thread of the engine has ended")
             self.failure = error
@@ -207,16 +211,15 @@ class LiveStreams:
             self.on_end()
 
     def _end(self, end: StreamEnd, live: _Live) -> None:
-        goes_on = live.is_left or self._is_closing or end.error is not None
-        if isinstance(live.source, PushedFrames):
-            goes_on = not live.source.is_finished
-        if goes_on:
-            self._keep(end.stream, live)
-        else:
+        is_done = not (live.is_left or self.is_closing or end.error is not None)
+        if isinstance(live.source, PushedFrames) and not live.source.is_finished:
+            is_done = False
+        if is_done:
             self.snapshots.keep(live.token, None)
+        else:
+            self._keep(end.stream, live)
         del self._live[end.stream]
         self._runner.release(end.stream)
-        live.ended.set_result(None)
 
     def _keep(self, name: str, live: _Live) -> None:
         """Has a snapshot kept of a stream as it stands after its last answer."""

@@ -6,7 +6,7 @@ import asyncio
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +25,8 @@ from lsn.streaming.timeline import make_timeline
 MAX_PREDICTIONS = 4
 """Videos that wait for the one that is looked at."""
 RETRY_SECONDS = 10
+LOOK_SECONDS = 1.0
+"""Between two looks whether a client still waits."""
 SLOW_SECONDS, SLOW_BYTES = 15.0, 64 << 10
 """A body that comes more slowly than so many bytes a second, after so many seconds, is given up."""
 
@@ -61,11 +63,13 @@ class Answers:
             VideoError: it cannot be read.
         """
         given_up = threading.Event()
-        try:
-            async with self._turn:
-                return await asyncio.to_thread(self._of, video, name, given_up)
-        finally:
-            given_up.set()
+        async with self._turn:
+            work = asyncio.create_task(asyncio.to_thread(self._of, video, name, given_up))
+            try:
+                return await asyncio.shield(work)
+            finally:
+                given_up.set()
+                await asyncio.wait([work])  # the model serves one thread at a time
 
     def _of(self, video: Path, name: str, given_up: threading.Event) -> dict[str, Any]:
         if isinstance(self._answer, Predictor):
@@ -92,13 +96,30 @@ async def predicted(request: Request, name: str, answers: Answers, *, max_megaby
                 return refused(413, f"more than {max_megabytes} MB; send a shorter or smaller video")
             if not size:
                 return refused(422, "an empty body; send the bytes of a video file")
-            return JSONResponse(await answers.of(path, name))
+            return JSONResponse(await _unless_left(request, answers.of(path, name)))
         except (TimeoutError, ClientDisconnect):
             return refused(408, "the video comes too slowly; try again with a better connection")
         except VideoError as error:
             return refused(422, str(error).replace(str(path), name))
         except LSNError as error:
             return refused(500, str(error))
+
+
+async def _unless_left(request: Request, work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
+    """Waits for an answer; gives it up when its client has left.
+
+    Raises:
+        ClientDisconnect: it has.
+    """
+    task = asyncio.create_task(work)
+    try:
+        while not (await asyncio.wait([task], timeout=LOOK_SECONDS))[0]:
+            if await request.is_disconnected():
+                raise ClientDisconnect
+        return task.result()
+    finally:
+        task.cancel()
+        await asyncio.wait([task])  # it may still read the file
 
 
 async def _save(request: Request, path: Path, *, max_bytes: int) -> int | None:

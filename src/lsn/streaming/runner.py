@@ -293,7 +293,7 @@ class StreamRunner:
     def _end(self, name: str, error: Exception | None) -> StreamEnd:
         session, thread = self._running.pop(name), self._threads[name]
         position = thread.end_position if thread.is_finished else None
-        thread.close()
+        thread.close(waits=not self._waits_for_more)  # others must not wait for it
         session.leave_source(position)
         events = tuple(session.ongoing_events(session.end_seconds))
         return StreamEnd(name, session.seconds, events, thread.counts, error)

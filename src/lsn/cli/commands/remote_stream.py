@@ -118,8 +118,11 @@ class _Sender:
                     continue
                 shown_at = tick.pts_seconds
                 with self._answered:
-                    if self._waits:
-                        self._answered.wait_for(lambda: self._num_unanswered < MAX_UNANSWERED, ANSWER_SECONDS)
+                    is_answered = self._answered.wait_for(
+                        lambda: not self._waits or self._num_unanswered < MAX_UNANSWERED, ANSWER_SECONDS
+                    )
+                    if not is_answered:  # as frames may be lost
+                        self._num_unanswered = 0
                     self._num_unanswered += 1
                 self._live.send(tick.pts_seconds, _shrunk(tick.frame))
         except Exception as failure:

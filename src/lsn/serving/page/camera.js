@@ -77,7 +77,7 @@ class CameraTile {
       ["latency", message.age_ms === undefined ? "–" : `${Math.round(message.age_ms)} ms`],
       ["model", `${Math.round(message.timings_ms.model)} ms`],
       ["frames seen", message.num_frames],
-      ["frames lost", this._lost + this._stream.leftOut],
+      ["frames lost", this._lost],
     ]);
   }
 

@@ -6,10 +6,9 @@ const LONGEST_PAUSE = 10_000; // milliseconds between two tries
 const MAX_UNSENT = 1 << 20; // bytes that wait in the browser; frames that come then are left out
 
 export class LiveStream extends EventTarget {
-  // Says what happens by events: "ready", "result", "event", "lost" (frames), "state" ({text, isBad}), "ended".
+  // Says what happens by events: "ready", "result", "event", "lost" ({frames}), "state" ({text, isBad}).
   constructor(token) {
     super();
-    this.leftOut = 0;
     this._token = token;
     this._number = 0;
     this._sent = []; // [number, message]
@@ -28,8 +27,7 @@ export class LiveStream extends EventTarget {
     this._sent.push([number, message]);
     if (this._sent.length > REMEMBERED) this._sent.shift();
     if (!this._isReady) return;
-    if (this._socket.bufferedAmount > MAX_UNSENT) this.leftOut++;
-    else this._socket.send(message);
+    if (this._socket.bufferedAmount <= MAX_UNSENT) this._socket.send(message); // the server tells what is missing
   }
 
   reset() {
@@ -55,8 +53,9 @@ export class LiveStream extends EventTarget {
   async _failed() {
     const wasReady = this._isReady;
     this._isReady = false;
-    if (this._isClosed) return this._say("ended", {});
+    if (this._isClosed) return;
     this._state(wasReady ? "connection lost, trying again" : await reason(this._token), true);
+    if (this._isClosed) return;
     this._retry = setTimeout(() => this._connect(), this._pause * (0.75 + 0.5 * Math.random()));
     this._pause = Math.min(2 * this._pause, LONGEST_PAUSE);
   }
@@ -64,8 +63,7 @@ export class LiveStream extends EventTarget {
   _take(message) {
     if (message.type === "ready") this._begin(message);
     else if (message.type === "saved") this._forget(message.frame);
-    else if (message.type === "dropped") this._say("lost", { frames: message.frames, why: "no time for them" });
-    else if (message.type === "missing") this._say("lost", { frames: message.frames, why: "connection" });
+    else if (message.type === "dropped" || message.type === "missing") this._say("lost", { frames: message.frames });
     else if (message.type === "error") this._state(message.error, true);
     else if (message.type === "ended") this._ended(message);
     else this._say(message.type, message);

@@ -126,15 +126,20 @@ class CaptureThread:
         while (tick := self.get()) is not None:
             yield tick
 
-    def close(self) -> None:
-        """Ends the thread and gives up the ticks that wait; what waits in `get` returns."""
+    def close(self, *, waits: bool = True) -> None:
+        """Ends the thread and gives up the ticks that wait; what waits in `get` returns.
+
+        Args:
+            waits: for the end of the thread, for a second at most, as a source may be slow to let go.
+        """
         self._stopped.set()
         self._queue.close()
         with self._lock:
             source = self._source
         if source is not None:
             source.close()
-        self._thread.join(_LONGEST_JOIN_SECONDS)
+        if waits:
+            self._thread.join(_LONGEST_JOIN_SECONDS)
 
     def __enter__(self) -> Self:
         return self
