@@ -43,12 +43,21 @@ def test_an_example_runs(name, tmp_path, monkeypatch, capsys):
     assert re.search(SAYS[name], capsys.readouterr().out)
 
 
+def make_export(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the example's other process makes, with a shorter proof."""
+    monkeypatch.setattr("lsn.export.proof.MANY_STEPS", 10)
+    with monkeypatch.context() as here:
+        here.chdir(folder)
+        exec(runpy.run_path(str(FOLDER / "without_torch.py"))["TOY"], {})
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["export_features", "without_torch"])
-def test_an_example_is_a_program(name, tmp_path):
+def test_an_example_is_a_program(name, tmp_path, monkeypatch):
     if name == "without_torch":
         pytest.importorskip("onnxruntime")
         pytest.importorskip("onnxscript")
+        make_export(tmp_path, monkeypatch)
     done = subprocess.run(
         [sys.executable, FOLDER / f"{name}.py"],
         cwd=tmp_path,

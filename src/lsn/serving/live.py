@@ -245,7 +245,8 @@ class LiveSocket:
             del answer["stream"], answer["frame_probabilities"], answer["events"]
             if (arrival := self._source.arrival_of(result.pts_seconds)) is not None:
                 age_seconds = time.monotonic() - arrival.came_at
-                answer |= {"frame": arrival.number, "age_ms": 1000 * age_seconds}
+                queue_ms = 1000 * age_seconds - result.timings_ms["transform"] - result.timings_ms["model"]
+                answer |= {"frame": arrival.number, "age_ms": 1000 * age_seconds, "queue_ms": max(0.0, queue_ms)}
             self._tell({"type": "result", **answer})
         self._metrics.count(result, num_dropped=newly_dropped, age_seconds=age_seconds)
         for report in result.events:
