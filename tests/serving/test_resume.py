@@ -46,7 +46,7 @@ def redis_address(tmp_path_factory) -> Iterator[str]:
     process.wait(timeout=60)
 
 
-@pytest.fixture(params=["folder", "redis"])
+@pytest.fixture(params=["folder", pytest.param("redis", marks=pytest.mark.slow)])
 def store(request, tmp_path) -> str:
     return str(tmp_path / "states") if request.param == "folder" else request.getfixturevalue("redis_address")
 

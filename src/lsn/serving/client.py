@@ -179,9 +179,10 @@ class LiveClient:
         """Connects and begins the stream, or goes on with it."""
         address, socket = next(self._addresses), None
         try:
-            socket = connect(
+            opening = connect(
                 address, additional_headers=self._headers, max_size=MAX_MESSAGE_BYTES, open_timeout=TIMEOUT_SECONDS
             )
+            socket = contextlib.ExitStack().enter_context(opening)  # closed by `close`
             socket.send(self.conversation.start())
             self._messages.put(self.conversation.take(str(socket.recv(timeout=TIMEOUT_SECONDS))))
         except (WebSocketException, OSError, ValueError, KeyError) as error:
