@@ -6,7 +6,7 @@
 
 `load` gives the latency from sending a frame to its answer as the number of clients grows, and the most answers a
 second beside the bare engine's, whose batches are as large. `soak` compares all answers with those of each client's
-frames alone. `faults` kills the server with -9 at random moments; the clients go on with another one, and are compared
+frames alone. `faults` kills the server with -9 at random moments; the clients resume with another one, and are compared
 too.
 """
 
@@ -78,7 +78,7 @@ class Client:
     """Frame and probabilities by the time of the tick."""
     num_dropped: int = 0
     num_missing: int = 0
-    num_anew: int = 0
+    num_without_state: int = 0
 
     def take(self, message: dict) -> None:
         """Notes what the server says."""
@@ -92,7 +92,7 @@ class Client:
         elif message["type"] == "missing":
             self.num_missing += message["frames"]
         elif message["type"] == "ready":
-            self.num_anew += bool(message["resumed"] and message["resumed"]["error"])
+            self.num_without_state += bool(message["resumed"] and message["resumed"]["error"])
 
     def picture(self, number: int) -> bytes:
         """The picture of a frame."""
@@ -100,7 +100,7 @@ class Client:
 
 
 async def play(client: Client, servers: Sequence[Server], fps: float, seconds: float, *, delay: float) -> None:
-    """Sends frames at a rate, and takes what comes; goes on with another server when one fails."""
+    """Sends frames at a rate, and takes what comes; resumes with another server when one fails."""
     await asyncio.sleep(delay)
     addresses = [f"http://127.0.0.1:{server.port}" for server in servers]
     async with lsn.serving.Client(*addresses).live_async() as live:
@@ -244,10 +244,11 @@ def compare(clients: Sequence[Client], predictor: StreamingPredictor) -> None:
                 largest = max(largest, float(np.abs(expected[seconds] - probabilities).max()))
                 num_answers += 1
     sent = sum(len(client.sent_at) for client in clients)
-    told = sum(client.num_dropped + client.num_missing for client in clients)
+    reported = sum(client.num_dropped + client.num_missing for client in clients)
     seen = sum(len({number for number, _ in client.answers.values()}) for client in clients)
     print(
-        f"{sent} frames sent, {seen} answered, {told} told to be lost, {sum(c.num_anew for c in clients)} streams anew"
+        f"{sent} frames sent, {seen} answered, {reported} reported as lost, "
+        f"{sum(client.num_without_state for client in clients)} streams without their state"
     )
     print(f"{num_answers} answers compared: largest difference {largest:.1e}")
 

@@ -25,7 +25,7 @@ def test_load(serving, tmp_path, capsys):
 
 def test_faults(serving, capsys):
     assert serving.main(["faults", "starter:gestures", "--clients", "2", "--kills", "1"]) == 0
-    found = re.search(r"(\d+) frames sent, (\d+) answered, (\d+) told to be lost", capsys.readouterr().out)
+    found = re.search(r"(\d+) frames sent, (\d+) answered, (\d+) reported as lost", capsys.readouterr().out)
     sent, answered, lost = map(int, found.groups())
     assert sent == answered + lost == 2 * 68
 

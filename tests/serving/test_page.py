@@ -183,7 +183,7 @@ def test_a_server_that_is_started_again(camera, open_page, tmp_path):
     page.locator(".state.bad").wait_for()
     server = start(Path("starter:gestures"), *options, port=server.port)
     try:
-        wait_for_state(page, "connected again, the stream goes on")
+        wait_for_state(page, "connected again, the stream resumes")
         until(page, lambda: num_seen(page) > before)
     finally:
         end(server)

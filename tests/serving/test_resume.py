@@ -115,7 +115,7 @@ def test_a_stopped_server_keeps_its_streams_and_lost_frames_are_counted(weights,
                 ask(socket, number, frames)
             end(first)
             (ended,) = of("ended", all_messages(socket))
-            assert ended["error"] == "the server ended the stream; go on with its token"
+            assert ended["error"] == "the server ended the stream; resume it with its token"
         with second.live() as socket:
             assert begin(socket, resume=token)["resumed"]["frame"] == 5
             answer, others = ask(socket, 9, frames)
@@ -180,7 +180,10 @@ def test_streams_that_cannot_be_resumed_begin_anew(server, weights, tmp_path):
     elsewhere = start(other, "--state-store", str(folder))
     try:
         with elsewhere.live() as socket:
-            assert "with other weights; the stream begins anew" in begin(socket, resume=token)["resumed"]["error"]
+            assert (
+                "with other weights; the stream starts without its state"
+                in begin(socket, resume=token)["resumed"]["error"]
+            )
             assert ask(socket, 0, frames)[0]["num_frames"] == 1
         path = folder / f"{hashlib.sha256(token.encode()).hexdigest()}.lsnstate"
         path.write_bytes(path.read_bytes()[:-5] + b"12345")

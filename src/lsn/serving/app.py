@@ -71,6 +71,41 @@ def create_app(
     metrics = Metrics(lambda: (0, 0) if streams is None else (streams.num_streams, streams.capacity))
     app.add_middleware(Gate, access=access, metrics=metrics, log=log)
 
+    _add_errors(app)
+    _add_status(app, streams, metrics)
+    _add_page(app)
+
+    @app.post("/v1/predict")
+    async def predict(request: Request, name: str = "video") -> Response:
+        """What happens in a video, whose bytes are the body: the likeliest classes, or events with their times."""
+        return await predicted(request, name, answers, max_megabytes=limits.max_megabytes)
+
+    @app.get("/v1/model")
+    def model() -> dict[str, Any]:
+        """What the model knows, and what may be sent to it; `fps` is null if it cannot watch streams."""
+        fps, background = None, None
+        if streams is not None:
+            fps, background = streams.predictor.fps, streams.predictor.events.background
+        about = {"model": answers.model, "labels": answers.labels, "background": background, "fps": fps}
+        return {**about, "max_megabytes": limits.max_megabytes}
+
+    if streams is not None:
+        streams.snapshots.on_outcome = metrics.count_snapshot
+        pulled = PulledStreams(streams, metrics, allowed or AllowedSources())
+        for name, source in (pull or {}).items():
+            pulled.add(name, source, is_trusted=True)
+        app.include_router(pulled_routes(pulled))
+
+        @app.websocket("/v1/live")
+        async def live(socket: WebSocket) -> None:
+            await LiveSocket(socket, streams, metrics, idle_seconds=limits.idle_seconds).run()
+
+    return app
+
+
+def _add_errors(app: FastAPI) -> None:
+    """All errors are JSON with the key `error`."""
+
     @app.exception_handler(HTTPException)
     async def not_found(_: Request, error: HTTPException) -> Response:
         return refused(error.status_code, str(error.detail), error.headers)
@@ -79,6 +114,10 @@ def create_app(
     async def not_valid(_: Request, error: RequestValidationError) -> Response:
         problems = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
         return refused(422, "; ".join(problems))
+
+
+def _add_status(app: FastAPI, streams: LiveStreams | None, metrics: Metrics) -> None:
+    """How the server is."""
 
     @app.get("/healthz")
     def health() -> dict[str, str]:
@@ -98,34 +137,12 @@ def create_app(
         """Counters and histograms in the text format of Prometheus."""
         return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
-    @app.post("/v1/predict")
-    async def predict(request: Request, name: str = "video") -> Response:
-        """What happens in a video, whose bytes are the body: the likeliest classes, or events with their times."""
-        return await predicted(request, name, answers, max_megabytes=limits.max_megabytes)
 
-    @app.get("/v1/model")
-    def model() -> dict[str, Any]:
-        """What the model knows, and what may be sent to it; `fps` is null if it cannot watch streams."""
-        fps, background = None, None
-        if streams is not None:
-            fps, background = streams.predictor.fps, streams.predictor.events.background
-        about = {"model": answers.model, "labels": answers.labels, "background": background, "fps": fps}
-        return {**about, "max_megabytes": limits.max_megabytes}
+def _add_page(app: FastAPI) -> None:
+    """The page for browsers."""
 
     @app.get("/", include_in_schema=False)
     def page() -> FileResponse:
         return FileResponse(PAGE / "index.html", headers={"Content-Security-Policy": PAGE_POLICY})
 
     app.mount("/page", StaticFiles(directory=PAGE))
-    if streams is not None:
-        streams.snapshots.on_outcome = metrics.count_snapshot
-        pulled = PulledStreams(streams, metrics, allowed or AllowedSources())
-        for name, source in (pull or {}).items():
-            pulled.add(name, source, is_trusted=True)
-        app.include_router(pulled_routes(pulled))
-
-        @app.websocket("/v1/live")
-        async def live(socket: WebSocket) -> None:
-            await LiveSocket(socket, streams, metrics, idle_seconds=limits.idle_seconds).run()
-
-    return app

@@ -176,7 +176,7 @@ class LiveClient:
             self._socket.send(message)
 
     def _connected(self) -> ClientConnection:
-        """Connects and begins the stream, or goes on with it."""
+        """Connects and begins or resumes the stream."""
         address, socket = next(self._addresses), None
         try:
             opening = connect(

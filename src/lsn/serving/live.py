@@ -76,7 +76,7 @@ class LiveSocket:
         self._last_seconds = -math.inf
         self._last_number = -1  # of the frames so far
         self._last_frame_at = 0.0  # by the clock of the loop
-        self._end_reason = "the server ended the stream; go on with its token"
+        self._end_reason = "the server ended the stream; resume it with its token"
         self._num_dropped = 0
         self._is_slow = asyncio.Event()
 
@@ -119,7 +119,7 @@ class LiveSocket:
         self._last_frame_at = self._loop.time()
         while (left := self._last_frame_at + self._idle_seconds - self._loop.time()) > 0:
             await asyncio.sleep(left)
-        self._end_reason = f"no frame came for {self._idle_seconds:g} seconds; go on with the token of the stream"
+        self._end_reason = f"no frame came for {self._idle_seconds:g} seconds; resume the stream with its token"
         self._end()
 
     async def _refuse(self) -> None:
@@ -155,7 +155,7 @@ class LiveSocket:
         return True
 
     async def _resume(self, old: Any, token: str) -> dict[str, Any]:
-        """Goes on with a stream, or begins anew if that is not possible; returns what the client is told of it."""
+        """Resumes a stream, or starts without its state if that is not possible; returns what `ready` says of it."""
         try:
             snapshot = await asyncio.to_thread(self._streams.resume, old) if is_token(old) else None
             if snapshot is not None:
@@ -168,7 +168,7 @@ class LiveSocket:
             problem = str(error).partition(": ")[2].partition(";")[0]  # without file and remedy
         logger.warning("stream %s cannot be resumed: %s", self.name, problem)
         await self._open(token, None, sends_again=True)
-        return {"frame": None, "seconds": None, "error": f"{problem}; the stream begins anew"}
+        return {"frame": None, "seconds": None, "error": f"{problem}; the stream starts without its state"}
 
     async def _open(self, token: str, resumed: Snapshot | None, *, sends_again: bool) -> None:
         self._last_number = -1 if resumed is None else resumed.frame

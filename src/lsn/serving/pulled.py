@@ -36,6 +36,10 @@ MAX_LISTENERS, MAX_UNREAD = 64, 256
 """Of a stream, and messages that wait for one that does not read; more end it."""
 
 
+class StreamNameError(ConfigError):
+    """No stream can have this name."""
+
+
 class StreamExistsError(LSNError):
     """There is a stream of this name."""
 
@@ -205,7 +209,7 @@ class PulledStreams:
         return self._pulled.get(name)
 
     def add(self, name: str, source: str, *, is_trusted: bool = False) -> PulledStream:
-        """Begins to read a source; with a state under this name, the stream goes on from it.
+        """Begins to read a source; with a state under this name, it resumes from it.
 
         Args:
             name: letters, digits, ".", "_" and "-".
@@ -213,12 +217,13 @@ class PulledStreams:
             is_trusted: whether it need not be.
 
         Raises:
-            ConfigError: the name is none, or all slots are taken.
+            ConfigError: all slots are taken.
+            StreamNameError: the name is none.
             StreamExistsError: there is a stream of this name.
             ForbiddenSourceError: clients may not have it read.
         """
         if not re.fullmatch(r"[\w.-]{1,64}", name, re.ASCII):
-            raise ConfigError(f"a stream's name has 1 to 64 letters, digits, '.', '_' and '-', not {name[:80]!r}")
+            raise StreamNameError(f"a stream's name has 1 to 64 letters, digits, '.', '_' and '-', not {name[:80]!r}")
         if not is_trusted and not self._allowed.allow(source):
             raise ForbiddenSourceError(
                 f"{redacted(source)[:200]}: not among the sources that this server may read (--allow-sources)"
@@ -240,14 +245,14 @@ class PulledStreams:
                 del self._pulled[stream.name]
 
     def pause(self, stream: PulledStream) -> None:
-        """Stops reading; the stream goes on from there when it is resumed, and others have its slot until then."""
+        """Stops reading; it can be resumed from there, and others have its slot until then."""
         with self._lock:
             if stream.running_name is not None:
                 stream.pause()
                 self._stop(stream)
 
     def resume(self, stream: PulledStream) -> None:
-        """Goes on with a stream that was paused, or has ended.
+        """Resumes a stream that was paused, or has ended.
 
         Raises:
             ConfigError: all slots are taken.
@@ -265,7 +270,7 @@ class PulledStreams:
         try:
             self._open(stream, self._streams.resume(_token(stream.name)))
         except (StateStoreError, WeightsError) as error:
-            logger.warning("stream %s begins anew: %s", stream.name, error)
+            logger.warning("stream %s starts without its state: %s", stream.name, error)
             self._open(stream, None)
         self._metrics.count_opened()
 

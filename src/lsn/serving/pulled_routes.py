@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from lsn.errors import ConfigError
 from lsn.serving.access import refused
-from lsn.serving.pulled import ForbiddenSourceError, PulledStream, PulledStreams, StreamExistsError
+from lsn.serving.pulled import ForbiddenSourceError, PulledStream, PulledStreams, StreamExistsError, StreamNameError
 
 RETRY = {"Retry-After": "5"}
 NAME, SOURCE = "Letters, digits, '.', '_' and '-'", "An address, a file or a camera that the server may read"
@@ -31,16 +31,17 @@ def pulled_routes(pulled: PulledStreams) -> APIRouter:
         name: Annotated[str, Body(description=NAME, examples=["yard"])],
         source: Annotated[str, Body(description=SOURCE, max_length=4096, examples=["rtsp://camera.lan/1"])],
     ) -> Response:
-        """Begins to read a source; it goes on from the state that is kept under this name, if there is one."""
+        """Begins to read a source; it resumes from the state that is kept under this name, if there is one."""
         try:
             return JSONResponse(pulled.add(name, source).to_dict(), status_code=201)
         except ForbiddenSourceError as error:
             return refused(403, str(error))
         except StreamExistsError as error:
             return refused(409, str(error))
+        except StreamNameError as error:
+            return refused(422, str(error))
         except ConfigError as error:
-            is_name = "a stream's name" in str(error)
-            return refused(422, str(error)) if is_name else refused(503, str(error), RETRY)
+            return refused(503, str(error), RETRY)
 
     @routes.get("/{name}")
     def stream(name: str) -> Response:
@@ -52,20 +53,27 @@ def pulled_routes(pulled: PulledStreams) -> APIRouter:
         """Ends a stream and forgets it."""
         return _with(pulled, name, pulled.remove)
 
-    @routes.post("/{name}/reset")
-    def reset(name: str) -> Response:
-        """Clears the memory of a stream."""
-        return _with(pulled, name, pulled.reset)
+    for action, change, about in (
+        ("reset", pulled.reset, "Clears the memory of a stream."),
+        ("pause", pulled.pause, "Stops reading; others may have the slot until the stream is resumed."),
+        ("resume", pulled.resume, "Resumes a stream where it was paused."),
+    ):
+        routes.add_api_route(
+            f"/{{name}}/{action}", _changing(pulled, change), methods=["POST"], name=action, description=about
+        )
+    _add_watching(routes, pulled)
+    return routes
 
-    @routes.post("/{name}/pause")
-    def pause(name: str) -> Response:
-        """Stops reading; others may have the slot until the stream is resumed."""
-        return _with(pulled, name, pulled.pause)
 
-    @routes.post("/{name}/resume")
-    def resume(name: str) -> Response:
-        """Goes on where the stream was paused."""
-        return _with(pulled, name, pulled.resume)
+def _changing(pulled: PulledStreams, change: Callable[[PulledStream], None]) -> Callable[[str], Response]:
+    def endpoint(name: str) -> Response:
+        return _with(pulled, name, change)
+
+    return endpoint
+
+
+def _add_watching(routes: APIRouter, pulled: PulledStreams) -> None:
+    """What a stream shows."""
 
     @routes.get("/{name}/picture", responses={200: {"content": {"image/jpeg": {}}}, 404: {}})
     def picture(name: str) -> Response:
@@ -86,14 +94,14 @@ def pulled_routes(pulled: PulledStreams) -> APIRouter:
         async def lines() -> AsyncIterator[str]:
             messages = found.listen()
             try:
-                while not found.is_over and (message := await messages.get()) is not None:
+                is_over = found.is_over
+                while not is_over and (message := await messages.get()) is not None:
                     yield f"event: {message['type']}\ndata: {json.dumps(message)}\n\n"
+                    is_over = message["type"] == "ended"
             finally:
                 found.leave(messages)
 
         return StreamingResponse(lines(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
-
-    return routes
 
 
 def _with(pulled: PulledStreams, name: str, change: Callable[[PulledStream], None]) -> Response:

@@ -49,7 +49,7 @@ class StreamRunner:
         on_error: what follows the `StreamEnd` of a stream that failed: "report" lets the others go on, "raise" ends
             them too and raises the error. What an iterator of frames raises is raised in any case, unless it is an
             `LSNError`.
-        waits_for_more: whether the iteration goes on without a stream, until `stop`, as streams come with `add`.
+        waits_for_more: whether the iteration continues without a stream, until `stop`, as streams come with `add`.
         batch_seconds: how long a frame may wait for those of other streams, to be one batch with them.
 
     Raises:

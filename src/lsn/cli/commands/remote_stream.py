@@ -159,8 +159,8 @@ def _show(name: str, message: dict[str, Any], *, as_json: bool, events: Path | N
     elif kind == "disconnected":
         console.print(f"{name}  connection lost, trying again", style="yellow")
     elif kind == "ready":
-        how = "begins anew: " + message["resumed"]["error"] if message["resumed"]["error"] else "goes on"
-        console.print(f"{name}  connected again; the stream {how}", style="yellow")
+        error = message["resumed"]["error"]
+        console.print(f"{name}  connected again; {error or 'the stream resumes'}", style="yellow")
     elif kind in ("missing", "dropped"):
         console.print(f"{name}  {message['frames']} frames {kind}", style="yellow")
     elif kind == "error":

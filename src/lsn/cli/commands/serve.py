@@ -18,6 +18,7 @@ from lsn.errors import ConfigError, ModelError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from lsn.serving.access import Access
     from lsn.serving.states import Snapshots
     from lsn.serving.streams import LiveStreams
     from lsn.serving.videos import Answers
@@ -98,6 +99,21 @@ class Doors:
                 "that is meant"
             )
 
+    def access(self, host: str) -> Access:
+        """The rules for requests.
+
+        Raises:
+            ConfigError: the file of tokens cannot be read.
+        """
+        from lsn.serving.access import Access, read_tokens
+
+        return Access(
+            hosts=(*LOOPBACK, *self.names) if host in LOOPBACK else None,
+            tokens={} if self.tokens is None else read_tokens(self.tokens),
+            requests_per_minute=self.requests_per_minute,
+            streams_per_client=self.streams_per_client,
+        )
+
 
 def serve(
     weights: Path,
@@ -121,7 +137,6 @@ def serve(
     place.check()
     doors.check(place.host)
     try:
-        from lsn.serving.access import Access, read_tokens
         from lsn.serving.app import Limits, create_app
         from lsn.serving.publishing import Publisher
         from lsn.serving.server import serve as run
@@ -129,13 +144,7 @@ def serve(
         from lsn.serving.states import Snapshots, open_store
     except ModuleNotFoundError as error:
         raise ConfigError(f"lsn serve needs {error.name}: pip install 'lsn-video[serve]'") from None
-    pull = dict(_named(each) for each in place.pull)
-    access = Access(
-        hosts=(*LOOPBACK, *doors.names) if place.host in LOOPBACK else None,
-        tokens={} if doors.tokens is None else read_tokens(doors.tokens),
-        requests_per_minute=doors.requests_per_minute,
-        streams_per_client=doors.streams_per_client,
-    )
+    pull, access = dict(_named(each) for each in place.pull), doors.access(place.host)
     console, snapshots = output(), Snapshots(open_store(place.state_store))
     publisher = None if place.publish is None else Publisher(place.publish)
     with nullcontext() if doors.access_log is None else _opened(doors.access_log) as log:

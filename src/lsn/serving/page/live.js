@@ -78,7 +78,7 @@ export class LiveStream extends EventTarget {
     else this._sent = [];
     this._isReady = true;
     if (error) this._state(`connected again; ${error}`, true);
-    else this._state(isAgain ? "connected again, the stream goes on" : "watching", false);
+    else this._state(isAgain ? "connected again, the stream resumes" : "watching", false);
     this._say("ready", message);
     for (const [, bytes] of this._sent) this._socket.send(bytes);
   }
