@@ -3,6 +3,9 @@ PYTHON ?= python3
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
+# Many containers set it; then each process would compile PyTorch again, which takes longer than to load it.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: env demo test test-all gpu lint docs dist clean
 
 env: $(STAMP)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from small_recognizer import noisy_frames
@@ -19,6 +20,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from lsn.serving.protocol import HEADER
+from lsn.streaming import StreamingPredictor
+from lsn.video.decoding.frames_reader import decode_image
 
 CAPACITY = 2
 
@@ -104,3 +107,10 @@ def wait_until_free(server: Server) -> None:
     while free_slots(server) < CAPACITY:
         assert time.monotonic() < until, "a slot was not freed"
         time.sleep(0.02)
+
+
+def answers_alone(weights: Path, frames: list[bytes]) -> list[np.ndarray]:
+    """The answers to frames, ten a second, as a stream that nothing else runs beside."""
+    session = StreamingPredictor(weights).open()
+    shown = [decode_image(data, "", max_pixels=10_000) for data in frames]
+    return [answer.probabilities for t, frame in enumerate(shown) for answer in session.push(t / 10, frame)]

@@ -3,8 +3,10 @@
 import asyncio
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,9 +19,11 @@ from lsn.video.decoding.frames_reader import decode_image
 
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
-from served import Server, end, pictures, start, wait_until_free
+from served import Server, answers_alone, end, pictures, start, wait_until_free
 
 from lsn.serving import Client, LiveClient, ServerError
+
+JAVASCRIPT = Path(__file__).parents[2] / "examples/live_client.mjs"
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +31,6 @@ def server(weights) -> Iterator[Server]:
     server = start(weights)
     yield server
     end(server)
-
-
-def answers_alone(weights: Path, frames: list[bytes]) -> list[np.ndarray]:
-    session = StreamingPredictor(weights).open()
-    shown = [decode_image(data, "", max_pixels=10_000) for data in frames]
-    return [answer.probabilities for t, frame in enumerate(shown) for answer in session.push(t / 10, frame)]
 
 
 def answer_of(live: LiveClient, number: int) -> dict:
@@ -196,3 +194,26 @@ def test_the_command_shows_its_token(weights, tmp_path, videos, capsys):
         assert main([*arguments, "--token-file", str(tmp_path / "mine")]) == 0
     finally:
         end(server)
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="no Node.js")
+def test_the_example_in_javascript(server, weights):
+    frames, address = pictures(9, 8), server.address.replace("http", "ws")
+    command = ["node", "--experimental-websocket", JAVASCRIPT, f"{address}/v1/live"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as node:
+        assert node.stdin is not None
+        for frame in frames:
+            node.stdin.write(frame)
+            node.stdin.flush()
+            time.sleep(0.1)
+        said, errors = node.communicate(timeout=60)
+    assert node.returncode == 0, errors
+    session = StreamingPredictor(weights).open()
+    shown = [decode_image(data, "", max_pixels=10_000) for data in frames]
+    answers = [answer for t, frame in enumerate(shown) for answer in session.push(t / 8, frame)]
+    answers += session.finish(1.0)[0]
+    lines = [line for line in said.decode().splitlines() if not line.startswith("{")]
+    assert lines == [
+        f"{answer.seconds:.2f} s  {answer.label}  {int(100 * answer.probabilities.max() + 0.5)}%" for answer in answers
+    ]
+    assert json.loads(said.decode().splitlines()[-1])["type"] == "ended"

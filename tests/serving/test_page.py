@@ -2,12 +2,16 @@
 
 import hashlib
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
+from http_server import Server as HttpServer
+from http_server import jpeg, motion_jpeg
 
 from lsn.cli.app import main
 
@@ -36,6 +40,11 @@ def timelines(tmp_path_factory) -> list[Path]:
 @pytest.fixture(scope="module")
 def camera(timelines, tmp_path_factory) -> Path:
     return as_camera(timelines[0], tmp_path_factory.mktemp("camera") / "hand.y4m")
+
+
+def all_frames(video: Path) -> list[Any]:
+    with av.open(video) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
 
 def as_camera(video: Path, path: Path) -> Path:
@@ -133,6 +142,10 @@ def test_a_camera_is_watched_and_a_video_is_looked_at(server, camera, timelines,
 
     page.set_input_files("#file", timelines[1])
     wait_for_state(page, "done")
+    with page.expect_download() as download:
+        page.get_by_label("Save the events as a file").select_option("webvtt")
+    assert download.value.suggested_filename == timelines[1].with_suffix(".vtt").name
+    assert Path(download.value.path()).read_text().startswith("WEBVTT")
     events = page.locator(".events button")
     assert events.count() >= 2
     events.nth(1).click()
@@ -157,6 +170,37 @@ def test_several_cameras_and_a_full_server(server, camera, open_page):
     wait_for_state(page, f"all {CAPACITY} streams of the server are taken, trying again")
     page.locator(".tile").last.get_by_role("button", name="Close").click()
     playwright.expect(page.locator(".state", has_text="watching")).to_have_count(CAPACITY, timeout=SIXTY_SECONDS)
+
+
+def test_cameras_that_the_server_reads(timelines, open_page):
+    pictures = [jpeg(frame) for frame in all_frames(timelines[0])]
+    goes_on = threading.Event()
+    with HttpServer({"/camera": motion_jpeg(pictures, goes_on, pause_seconds=0.05)}) as camera:
+        server = start(Path("starter:gestures"), "--pull", f"yard={camera.url}/camera", "--pull", "none=/no/file.mp4")
+        try:
+            page = open_page(server)
+            yard, none = (
+                page.locator(".tile", has=page.get_by_role("heading", name=name)) for name in ("yard", "none")
+            )
+            none.locator(".state.bad", has_text="/no/file.mp4: no such file").wait_for()
+            yard.locator(".state", has_text="watching").wait_for()
+            yard.locator(".picture img[src^='data:image/jpeg']").wait_for()
+            yard.locator(".events li").first.wait_for()
+            assert yard.locator(".bars li").count() == 5
+            assert server.ask("/v1/streams/none", method="DELETE")[0] == 200
+            playwright.expect(none).to_have_count(0, timeout=SIXTY_SECONDS)
+            yard.get_by_role("button", name="Close").click()
+            assert page.locator(".tile").count() == 0
+        finally:
+            goes_on.set()
+            end(server)
+
+
+def test_the_interface_described(server, open_page):
+    page = open_page(server)
+    page.get_by_role("link", name="Interface for programs").click()
+    page.get_by_text("/v1/predict", exact=True).wait_for()
+    assert page.get_by_text("/v2/models/{model}/infer", exact=True).count() == 1
 
 
 def test_no_camera_and_no_permission(server, open_page):

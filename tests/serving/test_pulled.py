@@ -24,7 +24,7 @@ pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
 from served import CAPACITY, Server, end, start, wait_until_free
 
-from lsn.serving.sources import AllowedSources, Place
+from lsn.serving.pulled.sources import AllowedSources, Place
 
 
 @pytest.fixture(scope="module")

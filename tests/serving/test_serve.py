@@ -4,7 +4,6 @@ import io
 import json
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -79,6 +78,7 @@ def test_frames_that_cannot_be_used_cost_an_error_and_the_stream_goes_on(server)
         send(socket, 1, frames[2])  # sent twice
         send(socket, 4, frames[4])
         send(socket, 5, large.getvalue())
+        send(socket, 6, frames[5])
         socket.send('{"type": "end"}')
         messages = all_messages(socket)
     errors = [message["error"] for message in of("error", messages)]
@@ -90,7 +90,7 @@ def test_frames_that_cannot_be_used_cost_an_error_and_the_stream_goes_on(server)
         "frame 5: 8000x8000 pixels; send at most 9,437,184",
     ]
     assert of("missing", messages) == [{"type": "missing", "frames": 2, "before": 4}]
-    assert {result["frame"] for result in of("result", messages)} == {0, 1, 4}
+    assert {result["frame"] for result in of("result", messages)} == {0, 1, 4, 6}
 
 
 def test_a_memory_that_is_reset(server):
@@ -174,6 +174,8 @@ def test_predictions(server, weights, videos):
     assert status == 422
     assert answer["error"].startswith("mine.mp4: ")
     assert server.ask("/v1/predict", b"")[0] == 422
+    status, answer = server.ask("/v1/predict?format=csv", (videos / "6.mp4").read_bytes())
+    assert (status, answer["error"]) == (422, "this model says what a clip shows, not when; ask for its result")
     status, answer = server.ask("/v1/predict", bytes((1 << 20) + 1))
     assert (status, answer["error"]) == (413, "more than 1 MB; send a shorter or smaller video")
     assert server.ask("/healthz") == (200, {"status": "ok"})
@@ -197,14 +199,3 @@ def test_an_address_for_everybody_must_be_asked_for(weights, capsys):
 
     assert main(["serve", str(weights), "--host", "0.0.0.0"]) == 2
     assert "--host 0.0.0.0: everybody who reaches it could use the server" in capsys.readouterr().err
-
-
-def test_long_videos_are_answered_with_events(videos):
-    server = start(Path("starter:motion"))
-    try:
-        status, answer = server.ask("/v1/predict", (videos / "6.mp4").read_bytes())
-        assert status == 200
-        assert answer.keys() == {"video", "duration_seconds", "events"}
-    finally:
-        server.process.send_signal(signal.SIGTERM)
-        server.process.wait(timeout=60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import json
@@ -23,10 +24,15 @@ from starlette.websockets import WebSocket
 from lsn.errors import ConfigError
 from lsn.serving.metrics import Metrics
 
-PAGE_PATH, OPEN_PATHS = "/page/", ("/", "/healthz", "/readyz")
-"""That need no token: the page, which shows nothing by itself, and what watches a server."""
-VIDEO_PATH, MAX_BODY_BYTES, BODY_SECONDS = "/v1/predict", 64 << 10, 15.0
-"""All other bodies are small, and come soon."""
+PAGE_PATHS = ("/page/", "/static-offline-docs/")
+OPEN_PATHS = ("/", "/docs", "/openapi.json", "/healthz", "/readyz", "/v2/health/live", "/v2/health/ready")
+"""That need no token: pages, which show nothing by themselves, and what watches a server."""
+VIDEO_PATHS = ("/v1/predict", "/v1/jobs")
+"""Whose bodies are large; their routes limit them."""
+MAX_BODY_BYTES, MAX_TENSOR_BYTES, BODY_SECONDS = 64 << 10, 16 << 20, 15.0
+"""Of all other bodies, and of KServe's, and how soon they come."""
+MAX_UNREAD_BYTES, UNREAD_SECONDS = 64 << 20, 5.0
+"""Of a body that is refused, what is read all the same: many clients read the answer once all is sent."""
 PROTOCOL, TOKEN_PREFIX = "lsn", "bearer."
 """What pages offer as protocols of a WebSocket, as they cannot set its headers: "lsn" and "bearer.TOKEN"."""
 MAX_CLIENTS = 10_000
@@ -132,26 +138,28 @@ class Gate:
             await send(message)
 
         client, refusal = self._judge(scope)
+        scope.setdefault("state", {})["client"] = client
         try:
             if refusal is not None:
-                await _answer(refusal, scope, receive, watch)
+                await _answer(refusal, scope, receive, _once_sent(scope, receive, watch)[1])
             elif scope["type"] == "websocket":
                 await self._live(client, scope, receive, watch)
-            elif scope["path"] == VIDEO_PATH:
-                await self._app(scope, receive, watch)
+            elif scope["path"] in VIDEO_PATHS:
+                await self._app(scope, *_once_sent(scope, receive, watch))
             else:
                 await self._small(scope, receive, watch)
         finally:
             self._note(scope, client, status, time.monotonic() - start)
 
     async def _small(self, scope: Scope, receive: Receive, send: Send) -> None:
+        max_bytes = MAX_TENSOR_BYTES if scope["path"].startswith("/v2/") else MAX_BODY_BYTES
         try:
-            replayed = await asyncio.wait_for(_small_body(receive), BODY_SECONDS)
+            replayed = await asyncio.wait_for(_small_body(receive, max_bytes), BODY_SECONDS)
         except TimeoutError:
             await refused(408, f"the body did not come within {BODY_SECONDS:g} seconds")(scope, receive, send)
             return
         if replayed is None:
-            await refused(413, f"more than {MAX_BODY_BYTES} bytes")(scope, receive, send)
+            await refused(413, f"more than {max_bytes} bytes")(scope, receive, send)
         else:
             await self._app(scope, replayed, send)
 
@@ -169,7 +177,7 @@ class Gate:
         headers, address = Headers(scope=scope), (scope.get("client") or ("unknown",))[0]
         if not self._access.is_own_page(headers):
             return address, refused(403, "the page of another server may not use this one")
-        if scope["path"].startswith(PAGE_PATH) or scope["path"] in OPEN_PATHS:
+        if scope["path"].startswith(PAGE_PATHS) or scope["path"] in OPEN_PATHS:
             return address, None
         client = address
         if self._access.tokens:
@@ -221,13 +229,13 @@ def refused(status: int, text: str, headers: Mapping[str, str] | None = None) ->
     return JSONResponse({"error": text}, status_code=status, headers=headers)
 
 
-async def _small_body(receive: Receive) -> Receive | None:
+async def _small_body(receive: Receive, max_bytes: int) -> Receive | None:
     """Reads the body of a request, and returns what gives it again; None if it is too large."""
     messages, size = [], 0
     while True:
         messages.append(message := await receive())
         size += len(message.get("body", b""))
-        if size > MAX_BODY_BYTES:
+        if size > max_bytes:
             return None
         if not message.get("more_body"):
             break
@@ -238,6 +246,27 @@ async def _small_body(receive: Receive) -> Receive | None:
         return await receive() if message is None else message
 
     return again
+
+
+def _once_sent(scope: Scope, receive: Receive, send: Send) -> tuple[Receive, Send]:
+    """Begins the answer to a video once its client has sent all of it, unless that is too much or too slow."""
+    is_whole = scope["type"] != "http" or scope["path"] not in VIDEO_PATHS or "expect" in Headers(scope=scope)
+
+    async def receive_next() -> Message:
+        nonlocal is_whole
+        message = await receive()
+        is_whole = not message.get("more_body")
+        return message
+
+    async def send_once_sent(message: Message) -> None:
+        size = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(UNREAD_SECONDS):
+                while not is_whole and size < MAX_UNREAD_BYTES:
+                    size += len((await receive_next()).get("body", b""))
+        await send(message)
+
+    return receive_next, send_once_sent
 
 
 async def _answer(response: Response, scope: Scope, receive: Receive, send: Send) -> None:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from fastapi import FastAPI, Request, Response, WebSocket
+from fastapi import Depends, FastAPI, Request, Response, WebSocket
 from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPBearer
+from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse
@@ -16,13 +18,16 @@ from starlette.staticfiles import StaticFiles
 
 import lsn
 from lsn.serving.access import Access, Gate, refused
+from lsn.serving.kserve.routes import kserve_routes
+from lsn.serving.kserve.sequences import InferSequences
 from lsn.serving.live import LiveSocket
 from lsn.serving.metrics import Metrics
-from lsn.serving.pulled import PulledStreams
-from lsn.serving.pulled_routes import pulled_routes
-from lsn.serving.sources import AllowedSources
+from lsn.serving.pulled.routes import pulled_routes
+from lsn.serving.pulled.sources import AllowedSources
+from lsn.serving.pulled.streams import PulledStreams
 from lsn.serving.streams import LiveStreams
-from lsn.serving.videos import Answers, predicted
+from lsn.serving.videos.jobs import VideoJobs
+from lsn.serving.videos.routes import video_routes
 
 PAGE = Path(__file__).parent / "page"
 PAGE_POLICY = (
@@ -43,7 +48,7 @@ class Limits:
 
 def create_app(
     streams: LiveStreams | None,
-    answers: Answers,
+    jobs: VideoJobs,
     limits: Limits,
     access: Access,
     *,
@@ -55,7 +60,7 @@ def create_app(
 
     Args:
         streams: live streams; None if the model cannot watch any.
-        answers: of whole videos.
+        jobs: whole videos.
         limits: what a request may be.
         access: who may ask.
         allowed: sources that clients may have the server read.
@@ -66,8 +71,9 @@ def create_app(
         ConfigError: there are more sources than slots, or one has a name that no stream can have.
     """
     about = "Recognises actions in videos and live streams."
-    # Without FastAPI's pages, which load scripts from elsewhere.
-    app = FastAPI(title="LSN", version=lsn.__version__, description=about, docs_url=None, redoc_url=None)
+    app = FastAPIOffline(title="LSN", version=lsn.__version__, description=about, redoc_url=None)
+    # The gate asks for tokens; this makes the pages of the documentation ask for one too.
+    doors = [Depends(HTTPBearer(auto_error=False))] if access.tokens else []
     metrics = Metrics(lambda: (0, 0) if streams is None else (streams.num_streams, streams.capacity))
     app.add_middleware(Gate, access=access, metrics=metrics, log=log)
 
@@ -75,26 +81,27 @@ def create_app(
     _add_status(app, streams, metrics)
     _add_page(app)
 
-    @app.post("/v1/predict")
-    async def predict(request: Request, name: str = "video") -> Response:
-        """What happens in a video, whose bytes are the body: the likeliest classes, or events with their times."""
-        return await predicted(request, name, answers, max_megabytes=limits.max_megabytes)
+    app.include_router(video_routes(jobs, max_megabytes=limits.max_megabytes), dependencies=doors)
 
-    @app.get("/v1/model")
+    @app.get("/v1/model", tags=["server"], dependencies=doors)
     def model() -> dict[str, Any]:
         """What the model knows, and what may be sent to it; `fps` is null if it cannot watch streams."""
         fps, background = None, None
         if streams is not None:
             fps, background = streams.predictor.fps, streams.predictor.events.background
-        about = {"model": answers.model, "labels": answers.labels, "background": background, "fps": fps}
-        return {**about, "max_megabytes": limits.max_megabytes}
+        about = {"model": jobs.answers.model, "labels": jobs.answers.labels, "background": background}
+        return {**about, "fps": fps, "max_megabytes": limits.max_megabytes}
 
     if streams is not None:
         streams.snapshots.on_outcome = metrics.count_snapshot
         pulled = PulledStreams(streams, metrics, allowed or AllowedSources())
         for name, source in (pull or {}).items():
             pulled.add(name, source, is_trusted=True)
-        app.include_router(pulled_routes(pulled))
+        app.include_router(pulled_routes(pulled), dependencies=doors)
+        sequences = InferSequences(
+            streams, metrics, idle_seconds=limits.idle_seconds, per_client=access.streams_per_client
+        )
+        app.include_router(kserve_routes(streams, sequences), dependencies=doors)
 
         @app.websocket("/v1/live")
         async def live(socket: WebSocket) -> None:
@@ -119,12 +126,12 @@ def _add_errors(app: FastAPI) -> None:
 def _add_status(app: FastAPI, streams: LiveStreams | None, metrics: Metrics) -> None:
     """How the server is."""
 
-    @app.get("/healthz")
+    @app.get("/healthz", tags=["server"])
     def health() -> dict[str, str]:
         """Whether the process answers."""
         return {"status": "ok"}
 
-    @app.get("/readyz")
+    @app.get("/readyz", tags=["server"], responses={503: {}})
     def ready(response: Response) -> dict[str, Any]:
         """Whether it can take work, and how many streams run."""
         is_ready = streams is None or streams.is_running
@@ -132,8 +139,8 @@ def _add_status(app: FastAPI, streams: LiveStreams | None, metrics: Metrics) -> 
         count = {} if streams is None else {"streams": streams.num_streams, "capacity": streams.capacity}
         return {"ready": is_ready, **count}
 
-    @app.get("/metrics", response_class=Response)
-    def measured() -> Response:
+    @app.get("/metrics", tags=["server"], response_class=Response)
+    def measurements() -> Response:
         """Counters and histograms in the text format of Prometheus."""
         return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 

@@ -78,6 +78,7 @@ class LiveSocket:
         self._last_frame_at = 0.0  # by the clock of the loop
         self._end_reason = "the server ended the stream; resume it with its token"
         self._num_dropped = 0
+        self._num_refused = 0  # frames since the last good one
         self._is_slow = asyncio.Event()
 
     async def run(self) -> None:
@@ -212,6 +213,7 @@ class LiveSocket:
                 decode_image, message[HEADER.size :], f"frame {number}", max_pixels=MAX_PIXELS
             )
         except VideoError as error:
+            self._num_refused += 1
             self._tell({"type": "error", "frame": number, "error": str(error)})
             return
         if 0 <= self._last_seconds - seconds < LATE_SECONDS:
@@ -219,8 +221,8 @@ class LiveSocket:
             self._tell({"type": "error", "frame": number, "error": text})
             return
         self._last_seconds = seconds
-        missing = number - self._last_number - 1
-        if self._last_number >= 0 and missing:
+        missing, self._num_refused = number - self._last_number - 1 - self._num_refused, 0
+        if self._last_number >= 0 and missing > 0:
             self._tell({"type": "missing", "frames": missing, "before": number})
         self._last_number = number
         self._last_frame_at = self._loop.time()

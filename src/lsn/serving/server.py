@@ -18,6 +18,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from lsn.errors import ConfigError
 from lsn.serving.protocol import HEADER
 from lsn.serving.streams import LiveStreams
+from lsn.serving.videos.jobs import VideoJobs
 
 MAX_FRAME_BYTES = 8 << 20
 REQUEST_SECONDS = 15
@@ -49,11 +50,11 @@ class _Http(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """Ends live streams before it closes their sockets, so that clients are sent the ends of their events."""
+    """Ends live streams before it closes their sockets, so that clients are sent the ends of their events; and jobs."""
 
-    def __init__(self, config: uvicorn.Config, streams: LiveStreams | None) -> None:
+    def __init__(self, config: uvicorn.Config, streams: LiveStreams | None, jobs: VideoJobs) -> None:
         super().__init__(config)
-        self._streams, self._is_ending = streams, False
+        self._streams, self._jobs, self._is_ending = streams, jobs, False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Ends the server; a second signal does not wait for its clients."""
@@ -75,6 +76,7 @@ class _Server(uvicorn.Server):
         self.should_exit = self.should_exit or not self._is_ending
 
     async def _end(self) -> None:
+        self._jobs.close()
         if self._streams is not None:
             await asyncio.to_thread(self._streams.close)
             await asyncio.sleep(SENDING_SECONDS)
@@ -84,6 +86,7 @@ class _Server(uvicorn.Server):
 def serve(
     app: FastAPI,
     streams: LiveStreams | None,
+    jobs: VideoJobs,
     *,
     host: str,
     port: int,
@@ -96,6 +99,7 @@ def serve(
     Args:
         app: see `create_app`.
         streams: its live streams.
+        jobs: its videos.
         host: address of this machine.
         port: 0 takes a free one.
         on_ready: called with the address once it can be used.
@@ -124,7 +128,7 @@ def serve(
         ssl_keyfile=key,
     )
     on_ready(f"{'http' if certificate is None else 'https'}://{shown}:{listener.getsockname()[1]}")
-    _Server(config, streams).run(sockets=[listener])
+    _Server(config, streams, jobs).run(sockets=[listener])
     if streams is not None and streams.failure is not None:
         raise streams.failure
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lsn.serving.access import Access
     from lsn.serving.states import Snapshots
     from lsn.serving.streams import LiveStreams
-    from lsn.serving.videos import Answers
+    from lsn.serving.videos.answers import Answers
 
 CLOSING_SECONDS = 5.0
 """Time for the last events."""
@@ -139,9 +139,10 @@ def serve(
     try:
         from lsn.serving.app import Limits, create_app
         from lsn.serving.publishing import Publisher
+        from lsn.serving.pulled.sources import AllowedSources
         from lsn.serving.server import serve as run
-        from lsn.serving.sources import AllowedSources
         from lsn.serving.states import Snapshots, open_store
+        from lsn.serving.videos.jobs import VideoJobs
     except ModuleNotFoundError as error:
         raise ConfigError(f"lsn serve needs {error.name}: pip install 'lsn-video[serve]'") from None
     pull, access = dict(_named(each) for each in place.pull), doors.access(place.host)
@@ -151,10 +152,11 @@ def serve(
         streams = _live_streams(weights, place, options, snapshots, console)
         if streams is not None and publisher is not None:
             streams.on_event = publisher.take
+        jobs = VideoJobs(_answers(weights, options))
         try:
             app = create_app(
                 streams,
-                _answers(weights, options),
+                jobs,
                 Limits(place.max_megabytes, place.idle_seconds),
                 access,
                 allowed=AllowedSources(doors.allow_sources),
@@ -164,6 +166,7 @@ def serve(
             run(
                 app,
                 streams,
+                jobs,
                 host=place.host,
                 port=place.port,
                 on_ready=lambda address: console.print(f"{address}  (open it in a browser; Ctrl-C ends it)"),
@@ -199,7 +202,7 @@ def _answers(weights: Path, options: StreamOptions) -> Answers:
     """What says what happens in whole videos: events for a model of long videos, the likeliest classes for others."""
     from lsn.inference.predictor import Predictor
     from lsn.inference.runtimes.opening import open_model
-    from lsn.serving.videos import Answers
+    from lsn.serving.videos.answers import Answers
 
     ready = open_model(weights, options.runtime, device=options.device)  # of its own, as a runtime serves one thread
     if ready.runtime.network.multi_label or (ready.events is not None and ready.events.of_long_videos):

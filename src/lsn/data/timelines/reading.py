@@ -31,7 +31,7 @@ from lsn.files import exists, is_folder
 Format = Literal[
     "csv", "jsonl", "activitynet", "label-studio", "elan", "via", "webvtt", "frame-labels", "thumos", "e2e-spot"
 ]
-FORMATS: tuple[str, ...] = get_args(Format)
+FORMATS: tuple[Format, ...] = get_args(Format)
 """Names of the formats that are written; those that are read are recognised by their content."""
 
 

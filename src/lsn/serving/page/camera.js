@@ -40,7 +40,7 @@ class CameraTile {
     on("state", ({ text, isBad }) => this._tile.showState(text, isBad));
     on("ready", (message) => this._begin(message));
     on("result", (message) => this._result(message));
-    on("event", (message) => this._event(message));
+    on("event", (message) => this._tile.showReport(message, this._part));
     on("lost", ({ frames }) => (this._lost += frames));
   }
 
@@ -70,23 +70,13 @@ class CameraTile {
   }
 
   _result(message) {
-    this._first ??= message.seconds;
-    this._tile.showBars(message.top5);
-    this._tile.timeline.addPoint(message.seconds - this._first, message.top5[0]);
+    this._tile.showAnswer(message);
     this._tile.showFigures([
       ["latency", message.age_ms === undefined ? "–" : `${Math.round(message.age_ms)} ms`],
       ["model", `${Math.round(message.timings_ms.model)} ms`],
       ["frames seen", message.num_frames],
       ["frames lost", this._lost],
     ]);
-  }
-
-  _event({ report, ...event }) {
-    event.id = `${this._part}/${event.id}`;
-    event.start_seconds -= this._first ?? 0;
-    event.end_seconds -= this._first ?? 0;
-    this._tile.showEvent(event, { isOver: report === "end" });
-    this._tile.timeline.setEvent(event);
   }
 
   _close() {

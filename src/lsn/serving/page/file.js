@@ -1,40 +1,54 @@
 // A video file: what happens in it.
 
 import { headers } from "./live.js";
+import { messages } from "./messages.js";
 import { Tile } from "./tile.js";
 
 // Sends a file to the server and shows what it says.
 export async function showFile(file, token, { maxMegabytes }) {
   const address = URL.createObjectURL(file);
+  const asked = new AbortController();
+  let job = null;
   const tile = new Tile(file.name, {
     onClose: () => {
       asked.abort();
       URL.revokeObjectURL(address);
+      if (job) fetch(`v1/jobs/${job.id}`, { method: "DELETE", headers: headers(token) }).catch(() => {});
     },
   });
-  const asked = new AbortController();
   Object.assign(tile.video, { src: address, controls: true });
   if (file.size > maxMegabytes * 2 ** 20) {
     tile.showState(`the server takes at most ${maxMegabytes} MB`, true);
     return;
   }
-  tile.showState("the server looks at it …");
+  tile.showState("the server receives it …");
   try {
-    const answer = await fetch(`v1/predict?name=${encodeURIComponent(file.name)}`, {
+    const answer = await fetch(`v1/jobs?name=${encodeURIComponent(file.name)}`, {
       method: "POST",
       body: file,
       headers: headers(token),
       signal: asked.signal,
     });
-    const found = await answer.json();
-    if (answer.ok) show(tile, found, address);
-    else tile.showState(found.error, true);
+    job = await answer.json();
+    if (!answer.ok) throw new Refusal(job.error);
+    for await (job of messages(`v1/jobs/${job.id}/progress`, token, asked.signal)) showProgress(tile, job);
+    if (job.state !== "done") throw new Refusal(job.error);
+    show(tile, job, address, token);
   } catch (error) {
-    if (error.name !== "AbortError") tile.showState("no connection to the server; drop the video again", true);
+    if (error instanceof Refusal) tile.showState(error.message, true);
+    else if (error.name !== "AbortError") tile.showState("no connection to the server; drop the video again", true);
   }
 }
 
-function show(tile, found, address) {
+class Refusal extends Error {}
+
+function showProgress(tile, { state, seconds_seen: seen, seconds_in_all: all }) {
+  if (state === "queued") tile.showState("it waits for other videos …");
+  else if (state === "running") tile.showState(all ? `${seen} of ${all} seconds seen …` : "the server looks at it …");
+}
+
+function show(tile, job, address, token) {
+  const found = job.result;
   tile.showState("done");
   if (found.top5) {
     tile.showBars(found.top5);
@@ -53,4 +67,26 @@ function show(tile, found, address) {
       },
     });
   }
+  tile.offerFiles(job.formats, (format) => save(tile, `v1/jobs/${job.id}/events?format=${format}`, token));
+}
+
+// Has the browser save the events as a file for another tool.
+async function save(tile, address, token) {
+  let answer;
+  try {
+    answer = await fetch(address, { headers: headers(token) });
+  } catch {
+    tile.showState("no connection to the server", true);
+    return;
+  }
+  if (!answer.ok) {
+    tile.showState((await answer.json()).error, true);
+    return;
+  }
+  tile.showState("done");
+  const name = decodeURIComponent(answer.headers.get("Content-Disposition").split("''")[1]);
+  const link = Object.assign(document.createElement("a"), { download: name });
+  link.href = URL.createObjectURL(await answer.blob());
+  link.click();
+  URL.revokeObjectURL(link.href);
 }

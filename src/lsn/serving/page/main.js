@@ -3,6 +3,7 @@
 import { watchCamera } from "./camera.js";
 import { showFile } from "./file.js";
 import { headers } from "./live.js";
+import { watchPulled } from "./pulled.js";
 import { setLabels } from "./timeline.js";
 
 const find = (id) => document.getElementById(id);
@@ -35,6 +36,7 @@ async function begin() {
   find("model").textContent = `${about.model}: ${about.labels.join(", ")}`;
   find("start").hidden = false;
   find("cameras").hidden = about.fps === null;
+  if (about.fps !== null) watchPulled(token);
   await listCameras();
 }
 

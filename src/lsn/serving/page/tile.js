@@ -12,12 +12,16 @@ export class Tile {
     this._items = new Map(); // of events by id
     this._find("h2").textContent = name;
     this._find(".close").onclick = () => {
-      this.element.remove();
+      this.remove();
       onClose();
     };
     this._find(".reset").onclick = onReset;
     this._find(".reset").hidden = !onReset;
     document.getElementById("tiles").prepend(this.element);
+  }
+
+  remove() {
+    this.element.remove();
   }
 
   showState(text, isBad = false) {
@@ -42,6 +46,45 @@ export class Tile {
       bar.style.width = `${100 * probability}%`;
     });
     this._find(".now").textContent = `${top[0].label} ${Math.round(100 * top[0].probability)}%`;
+  }
+
+  // When the clock of a stream began; by default with the first answer that is shown.
+  startAt(seconds) {
+    this._first ??= seconds;
+  }
+
+  // An answer of a stream.
+  showAnswer({ seconds, top5 }) {
+    this.startAt(seconds);
+    this.showBars(top5);
+    this.timeline.addPoint(seconds - this._first, top5[0]);
+  }
+
+  // What is reported of an event of a stream; `part` tells events apart whose numbers began again.
+  showReport({ report, ...event }, part = 0) {
+    this.startAt(event.start_seconds);
+    const [start, end] = [event.start_seconds - this._first, event.end_seconds - this._first];
+    const shown = { ...event, id: `${part}/${event.id}`, start_seconds: Math.max(0, start), end_seconds: end };
+    this.showEvent(shown, { isOver: report === "end" });
+    this.timeline.setEvent(shown);
+  }
+
+  // A picture (its address) in place of the video.
+  showPicture(address) {
+    this._picture ??= Object.assign(document.createElement("img"), { alt: "" });
+    if (this._picture.parentElement === null) this.video.replaceWith(this._picture);
+    this._picture.src = address;
+  }
+
+  // Formats that the events can be saved in; `onChoose` is called with one.
+  offerFiles(formats, onChoose) {
+    const choice = this._find(".save");
+    choice.append(...formats.map((format) => new Option(format, format)));
+    choice.hidden = false;
+    choice.onchange = () => {
+      onChoose(choice.value);
+      choice.selectedIndex = 0;
+    };
   }
 
   // Pairs of a name and a value.

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias
 
 from lsn.errors import ConfigError, LSNError, WeightsError
 from lsn.serving.metrics import Metrics
-from lsn.serving.sources import AllowedSources, open_source
+from lsn.serving.pulled.sources import AllowedSources, open_source
 from lsn.serving.states import Snapshot, StateStoreError
 from lsn.serving.streams import LiveStreams, Saved
 from lsn.streaming import StreamPrediction

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 
@@ -11,9 +14,17 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from lsn.errors import ConfigError
 from lsn.serving.access import refused
-from lsn.serving.pulled import ForbiddenSourceError, PulledStream, PulledStreams, StreamExistsError, StreamNameError
+from lsn.serving.pulled.streams import (
+    ForbiddenSourceError,
+    PulledStream,
+    PulledStreams,
+    StreamExistsError,
+    StreamNameError,
+)
 
 RETRY = {"Retry-After": "5"}
+PICTURE_SECONDS = 0.5
+"""Between two pictures in messages."""
 NAME, SOURCE = "Letters, digits, '.', '_' and '-'", "An address, a file or a camera that the server may read"
 
 
@@ -27,7 +38,7 @@ def pulled_routes(pulled: PulledStreams) -> APIRouter:
         return {"streams": [stream.to_dict() for stream in pulled.all()]}
 
     @routes.post("", status_code=201, responses={403: {}, 409: {}, 503: {}})
-    def add(
+    def add_stream(
         name: Annotated[str, Body(description=NAME, examples=["yard"])],
         source: Annotated[str, Body(description=SOURCE, max_length=4096, examples=["rtsp://camera.lan/1"])],
     ) -> Response:
@@ -49,7 +60,7 @@ def pulled_routes(pulled: PulledStreams) -> APIRouter:
         return _with(pulled, name, lambda stream: None)
 
     @routes.delete("/{name}")
-    def remove(name: str) -> Response:
+    def remove_stream(name: str) -> Response:
         """Ends a stream and forgets it."""
         return _with(pulled, name, pulled.remove)
 
@@ -59,7 +70,11 @@ def pulled_routes(pulled: PulledStreams) -> APIRouter:
         ("resume", pulled.resume, "Resumes a stream where it was paused."),
     ):
         routes.add_api_route(
-            f"/{{name}}/{action}", _changing(pulled, change), methods=["POST"], name=action, description=about
+            f"/{{name}}/{action}",
+            _changing(pulled, change),
+            methods=["POST"],
+            name=f"{action}_stream",
+            description=about,
         )
     _add_watching(routes, pulled)
     return routes
@@ -76,15 +91,15 @@ def _add_watching(routes: APIRouter, pulled: PulledStreams) -> None:
     """What a stream shows."""
 
     @routes.get("/{name}/picture", responses={200: {"content": {"image/jpeg": {}}}, 404: {}})
-    def picture(name: str) -> Response:
+    def stream_picture(name: str) -> Response:
         """The last picture that was answered, as JPEG."""
         found = pulled.get(name)
         image = None if found is None else found.picture()
         return refused(404, f"no picture of {name!r}") if image is None else Response(image, media_type="image/jpeg")
 
     @routes.get("/{name}/events", responses={200: {"content": {"text/event-stream": {}}}, 404: {}, 503: {}})
-    async def events(name: str) -> Response:
-        """Answers and events as they come, as server-sent events."""
+    async def stream_events(name: str, pictures: bool = False) -> Response:
+        """Answers and events as they come, as server-sent events; with pictures, some answers have the frame (JPEG)."""
         found = pulled.get(name)
         if found is None:
             return _unknown(name)
@@ -92,16 +107,25 @@ def _add_watching(routes: APIRouter, pulled: PulledStreams) -> None:
             return refused(503, f"too many clients listen to {name}; try again later", RETRY)
 
         async def lines() -> AsyncIterator[str]:
-            messages = found.listen()
+            messages, picture_at = found.listen(), 0.0
             try:
                 is_over = found.is_over
                 while not is_over and (message := await messages.get()) is not None:
+                    if pictures and message["type"] == "result" and time.monotonic() >= picture_at:
+                        message = message | {"picture": await asyncio.to_thread(_picture_address, found)}
+                        picture_at = time.monotonic() + PICTURE_SECONDS
                     yield f"event: {message['type']}\ndata: {json.dumps(message)}\n\n"
                     is_over = message["type"] == "ended"
             finally:
                 found.leave(messages)
 
         return StreamingResponse(lines(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+
+def _picture_address(stream: PulledStream) -> str | None:
+    """The last picture as browsers take it in the place of an address."""
+    picture = stream.picture()
+    return None if picture is None else f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}"
 
 
 def _with(pulled: PulledStreams, name: str, change: Callable[[PulledStream], None]) -> Response:

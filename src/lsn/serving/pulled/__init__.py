@@ -1,0 +1,1 @@
+"""Streams that a server reads itself: cameras, addresses and files that it may read."""

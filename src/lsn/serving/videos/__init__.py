@@ -1,0 +1,1 @@
+"""Whole videos that are sent to a server: jobs, their progress, and what happens in each video."""

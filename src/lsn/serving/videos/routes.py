@@ -1,0 +1,188 @@
+"""The interface of whole videos: /v1/predict for those who wait for the answer, /v1/jobs for all others."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.requests import ClientDisconnect
+
+from lsn.data.timelines.reading import FORMATS, Format
+from lsn.serving.access import refused
+from lsn.serving.videos.formats import EventsFile
+from lsn.serving.videos.jobs import TooManyJobsError, VideoJob, VideoJobs
+
+RETRY = {"Retry-After": "10"}
+LOOK_SECONDS = 1.0
+"""Between two looks whether a client still waits, and between two messages about progress."""
+SLOW_SECONDS, SLOW_BYTES = 15.0, 64 << 10
+"""A body that comes more slowly than so many bytes a second, after so many seconds, is given up."""
+VIDEO = {"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": {"format": "binary"}}}}}
+Name = Annotated[str, Query(description="What answers call the video", max_length=1000, examples=["clip.mp4"])]
+
+
+class _BodyError(Exception):
+    """A body that is no video, with what HTTP says of it."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+def video_routes(jobs: VideoJobs, *, max_megabytes: int) -> APIRouter:
+    """The routes of videos that have at most so many megabytes."""
+    routes = APIRouter(prefix="/v1", tags=["videos"])
+
+    @routes.post("/predict", openapi_extra=VIDEO, responses={413: {}, 422: {}, 503: {}})
+    async def predict(request: Request, name: Name = "video", format: Format | None = None) -> Response:
+        """What happens in a video, whose bytes are the body: the likeliest classes, or events with their times.
+
+        With a format, the events as a file of that format.
+        """
+        job = None
+        try:
+            job = await _received(request, jobs, name, () if format is None else (format,), max_megabytes)
+            while not await _is_over(job, LOOK_SECONDS):
+                if await request.is_disconnected():
+                    return refused(408, "its client has left")
+            return _result(job) if format is None else _file(job, format)
+        except (TooManyJobsError, _BodyError) as error:
+            return _refused(error)
+        finally:
+            if job is not None:
+                await jobs.remove(job)
+
+    @routes.post("/jobs", status_code=202, openapi_extra=VIDEO, responses={413: {}, 422: {}, 503: {}})
+    async def send_video(request: Request, name: Name = "video") -> Response:
+        """Takes a video, whose bytes are the body, and answers at once; its state tells how far it is."""
+        try:
+            job = await _received(request, jobs, name, FORMATS, max_megabytes)
+        except (TooManyJobsError, _BodyError) as error:
+            return _refused(error)
+        return JSONResponse(job.to_dict(), status_code=202, headers={"Location": f"/v1/jobs/{job.id}"})
+
+    _add_jobs(routes, jobs)
+    return routes
+
+
+def _add_jobs(routes: APIRouter, jobs: VideoJobs) -> None:
+    """What becomes of a job. They are kept for an hour."""
+
+    @routes.get("/jobs/{id}", responses={404: {}})
+    async def job(id: str) -> Response:
+        """The state of a job, how much of its video was seen, and its result."""
+        job = jobs.get(id)
+        return _unknown(id) if job is None else JSONResponse(job.to_dict())
+
+    @routes.delete("/jobs/{id}", responses={404: {}})
+    async def remove_job(id: str) -> Response:
+        """Ends a job, wherever it stands, and forgets it."""
+        if (job := jobs.get(id)) is None:
+            return _unknown(id)
+        await jobs.remove(job)
+        return JSONResponse(job.to_dict())
+
+    @routes.get("/jobs/{id}/progress", responses={200: {"content": {"text/event-stream": {}}}, 404: {}})
+    async def job_progress(id: str) -> Response:
+        """The state of a job whenever it has changed, as server-sent events, until it is over."""
+        if (job := jobs.get(id)) is None:
+            return _unknown(id)
+        return StreamingResponse(_states(job), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+    @routes.get("/jobs/{id}/events", responses={404: {}, 409: {}, 422: {}})
+    async def job_events(id: str, format: Format) -> Response:
+        """The events of a video that was looked at, as a file of a format."""
+        if (job := jobs.get(id)) is None:
+            return _unknown(id)
+        if not job.is_over.is_set():
+            return refused(409, f"the video is not looked at yet; it is {job.state}", RETRY)
+        return _file(job, format)
+
+
+async def _states(job: VideoJob) -> AsyncIterator[str]:
+    said: dict[str, Any] = {}
+    is_over = False
+    while not is_over:
+        is_over = await _is_over(job, LOOK_SECONDS if said else 0.0)
+        if (now := job.to_dict()) != said:
+            said = now
+            yield f"event: {'done' if is_over else 'progress'}\ndata: {json.dumps(now)}\n\n"
+
+
+async def _is_over(job: VideoJob, seconds: float) -> bool:
+    """Waits until a job is over, or for some seconds."""
+    try:
+        await asyncio.wait_for(job.is_over.wait(), seconds)
+    except TimeoutError:
+        return False
+    return True
+
+
+async def _received(
+    request: Request, jobs: VideoJobs, name: str, formats: tuple[Format, ...], max_megabytes: int
+) -> VideoJob:
+    """Takes the body of a request as a video that is to be looked at."""
+    job = jobs.add(name, formats)
+    try:
+        size = await _save(request, job.path, max_bytes=max_megabytes << 20)
+        if size is None:
+            raise _BodyError(413, f"more than {max_megabytes} MB; send a shorter or smaller video")
+        if not size:
+            raise _BodyError(422, "an empty body; send the bytes of a video file")
+    except (TimeoutError, ClientDisconnect):
+        await jobs.remove(job)
+        raise _BodyError(408, "the video comes too slowly; try again with a better connection") from None
+    except BaseException:
+        await jobs.remove(job)
+        raise
+    jobs.start(job)
+    return job
+
+
+async def _save(request: Request, path: Path, *, max_bytes: int) -> int | None:
+    """Writes the body of a request to disk; returns its size, or None if it is too large.
+
+    Raises:
+        TimeoutError: it comes too slowly.
+    """
+    size, start, pieces = 0, time.monotonic(), request.stream()
+    with path.open("wb") as file:
+        while True:
+            left = start + SLOW_SECONDS + size / SLOW_BYTES - time.monotonic()
+            if (piece := await asyncio.wait_for(anext(pieces, None), left)) is None:
+                return size
+            size += len(piece)
+            if size > max_bytes:
+                return None
+            file.write(piece)
+
+
+def _result(job: VideoJob) -> Response:
+    return JSONResponse(job.result) if job.error is None else refused(job.status, job.error)
+
+
+def _file(job: VideoJob, format: Format) -> Response:
+    if job.error is not None:
+        return refused(job.status, job.error)
+    file = job.events.get(format, "this model says what a clip shows, not when; ask for its result")
+    if not isinstance(file, EventsFile):
+        return refused(422, file)
+    headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(file.name)}"}
+    return Response(file.content, media_type=file.media_type, headers=headers)
+
+
+def _refused(error: TooManyJobsError | _BodyError) -> Response:
+    if isinstance(error, _BodyError):
+        return refused(error.status, str(error))
+    return refused(503, str(error), RETRY)
+
+
+def _unknown(id: str) -> Response:
+    return refused(404, f"no job {id[:80]!r}; jobs are kept for an hour")
