@@ -10,7 +10,7 @@ const [, , address, token] = process.argv;
 const RATE = 8; // frames a second of the pictures that come
 const KEPT = 64; // frames that can be sent again
 
-let socket, resume, isReady = false, isOver = false, number = 0, kept = [];
+let socket, resume, isReady = false, isWhole = false, isOver = false, number = 0, kept = [];
 
 function connect() {
   socket = new WebSocket(address, token ? ["lsn", `bearer.${token}`] : ["lsn"]);
@@ -29,12 +29,13 @@ function take(message) {
     kept = kept.filter((frame) => frame.number > seen);
     isReady = true;
     for (const frame of kept) socket.send(frame.message);
-    if (isOver) socket.send('{"type": "end"}');
+    if (isWhole) socket.send('{"type": "end"}');
   } else if (message.type === "saved") {
     kept = kept.filter((frame) => frame.number > message.frame);
   } else if (message.type === "result") {
     console.log(`${message.seconds.toFixed(2)} s  ${message.label}  ${Math.round(100 * message.top5[0].probability)}%`);
   } else {
+    isOver = message.type === "ended" && isWhole && !message.error;
     console.log(JSON.stringify(message)); // events, frames that were dropped, errors, the end
   }
 }
@@ -57,5 +58,5 @@ for await (const piece of process.stdin) {
   rest = Buffer.concat([rest, piece]);
   for (let end; (end = rest.indexOf("ffd9", 0, "hex")) >= 0; rest = rest.subarray(end + 2)) send(rest.subarray(0, end + 2));
 }
-isOver = true;
+isWhole = true;
 if (isReady) socket.send('{"type": "end"}');

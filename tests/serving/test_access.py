@@ -85,6 +85,12 @@ def test_a_client_has_its_share(server, folder):
         with pytest.raises(InvalidStatus) as refused:
             server.live(additional_headers=bearer("door"))
         assert refused.value.response.status_code == 429
+        name = server.ask("/v1/model", **bearer("door"))[1]["model"]
+        tensor = {"name": "frames", "datatype": "UINT8", "shape": [1, 1, 1, 3], "data": [1, 2, 3]}
+        status, answer = server.ask(
+            f"/v2/models/{name}/infer", json.dumps({"inputs": [tensor]}).encode(), **bearer("door")
+        )
+        assert (status, answer["error"].split(";")[0]) == (429, "1 live streams are all that one client may have")
     statuses = [server.ask("/v1/nothing", **bearer("door"))[0] for _ in range(40)]
     assert set(statuses) == {404, 429}
     assert statuses.index(429) == len(statuses) - statuses.count(429)  # from then on

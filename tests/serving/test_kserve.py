@@ -4,6 +4,7 @@ import base64
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -125,6 +126,22 @@ def test_sequences_take_slots_and_free_them(server):
     assert infer(server, inputs=frame)[0] == 200
 
 
+def test_starts_of_one_sequence_at_the_same_time(server):
+    frame = frames_input(noisy_frames(7, num_frames=1).numpy())
+
+    def begin(_: int) -> int:
+        return infer(server, inputs=frame, parameters={"sequence_id": 5, "sequence_start": True})[0]
+
+    with ThreadPoolExecutor(8) as threads:
+        statuses = list(threads.map(begin, range(40)))
+    assert 200 in statuses
+    assert set(statuses) <= {200, 400, 503}  # ended by another start, or no slot was free
+    infer(server, inputs=frame, parameters={"sequence_id": 5, "sequence_end": True})
+    wait_until_free(server)
+    assert begin(0) == 200
+    assert infer(server, inputs=frame, parameters={"sequence_id": 5, "sequence_end": True})[0] == 200
+
+
 @pytest.mark.parametrize(
     ("change", "error"),
     [
@@ -138,6 +155,8 @@ def test_sequences_take_slots_and_free_them(server):
         ({"data": ["x"]}, "its data are no numbers"),
         ({"data": [[1], [2, 3]]}, "its data are no numbers"),
         ({"datatype": "FP32"}, "expected the datatype UINT8"),
+        ({"datatype": "\ud800"}, "expected the datatype UINT8"),
+        ({"sequence_id": "\ud800"}, "no sequence"),
         ({"datatype": "BYTES", "shape": [1], "data": ["%"]}, "a picture is no base64"),
         ({"datatype": "BYTES", "shape": [1], "data": ["AAAA"]}, "frame 0: a broken image"),
         ({"parameters": {"binary_data_size": 5}}, "0 bytes of binary data came"),
@@ -160,7 +179,7 @@ def test_requests_that_cannot_be_understood(server, change, error):
 def test_binary_data_that_do_not_fit(server):
     name = server.ask("/v1/model")[1]["model"]
     path = f"/v2/models/{name}/infer"
-    for length in ("-1", "9999", "x", "\xb2"):
+    for length in ("-1", "9999", "x", "\xb2", "9" * 5000):
         status, answer = server.ask(path, b"{}", **{"Inference-Header-Content-Length": length})
         assert status == 400
         assert "inference-header-content-length" in answer["error"]

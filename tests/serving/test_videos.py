@@ -66,7 +66,9 @@ def download(server: Server, path: str, data: bytes | None = None) -> tuple[str,
 def test_a_job_tells_how_far_it_is_and_what_it_found(server, long_video):
     job = begin_job(server, long_video)
     with urllib.request.urlopen(f"{server.address}/v1/jobs/{job['id']}/progress", timeout=SECONDS) as stream:
-        messages = [json.loads(line[6:]) for line in stream if line.startswith(b"data: ")]
+        lines = list(stream)
+    messages = [json.loads(line[6:]) for line in lines if line.startswith(b"data: ")]
+    assert lines[-3] == b"event: done\n"
     seen = [message["seconds_seen"] for message in messages]
     assert seen == sorted(seen)
     assert {message["seconds_in_all"] for message in messages if message["seconds_seen"]} == {30}
@@ -82,7 +84,7 @@ def test_a_job_tells_how_far_it_is_and_what_it_found(server, long_video):
 
 
 def test_events_are_downloaded_in_every_format_and_read_again(server, long_video, tmp_path):
-    job = wait(server, begin_job(server, long_video, name="..%2Fa%2Fmine.mp4"))
+    job = wait(server, begin_job(server, long_video, name="..%2Fa.b%2Fmine.mp4"))
     assert job["formats"] == list(FORMATS)
     (tmp_path / "mine.mp4").symlink_to(long_video)
     for format in FORMATS:
@@ -109,6 +111,12 @@ def test_events_are_downloaded_in_every_format_and_read_again(server, long_video
             assert event.start_seconds == pytest.approx(expected[begins], abs=0.07), format  # a frame
         if path.is_file():
             path.unlink()
+
+
+def test_progress_of_a_job_that_is_over(server, videos):
+    job = wait(server, begin_job(server, videos / "6.mp4"))
+    with urllib.request.urlopen(f"{server.address}/v1/jobs/{job['id']}/progress", timeout=SECONDS) as stream:
+        assert stream.read().startswith(b"event: done\n")
 
 
 def test_a_prediction_in_a_format(server, long_video):

@@ -9,7 +9,7 @@ import hmac
 import json
 import re
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +33,10 @@ MAX_BODY_BYTES, MAX_TENSOR_BYTES, BODY_SECONDS = 64 << 10, 16 << 20, 15.0
 """Of all other bodies, and of KServe's, and how soon they come."""
 MAX_UNREAD_BYTES, UNREAD_SECONDS = 64 << 20, 5.0
 """Of a body that is refused, what is read all the same: many clients read the answer once all is sent."""
+SENT_AT_ONCE = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+"""Headers of answers that come bit by bit, which proxies must not collect."""
+UNFRAMED = [(b"x-frame-options", b"DENY"), (b"x-content-type-options", b"nosniff")]
+"""Headers of all answers: other pages must not show these as a part of theirs."""
 PROTOCOL, TOKEN_PREFIX = "lsn", "bearer."
 """What pages offer as protocols of a WebSocket, as they cannot set its headers: "lsn" and "bearer.TOKEN"."""
 MAX_CLIENTS = 10_000
@@ -115,12 +119,14 @@ class Gate:
         access: the rules.
         metrics: counts requests.
         log: takes JSON lines; None for no log.
+        shares: of live streams.
     """
 
-    def __init__(self, app: ASGIApp, access: Access, metrics: Metrics, log: TextIO | None) -> None:
+    def __init__(
+        self, app: ASGIApp, access: Access, metrics: Metrics, log: TextIO | None, shares: StreamShares
+    ) -> None:
         self._app, self._access, self._metrics, self._log = app, access, metrics, log
-        self._rates = _Rates(access.requests_per_minute)
-        self._num_live: dict[str, int] = {}
+        self._rates, self._shares = _Rates(access.requests_per_minute), shares
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles a request."""
@@ -133,6 +139,7 @@ class Gate:
             nonlocal status
             if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 status = message["status"]
+                message = {**message, "headers": [*message.get("headers", ()), *UNFRAMED]}
             elif message["type"] == "websocket.accept":
                 status = 101
             await send(message)
@@ -152,25 +159,26 @@ class Gate:
             self._note(scope, client, status, time.monotonic() - start)
 
     async def _small(self, scope: Scope, receive: Receive, send: Send) -> None:
-        max_bytes = MAX_TENSOR_BYTES if scope["path"].startswith("/v2/") else MAX_BODY_BYTES
+        max_bytes = MAX_TENSOR_BYTES if _is_infer(scope) else MAX_BODY_BYTES
+        receive, send_once_sent = _once_sent(scope, receive, send)
         try:
             replayed = await asyncio.wait_for(_small_body(receive, max_bytes), BODY_SECONDS)
         except TimeoutError:
             await refused(408, f"the body did not come within {BODY_SECONDS:g} seconds")(scope, receive, send)
             return
         if replayed is None:
-            await refused(413, f"more than {max_bytes} bytes")(scope, receive, send)
+            await refused(413, f"more than {max_bytes} bytes")(scope, receive, send_once_sent)
         else:
             await self._app(scope, replayed, send)
 
     async def _live(self, client: str, scope: Scope, receive: Receive, send: Send) -> None:
-        self._num_live[client] = self._num_live.get(client, 0) + 1
+        if not self._shares.take(client):
+            await _answer(refused(429, self._shares.refusal, {"Retry-After": "5"}), scope, receive, send)
+            return
         try:
             await self._app(scope, receive, send)
         finally:
-            self._num_live[client] -= 1
-            if not self._num_live[client]:
-                del self._num_live[client]
+            self._shares.give_back(client)
 
     def _judge(self, scope: Scope) -> tuple[str, Response | None]:
         """Who asks, and why that is refused; None if it is not."""
@@ -189,10 +197,6 @@ class Gate:
         if (wait_seconds := self._rates.take(client)) > 0:
             text = f"more than {self._access.requests_per_minute} requests a minute; wait {wait_seconds} seconds"
             return client, refused(429, text, {"Retry-After": str(wait_seconds)})
-        most = self._access.streams_per_client
-        if scope["type"] == "websocket" and most is not None and self._num_live.get(client, 0) >= most:
-            text = f"{most} live streams are all that one client may have; end another one first"
-            return client, refused(429, text, {"Retry-After": "5"})
         return client, None
 
     def _note(self, scope: Scope, client: str, status: int, seconds: float) -> None:
@@ -203,6 +207,33 @@ class Gate:
             line = {"time": round(time.time(), 3), "client": client, "method": method, "path": scope["path"]}
             self._log.write(json.dumps(line | {"status": status, "seconds": round(seconds, 4)}) + "\n")
             self._log.flush()
+
+
+class StreamShares:
+    """How many live streams each client has.
+
+    Args:
+        per_client: at the same time; None for no limit.
+    """
+
+    def __init__(self, per_client: int | None) -> None:
+        self._per_client = per_client
+        self._taken: Counter[str] = Counter()
+        self.refusal = f"{per_client} live streams are all that one client may have; end another one first"
+        """What a client is told that has as many."""
+
+    def take(self, client: str) -> bool:
+        """Takes one more, unless the client has as many as it may have."""
+        if self._per_client is not None and self._taken[client] >= self._per_client:
+            return False
+        self._taken[client] += 1
+        return True
+
+    def give_back(self, client: str) -> None:
+        """One has ended."""
+        self._taken[client] -= 1
+        if not self._taken[client]:
+            del self._taken[client]
 
 
 class _Rates:
@@ -226,7 +257,7 @@ class _Rates:
 
 def refused(status: int, text: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """An answer that says what is wrong."""
-    return JSONResponse({"error": text}, status_code=status, headers=headers)
+    return JSONResponse({"error": text.encode(errors="replace").decode()}, status_code=status, headers=headers)
 
 
 async def _small_body(receive: Receive, max_bytes: int) -> Receive | None:
@@ -248,9 +279,14 @@ async def _small_body(receive: Receive, max_bytes: int) -> Receive | None:
     return again
 
 
+def _is_infer(scope: Scope) -> bool:
+    return scope["path"].startswith("/v2/models/") and scope["path"].endswith("/infer")
+
+
 def _once_sent(scope: Scope, receive: Receive, send: Send) -> tuple[Receive, Send]:
-    """Begins the answer to a video once its client has sent all of it, unless that is too much or too slow."""
-    is_whole = scope["type"] != "http" or scope["path"] not in VIDEO_PATHS or "expect" in Headers(scope=scope)
+    """Begins the answer to a large body once its client has sent all of it, unless that is too much or too slow."""
+    is_large = scope["type"] == "http" and (scope["path"] in VIDEO_PATHS or _is_infer(scope))
+    is_whole = not is_large or "expect" in Headers(scope=scope)
 
     async def receive_next() -> Message:
         nonlocal is_whole
@@ -259,11 +295,13 @@ def _once_sent(scope: Scope, receive: Receive, send: Send) -> tuple[Receive, Sen
         return message
 
     async def send_once_sent(message: Message) -> None:
+        nonlocal is_whole
         size = 0
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(UNREAD_SECONDS):
                 while not is_whole and size < MAX_UNREAD_BYTES:
                     size += len((await receive_next()).get("body", b""))
+        is_whole = True  # or long enough
         await send(message)
 
     return receive_next, send_once_sent

@@ -17,7 +17,7 @@ from starlette.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
 import lsn
-from lsn.serving.access import Access, Gate, refused
+from lsn.serving.access import Access, Gate, StreamShares, refused
 from lsn.serving.kserve.routes import kserve_routes
 from lsn.serving.kserve.sequences import InferSequences
 from lsn.serving.live import LiveSocket
@@ -75,7 +75,8 @@ def create_app(
     # The gate asks for tokens; this makes the pages of the documentation ask for one too.
     doors = [Depends(HTTPBearer(auto_error=False))] if access.tokens else []
     metrics = Metrics(lambda: (0, 0) if streams is None else (streams.num_streams, streams.capacity))
-    app.add_middleware(Gate, access=access, metrics=metrics, log=log)
+    shares = StreamShares(access.streams_per_client)
+    app.add_middleware(Gate, access=access, metrics=metrics, log=log, shares=shares)
 
     _add_errors(app)
     _add_status(app, streams, metrics)
@@ -95,12 +96,11 @@ def create_app(
     if streams is not None:
         streams.snapshots.on_outcome = metrics.count_snapshot
         pulled = PulledStreams(streams, metrics, allowed or AllowedSources())
+        streams.on_closing = pulled.listeners.close
         for name, source in (pull or {}).items():
             pulled.add(name, source, is_trusted=True)
         app.include_router(pulled_routes(pulled), dependencies=doors)
-        sequences = InferSequences(
-            streams, metrics, idle_seconds=limits.idle_seconds, per_client=access.streams_per_client
-        )
+        sequences = InferSequences(streams, metrics, shares, idle_seconds=limits.idle_seconds)
         app.include_router(kserve_routes(streams, sequences), dependencies=doors)
 
         @app.websocket("/v1/live")

@@ -206,19 +206,17 @@ class LiveSocket:
         if number <= self._last_number:  # sent twice, as after a doubt whether it had arrived
             return
         if not math.isfinite(seconds):
-            self._tell({"type": "error", "frame": number, "error": f"its time is {seconds}; expected seconds"})
+            self._refuse_frame(number, f"its time is {seconds}; expected seconds")
             return
         try:
             frame_HWC = await asyncio.to_thread(
                 decode_image, message[HEADER.size :], f"frame {number}", max_pixels=MAX_PIXELS
             )
         except VideoError as error:
-            self._num_refused += 1
-            self._tell({"type": "error", "frame": number, "error": str(error)})
+            self._refuse_frame(number, str(error))
             return
         if 0 <= self._last_seconds - seconds < LATE_SECONDS:
-            text = f"its time, {seconds:g} s, is not after that of the frame before"
-            self._tell({"type": "error", "frame": number, "error": text})
+            self._refuse_frame(number, f"its time, {seconds:g} s, is not after that of the frame before")
             return
         self._last_seconds = seconds
         missing, self._num_refused = number - self._last_number - 1 - self._num_refused, 0
@@ -227,6 +225,10 @@ class LiveSocket:
         self._last_number = number
         self._last_frame_at = self._loop.time()
         self._source.push(number, seconds, frame_HWC)
+
+    def _refuse_frame(self, number: int, error: str) -> None:
+        self._num_refused += 1
+        self._tell({"type": "error", "frame": number, "error": error})
 
     def _hear(self, result: StreamPrediction | StreamEnd | Saved, num_dropped: int) -> None:
         """Takes what is reported, in another thread."""

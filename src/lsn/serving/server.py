@@ -73,6 +73,7 @@ class _Server(uvicorn.Server):
                 self._engine_has_ended()
 
     def _engine_has_ended(self) -> None:
+        self._jobs.close()
         self.should_exit = self.should_exit or not self._is_ending
 
     async def _end(self) -> None:

@@ -57,7 +57,7 @@ class _Live:
 
     source: LiveInput
     listener: Listener
-    token: str
+    token: str | None
     title: str
     """What others call it."""
     snapshot_at: float
@@ -81,6 +81,8 @@ class LiveStreams:
         self.predictor = predictor
         self.failure: Exception | None = None
         """What ended the thread, if that was nobody's wish."""
+        self.on_closing: Callable[[], object] = lambda: None
+        """Called once all streams are being ended."""
         self.on_end: Callable[[], object] = lambda: None
         """Called by the thread as it ends."""
         self.on_event: Callable[[str, str, EventReport, float], object] = lambda *_: None
@@ -119,7 +121,7 @@ class LiveStreams:
         listener: Listener,
         *,
         title: str,
-        token: str,
+        token: str | None,
         resumed: Snapshot | None = None,
     ) -> Future[StreamSession]:
         """Has a stream begin.
@@ -129,7 +131,7 @@ class LiveStreams:
             source: of its frames.
             listener: called from then on.
             title: what others call it.
-            token: under which its snapshots are kept.
+            token: under which its snapshots are kept; None for a stream that is never resumed.
             resumed: where it goes on.
 
         Returns:
@@ -147,7 +149,7 @@ class LiveStreams:
             if state is not None:
                 state.unlink()
             if done.exception():
-                del self._live[name]
+                self._live.pop(name).ended.set_result(None)
 
         session.add_done_callback(has_begun)
         return session
@@ -180,6 +182,7 @@ class LiveStreams:
     def close(self) -> None:
         """Ends all streams, whose snapshots are kept and whose listeners get their ends, and the thread."""
         self.is_closing = True
+        self.on_closing()
         self._runner.stop()
         self._thread.join()
         self.snapshots.close(CLOSING_SECONDS)
@@ -214,7 +217,7 @@ class LiveStreams:
         is_done = not (live.is_left or self.is_closing or end.error is not None)
         if isinstance(live.source, PushedFrames) and not live.source.is_finished:
             is_done = False
-        if is_done:
+        if is_done and live.token is not None:
             self.snapshots.keep(live.token, None)
         else:
             self._keep(end.stream, live)
@@ -225,7 +228,7 @@ class LiveStreams:
         """Has a snapshot kept of a stream as it stands after its last answer."""
         session, path = self._runner.sessions[name], Path(self._folder.name, f"{name}-now")
         live.snapshot_at = time.monotonic() + self._snapshot_seconds
-        if session.pts_seconds is None:  # nothing was answered yet
+        if live.token is None or session.pts_seconds is None:  # nothing was answered yet
             return
         if isinstance(live.source, PushedFrames):
             last = live.source.arrival_of(session.pts_seconds)

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 import lsn
 from lsn.errors import ConfigError
 from lsn.serving.access import refused
-from lsn.serving.kserve.sequences import InferSequences, SequenceLimitError
+from lsn.serving.kserve.sequences import InferSequences, SequenceEndedError, SequenceLimitError
 from lsn.serving.kserve.tensors import (
     HEADER_LENGTH,
     INPUT,
@@ -27,6 +27,8 @@ from lsn.serving.live import MAX_PIXELS
 from lsn.serving.streams import LiveStreams
 
 RETRY = {"Retry-After": "5"}
+MAX_PARSED = 2
+"""Requests that are parsed at the same time, as JSON takes many times its size in memory."""
 REQUEST: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -46,6 +48,7 @@ REQUEST: dict[str, Any] = {
 def kserve_routes(streams: LiveStreams, sequences: InferSequences) -> APIRouter:
     """The routes below /v2; the one model is that of the server."""
     routes = APIRouter(prefix="/v2", tags=["KServe"])
+    parsing = asyncio.Semaphore(MAX_PARSED)
     name, labels = streams.predictor.network.name, streams.predictor.labels
 
     @routes.get("")
@@ -87,15 +90,15 @@ def kserve_routes(streams: LiveStreams, sequences: InferSequences) -> APIRouter:
         if model != name:
             return _unknown(model, name)
         try:
-            asked = await asyncio.to_thread(
-                parse_request, await request.body(), request.headers.get(HEADER_LENGTH), max_pixels=MAX_PIXELS
-            )
+            body, header_length = await request.body(), request.headers.get(HEADER_LENGTH)
+            async with parsing:
+                asked = await asyncio.to_thread(parse_request, body, header_length, max_pixels=MAX_PIXELS)
             return await _answer(name, asked, sequences, request.state.client)
         except RequestError as error:
             return refused(400, str(error))
         except SequenceLimitError as error:
             return refused(429, str(error), RETRY)
-        except ConfigError as error:
+        except (ConfigError, SequenceEndedError) as error:
             return refused(503, str(error), RETRY)
 
     return routes
@@ -103,7 +106,7 @@ def kserve_routes(streams: LiveStreams, sequences: InferSequences) -> APIRouter:
 
 async def _answer(model: str, asked: InferRequest, sequences: InferSequences, client: str) -> Response:
     if asked.sequence_id is None:
-        answers = await sequences.alone(asked.frames)
+        answers = await sequences.alone(client, asked.frames)
     else:
         answers = await sequences.look(
             client, asked.sequence_id, asked.frames, is_start=asked.is_start, is_end=asked.is_end

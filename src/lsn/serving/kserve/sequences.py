@@ -13,18 +13,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lsn.errors import ConfigError
+from lsn.errors import ConfigError, LSNError
+from lsn.serving.access import StreamShares
 from lsn.serving.kserve.tensors import RequestError
 from lsn.serving.metrics import Metrics
 from lsn.serving.pushed import PushedFrames
-from lsn.serving.states import new_token
 from lsn.serving.streams import LiveStreams, Saved
 from lsn.streaming import StreamPrediction
 from lsn.streaming.prediction import StreamEnd
 
 
 class SequenceLimitError(ConfigError):
-    """A client has as many sequences as it may have."""
+    """A client has as many streams as it may have."""
+
+
+class SequenceEndedError(LSNError):
+    """A sequence has ended before its last frame, without its client's wish."""
 
 
 class InferSequence:
@@ -33,10 +37,12 @@ class InferSequence:
     Args:
         streams: run it.
         metrics: count what is answered.
+        title: what events call it.
     """
 
-    def __init__(self, streams: LiveStreams, metrics: Metrics) -> None:
+    def __init__(self, streams: LiveStreams, metrics: Metrics, title: str) -> None:
         self.name = f"kserve-{uuid.uuid4().hex}"
+        self.title = title
         self.turn = asyncio.Lock()
         """Of the request whose frames are looked at."""
         self.used_at = time.monotonic()
@@ -53,7 +59,7 @@ class InferSequence:
         Raises:
             ConfigError: all are taken.
         """
-        opened = self._streams.open(self.name, self._source, self._hear, title=self.name, token=new_token())
+        opened = self._streams.open(self.name, self._source, self._hear, title=self.title, token=None)
         await asyncio.wrap_future(opened)
         self._metrics.count_opened()
 
@@ -61,7 +67,7 @@ class InferSequence:
         """The answer to each frame, uint8 RGB HWC, after all before it.
 
         Raises:
-            RequestError: the stream has ended.
+            SequenceEndedError: the stream has ended.
         """
         found = []
         tick_seconds = 1 / self._streams.predictor.fps
@@ -71,7 +77,9 @@ class InferSequence:
             answer = await self._answers.get()
             if isinstance(answer, StreamEnd):
                 self.is_over = True
-                raise RequestError(f"the sequence has ended: {answer.error or 'the server ends'}")
+                raise SequenceEndedError(
+                    f"the sequence has ended: {answer.error or 'its client or the server ended it'}"
+                )
             found.append(answer)
         self.used_at = time.monotonic()
         return found
@@ -95,31 +103,28 @@ class InferSequences:
     Args:
         streams: run them.
         metrics: count what is answered.
+        shares: of live streams that a client may have.
         idle_seconds: after so long without a request, a sequence is ended.
-        per_client: at the same time; None for no limit.
     """
 
-    def __init__(
-        self, streams: LiveStreams, metrics: Metrics, *, idle_seconds: float, per_client: int | None = None
-    ) -> None:
-        self._streams, self._metrics = streams, metrics
-        self._idle_seconds, self._per_client = idle_seconds, per_client
+    def __init__(self, streams: LiveStreams, metrics: Metrics, shares: StreamShares, *, idle_seconds: float) -> None:
+        self._streams, self._metrics, self._shares = streams, metrics, shares
+        self._idle_seconds = idle_seconds
         self._open: dict[tuple[str, int | str], InferSequence] = {}
         self._watches: set[asyncio.Task[None]] = set()
 
-    async def alone(self, frames: Sequence[np.ndarray]) -> list[StreamPrediction]:
+    async def alone(self, client: str, frames: Sequence[np.ndarray]) -> list[StreamPrediction]:
         """The answers to frames that are a sequence of their own.
 
         Raises:
-            ConfigError: all slots are taken.
-            RequestError: it has ended before its last frame.
+            ConfigError: all slots are taken, or the client has too many streams.
+            SequenceEndedError: it has ended before its last frame.
         """
-        sequence = InferSequence(self._streams, self._metrics)
-        await sequence.open()
+        sequence = await self._opened(client, "kserve")
         try:
             return await sequence.look(frames)
         finally:
-            await sequence.close()
+            await self._close(client, sequence)
 
     async def look(
         self, client: str, id: int | str, frames: Sequence[np.ndarray], *, is_start: bool, is_end: bool
@@ -134,13 +139,13 @@ class InferSequences:
             is_end: end it after these.
 
         Raises:
-            ConfigError: all slots are taken, or the client has too many sequences.
+            ConfigError: all slots are taken, or the client has too many streams.
             RequestError: there is no such sequence (it may have ended), so its memory is not there.
+            SequenceEndedError: it ends before its last frame.
         """
         key = client, id
-        if is_start:
-            await self._begin(key)
-        if (sequence := self._open.get(key)) is None:
+        sequence = await self._begin(key) if is_start else self._open.get(key)
+        if sequence is None:
             raise RequestError(
                 f"no sequence {str(id)[:80]}: begin it with sequence_start; one without a request for "
                 f"{self._idle_seconds:g} seconds is ended"
@@ -150,30 +155,49 @@ class InferSequences:
                 raise RequestError(f"the sequence {str(id)[:80]} has ended; begin it again")
             try:
                 return await sequence.look(frames)
+            except BaseException:  # some of its frames may have been seen
+                sequence.is_over = True
+                raise
             finally:
                 if is_end or sequence.is_over:
                     await self._end(key, sequence)
 
-    async def _begin(self, key: tuple[str, int | str]) -> None:
-        if (old := self._open.get(key)) is not None:
-            await self._end(key, old)
-        if self._per_client is not None and sum(each == key[0] for each, _ in self._open) >= self._per_client:
-            raise SequenceLimitError(f"{self._per_client} sequences are all that one client may have; end another one")
-        self._open[key] = sequence = InferSequence(self._streams, self._metrics)
-        try:
-            await sequence.open()
-        except ConfigError:
-            sequence.is_over = True
-            del self._open[key]
-            raise
+    async def _begin(self, key: tuple[str, int | str]) -> InferSequence:
+        """Begins a sequence in the place of all that have its key, also those that begin meanwhile."""
+        await self._end_all(key)
+        sequence = await self._opened(key[0], f"kserve/{key[1]}")
+        await self._end_all(key)
+        self._open[key] = sequence
         watch = asyncio.create_task(self._end_when_idle(key, sequence))
         self._watches.add(watch)
         watch.add_done_callback(self._watches.discard)
+        return sequence
+
+    async def _opened(self, client: str, title: str) -> InferSequence:
+        if not self._shares.take(client):
+            raise SequenceLimitError(self._shares.refusal)
+        sequence = InferSequence(self._streams, self._metrics, title)
+        try:
+            await sequence.open()
+        except BaseException:
+            self._shares.give_back(client)
+            raise
+        return sequence
+
+    async def _end_all(self, key: tuple[str, int | str]) -> None:
+        while (sequence := self._open.get(key)) is not None:
+            await self._end(key, sequence)
 
     async def _end(self, key: tuple[str, int | str], sequence: InferSequence) -> None:
         if self._open.get(key) is sequence:
             del self._open[key]
-        await sequence.close()
+            await self._close(key[0], sequence)
+
+    async def _close(self, client: str, sequence: InferSequence) -> None:
+        try:
+            await sequence.close()
+        finally:
+            self._shares.give_back(client)
 
     async def _end_when_idle(self, key: tuple[str, int | str], sequence: InferSequence) -> None:
         while not sequence.is_over:

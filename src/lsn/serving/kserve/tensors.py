@@ -13,6 +13,7 @@ import base64
 import binascii
 import json
 import math
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from lsn.errors import LSNError, VideoError
 from lsn.video.decoding.frames_reader import decode_image
 
 INPUT, PROBABILITIES, LABEL = "frames", "probabilities", "label"
-MAX_FRAMES = 256
+MAX_FRAMES, MAX_PIXELS_IN_ALL = 256, 32 << 20
 """Of a request."""
 HEADER_LENGTH = "inference-header-content-length"
 """The header that tells where the JSON ends and binary data begin."""
@@ -61,11 +62,11 @@ def parse_request(body: bytes, header_length: str | None, *, max_pixels: int) ->
     Raises:
         RequestError: it is not like that.
     """
-    if header_length is not None and not header_length.isascii():
-        raise RequestError(f"{HEADER_LENGTH}: expected a number of bytes")
-    size = len(body) if header_length is None else int(header_length) if header_length.isdecimal() else -1
-    if not 0 <= size <= len(body):
-        raise RequestError(f"{HEADER_LENGTH} is {header_length} in a body of {len(body)} bytes")
+    size = len(body)
+    if header_length is not None:
+        if not re.fullmatch(r"[0-9]{1,12}", header_length) or int(header_length) > size:
+            raise RequestError(f"{HEADER_LENGTH} is {header_length[:20]!r} in a body of {size} bytes")
+        size = int(header_length)
     try:
         content = json.loads(body[:size])
     except (ValueError, RecursionError):
@@ -170,7 +171,8 @@ def _frames(inputs: Any, data: bytes, max_pixels: int) -> tuple[np.ndarray, ...]
         return _pixels(given, shape, max_pixels)
     if datatype == "BYTES":
         return _pictures(given, shape, max_pixels)
-    raise RequestError(f"{INPUT}: expected the datatype UINT8, or BYTES of JPEG, WebP or PNG, not {str(datatype)[:80]}")
+    kind = repr(str(datatype)[:80])
+    raise RequestError(f"{INPUT}: expected the datatype UINT8, or BYTES of JPEG, WebP or PNG, not {kind}")
 
 
 def _pixels(given: Any, shape: Sequence[int], max_pixels: int) -> tuple[np.ndarray, ...]:
@@ -197,10 +199,15 @@ def _pictures(given: Any, shape: Sequence[int], max_pixels: int) -> tuple[np.nda
     pictures = _split(given) if isinstance(given, bytes) else _decoded(given)
     if len(shape) != 1 or len(pictures) != shape[0]:
         raise RequestError(f"{INPUT}: {len(pictures)} pictures for the shape {shape}")
-    try:
-        return tuple(decode_image(each, f"frame {t}", max_pixels=max_pixels) for t, each in enumerate(pictures))
-    except VideoError as error:
-        raise RequestError(str(error)) from None
+    found: list[np.ndarray] = []
+    left = MAX_PIXELS_IN_ALL
+    for t, each in enumerate(pictures):
+        try:
+            found.append(decode_image(each, f"frame {t}", max_pixels=min(left, max_pixels)))
+        except VideoError as error:
+            raise RequestError(str(error)) from None
+        left -= found[-1].size // 3
+    return tuple(found)
 
 
 def _split(data: bytes) -> list[bytes]:

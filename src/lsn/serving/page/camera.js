@@ -28,7 +28,7 @@ export async function watchCamera(deviceId, token) {
 
 class CameraTile {
   constructor(name, media, token) {
-    this._lost = this._part = 0;
+    this._lost = 0;
     this._stream = new LiveStream(token);
     this._tile = new Tile(name, { onClose: () => this._close(), onReset: () => this._stream.reset() });
     this._tile.showState("connecting");
@@ -40,12 +40,12 @@ class CameraTile {
     on("state", ({ text, isBad }) => this._tile.showState(text, isBad));
     on("ready", (message) => this._begin(message));
     on("result", (message) => this._result(message));
-    on("event", (message) => this._tile.showReport(message, this._part));
+    on("event", (message) => this._tile.showReport(message));
     on("lost", ({ frames }) => (this._lost += frames));
   }
 
   _begin({ fps, resumed }) {
-    if (resumed?.frame == null) this._part++; // whose events are counted from 1 again
+    if (resumed?.frame == null) this._tile.begin();
     this._send(fps);
   }
 

@@ -1,8 +1,10 @@
 // A video file: what happens in it.
 
 import { headers } from "./live.js";
-import { messages } from "./messages.js";
 import { Tile } from "./tile.js";
+
+const FIRST_PAUSE = 250, LONGEST_PAUSE = 3_000; // milliseconds between two looks how far the server is
+const FULL_PAUSE = 5_000; // before a file is sent again to a server where too many wait
 
 // Sends a file to the server and shows what it says.
 export async function showFile(file, token, { maxMegabytes }) {
@@ -21,19 +23,9 @@ export async function showFile(file, token, { maxMegabytes }) {
     tile.showState(`the server takes at most ${maxMegabytes} MB`, true);
     return;
   }
-  tile.showState("the server receives it …");
   try {
-    const answer = await fetch(`v1/jobs?name=${encodeURIComponent(file.name)}`, {
-      method: "POST",
-      body: file,
-      headers: headers(token),
-      signal: asked.signal,
-    });
-    job = await answer.json();
-    if (!answer.ok) throw new Refusal(job.error);
-    for await (job of messages(`v1/jobs/${job.id}/progress`, token, asked.signal)) showProgress(tile, job);
-    if (job.state !== "done") throw new Refusal(job.error);
-    show(tile, job, address, token);
+    job = await sent(tile, file, token, asked.signal);
+    show(tile, await done(tile, job, token, asked.signal), address, token);
   } catch (error) {
     if (error instanceof Refusal) tile.showState(error.message, true);
     else if (error.name !== "AbortError") tile.showState("no connection to the server; drop the video again", true);
@@ -41,6 +33,46 @@ export async function showFile(file, token, { maxMegabytes }) {
 }
 
 class Refusal extends Error {}
+
+// Sends a file, once the server has a place for it; returns the job.
+async function sent(tile, file, token, signal) {
+  for (;;) {
+    tile.showState("the server receives it …");
+    const request = { method: "POST", body: file, headers: headers(token), signal };
+    const answer = await fetch(`v1/jobs?name=${encodeURIComponent(file.name)}`, request);
+    const found = await answer.json();
+    if (answer.ok) return found;
+    if (answer.status !== 503 && answer.status !== 429) throw new Refusal(found.error);
+    tile.showState(`${found.error} …`);
+    await pause(FULL_PAUSE);
+    signal.throwIfAborted();
+  }
+}
+
+// Waits until a job is over, also over lost connections; returns it.
+async function done(tile, job, token, signal) {
+  for (let wait = FIRST_PAUSE; ; wait = Math.min(1.5 * wait, LONGEST_PAUSE)) {
+    await pause(wait);
+    let answer;
+    try {
+      answer = await fetch(`v1/jobs/${job.id}`, { headers: headers(token), signal });
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      tile.showState("connection lost, trying again", true);
+      continue;
+    }
+    const now = await answer.json();
+    if (answer.status === 429) continue;
+    if (!answer.ok) throw new Refusal(`${now.error}; drop the video again`);
+    if (now.state === "done") return now;
+    if (now.error) throw new Refusal(now.error);
+    showProgress(tile, now);
+  }
+}
+
+function pause(milliseconds) {
+  return new Promise((over) => setTimeout(over, milliseconds));
+}
 
 function showProgress(tile, { state, seconds_seen: seen, seconds_in_all: all }) {
   if (state === "queued") tile.showState("it waits for other videos …");

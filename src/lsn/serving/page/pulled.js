@@ -1,30 +1,48 @@
-// The streams that the server reads itself.
+// The streams that the server reads itself: one request tells what all of them show, as browsers open few to a server.
 
 import { headers } from "./live.js";
 import { messages } from "./messages.js";
 import { Tile } from "./tile.js";
 
 const LOOK = 5_000; // milliseconds between two looks which streams there are and how they are
-const STATES = { connecting: "connecting", running: "watching", stalled: "no pictures come", reconnecting: "connecting again" };
+const STATES = { running: "watching", stalled: "no pictures come", reconnecting: "connecting again" };
 const BAD = ["stalled", "reconnecting", "failed"];
 
 const tiles = new Map(); // by the name of the stream; null for one whose tile was closed
 
 // Shows a tile for each of them, from now on.
-export async function watchPulled(token) {
+export function watchPulled(token) {
+  look(token);
+  listen(token);
+}
+
+async function look(token) {
   try {
     const answer = await fetch("v1/streams", { headers: headers(token) });
-    if (answer.ok) show((await answer.json()).streams, token);
+    const about = await answer.json();
+    if (answer.ok) show(about.streams, token);
+    else showProblem(about.error);
   } catch {
-    for (const tile of tiles.values()) tile?.showState("no connection to the server, trying again", true);
+    showProblem("no connection to the server, trying again");
   }
-  setTimeout(() => watchPulled(token), LOOK);
+  setTimeout(() => look(token), LOOK);
+}
+
+async function listen(token) {
+  try {
+    for await (const message of messages("v1/events?pictures=true", token)) take(message);
+  } catch {
+    // The next look says why.
+  }
+  setTimeout(() => listen(token), LOOK);
 }
 
 function show(streams, token) {
   for (const stream of streams) {
-    if (!tiles.has(stream.name)) tiles.set(stream.name, new PulledTile(stream.name, token));
-    tiles.get(stream.name)?.show(stream);
+    if (!tiles.has(stream.name)) tiles.set(stream.name, newTile(stream, token));
+    const tile = tiles.get(stream.name);
+    tile?.showState(stream.error ?? STATES[stream.state] ?? stream.state, BAD.includes(stream.state));
+    tile?.showFigures([["frames seen", stream.num_frames], ["frames lost", stream.frames_dropped]]);
   }
   const names = streams.map(({ name }) => name);
   for (const [name, tile] of tiles) {
@@ -34,49 +52,25 @@ function show(streams, token) {
   }
 }
 
-class PulledTile {
-  constructor(name, token) {
-    this._path = `v1/streams/${encodeURIComponent(name)}`;
-    this._token = token;
-    this._tile = new Tile(name, {
-      onClose: () => {
-        this._asked?.abort();
-        tiles.set(name, null);
-      },
-      onReset: () => fetch(`${this._path}/reset`, { method: "POST", headers: headers(token) }).catch(() => {}),
-    });
-    this._tile.video.hidden = true; // until there is a picture in its place
-  }
+function showProblem(text) {
+  for (const tile of tiles.values()) tile?.showState(text, true);
+}
 
-  show({ state, error, events, frames_dropped: dropped, num_frames: seen }) {
-    this._tile.showState(error ?? STATES[state] ?? state, BAD.includes(state));
-    this._tile.showFigures([["frames seen", seen], ["frames lost", dropped]]);
-    if (!this._isListening) this._listen(events);
-  }
+function newTile({ name, events }, token) {
+  const reset = `v1/streams/${encodeURIComponent(name)}/reset`;
+  const tile = new Tile(name, {
+    onClose: () => tiles.set(name, null),
+    onReset: () => fetch(reset, { method: "POST", headers: headers(token) }).catch(() => {}),
+  });
+  tile.video.hidden = true; // until there is a picture in its place
+  for (const event of events) tile.showReport(event);
+  return tile;
+}
 
-  showState(text, isBad) {
-    this._tile.showState(text, isBad);
-  }
-
-  remove() {
-    this._asked?.abort();
-    this._tile.remove();
-  }
-
-  async _listen(events) {
-    this._isListening = true;
-    this._asked = new AbortController();
-    if (events.length) this._tile.startAt(events[0].start_seconds);
-    for (const event of events) this._tile.showReport(event);
-    try {
-      for await (const message of messages(`${this._path}/events?pictures=true`, this._token, this._asked.signal)) {
-        if (message.picture) this._tile.showPicture(message.picture);
-        if (message.type === "result") this._tile.showAnswer(message);
-        if (message.type === "event") this._tile.showReport(message);
-      }
-    } catch (error) {
-      if (error.name === "AbortError") return;
-    }
-    this._isListening = false; // the next look begins again
-  }
+function take({ stream, ...message }) {
+  const tile = tiles.get(stream);
+  if (!tile) return;
+  if (message.picture) tile.showPicture(message.picture);
+  if (message.type === "result") tile.showAnswer(message);
+  if (message.type === "event") tile.showReport(message);
 }

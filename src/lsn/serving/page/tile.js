@@ -10,6 +10,9 @@ export class Tile {
     this.video = this._find("video");
     this.timeline = new Timeline(this._find(".timeline"), this.video);
     this._items = new Map(); // of events by id
+    this._part = 0; // tells events apart whose numbers began again
+    this._first = null; // when the clock of a stream began
+    this._last = -Infinity; // when it was answered last
     this._find("h2").textContent = name;
     this._find(".close").onclick = () => {
       this.remove();
@@ -48,23 +51,27 @@ export class Tile {
     this._find(".now").textContent = `${top[0].label} ${Math.round(100 * top[0].probability)}%`;
   }
 
-  // When the clock of a stream began; by default with the first answer that is shown.
-  startAt(seconds) {
-    this._first ??= seconds;
+  // A stream that begins again: its clock and the numbers of its events do too.
+  begin() {
+    this._part++;
+    this._first = null;
+    this.timeline.clear();
   }
 
   // An answer of a stream.
   showAnswer({ seconds, top5 }) {
-    this.startAt(seconds);
+    if (seconds < this._last) this.begin();
+    this._last = seconds;
+    this._first ??= seconds;
     this.showBars(top5);
     this.timeline.addPoint(seconds - this._first, top5[0]);
   }
 
-  // What is reported of an event of a stream; `part` tells events apart whose numbers began again.
-  showReport({ report, ...event }, part = 0) {
-    this.startAt(event.start_seconds);
+  // What is reported of an event of a stream.
+  showReport({ report, ...event }) {
+    this._first ??= event.start_seconds;
     const [start, end] = [event.start_seconds - this._first, event.end_seconds - this._first];
-    const shown = { ...event, id: `${part}/${event.id}`, start_seconds: Math.max(0, start), end_seconds: end };
+    const shown = { ...event, id: `${this._part}/${event.id}`, start_seconds: Math.max(0, start), end_seconds: end };
     this.showEvent(shown, { isOver: report === "end" });
     this.timeline.setEvent(shown);
   }

@@ -31,6 +31,12 @@ export class Timeline {
     this.draw();
   }
 
+  clear() {
+    this._points = [];
+    this._events.clear();
+    this.draw();
+  }
+
   setEvent(event) {
     this._events.set(event.id, event);
     this.draw();

@@ -13,7 +13,8 @@ from fastapi import APIRouter, Body, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from lsn.errors import ConfigError
-from lsn.serving.access import refused
+from lsn.serving.access import SENT_AT_ONCE, refused
+from lsn.serving.pulled.listeners import Listeners
 from lsn.serving.pulled.streams import (
     ForbiddenSourceError,
     PulledStream,
@@ -23,21 +24,22 @@ from lsn.serving.pulled.streams import (
 )
 
 RETRY = {"Retry-After": "5"}
-PICTURE_SECONDS = 0.5
-"""Between two pictures in messages."""
+PICTURE_SECONDS, PICTURE_SIDE = 0.5, 640
+"""Between two pictures of a stream in messages, and the pixels of their longer side."""
+MESSAGES: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}, 503: {}}
 NAME, SOURCE = "Letters, digits, '.', '_' and '-'", "An address, a file or a camera that the server may read"
 
 
 def pulled_routes(pulled: PulledStreams) -> APIRouter:
-    """The routes below /v1/streams."""
-    routes = APIRouter(prefix="/v1/streams", tags=["streams"])
+    """The routes of these streams."""
+    routes = APIRouter(tags=["streams"])
 
-    @routes.get("")
+    @routes.get("/v1/streams")
     def streams() -> dict[str, Any]:
         """All streams that the server reads, with their states."""
         return {"streams": [stream.to_dict() for stream in pulled.all()]}
 
-    @routes.post("", status_code=201, responses={403: {}, 409: {}, 503: {}})
+    @routes.post("/v1/streams", status_code=201, responses={403: {}, 409: {}, 503: {}})
     def add_stream(
         name: Annotated[str, Body(description=NAME, examples=["yard"])],
         source: Annotated[str, Body(description=SOURCE, max_length=4096, examples=["rtsp://camera.lan/1"])],
@@ -54,12 +56,12 @@ def pulled_routes(pulled: PulledStreams) -> APIRouter:
         except ConfigError as error:
             return refused(503, str(error), RETRY)
 
-    @routes.get("/{name}")
+    @routes.get("/v1/streams/{name}")
     def stream(name: str) -> Response:
         """One stream, with its last events."""
         return _with(pulled, name, lambda stream: None)
 
-    @routes.delete("/{name}")
+    @routes.delete("/v1/streams/{name}")
     def remove_stream(name: str) -> Response:
         """Ends a stream and forgets it."""
         return _with(pulled, name, pulled.remove)
@@ -70,7 +72,7 @@ def pulled_routes(pulled: PulledStreams) -> APIRouter:
         ("resume", pulled.resume, "Resumes a stream where it was paused."),
     ):
         routes.add_api_route(
-            f"/{{name}}/{action}",
+            f"/v1/streams/{{name}}/{action}",
             _changing(pulled, change),
             methods=["POST"],
             name=f"{action}_stream",
@@ -88,43 +90,60 @@ def _changing(pulled: PulledStreams, change: Callable[[PulledStream], None]) -> 
 
 
 def _add_watching(routes: APIRouter, pulled: PulledStreams) -> None:
-    """What a stream shows."""
+    """What streams show."""
 
-    @routes.get("/{name}/picture", responses={200: {"content": {"image/jpeg": {}}}, 404: {}})
+    @routes.get("/v1/streams/{name}/picture", responses={200: {"content": {"image/jpeg": {}}}, 404: {}})
     def stream_picture(name: str) -> Response:
         """The last picture that was answered, as JPEG."""
         found = pulled.get(name)
         image = None if found is None else found.picture()
         return refused(404, f"no picture of {name!r}") if image is None else Response(image, media_type="image/jpeg")
 
-    @routes.get("/{name}/events", responses={200: {"content": {"text/event-stream": {}}}, 404: {}, 503: {}})
+    @routes.get("/v1/streams/{name}/events", responses={**MESSAGES, 404: {}})
     async def stream_events(name: str, pictures: bool = False) -> Response:
-        """Answers and events as they come, as server-sent events; with pictures, some answers have the frame (JPEG)."""
+        """Answers and events as they come, as server-sent events; with pictures, some answers have the frame."""
         found = pulled.get(name)
         if found is None:
             return _unknown(name)
-        if not found.has_room:
-            return refused(503, f"too many clients listen to {name}; try again later", RETRY)
+        return _told(found.listeners, pulled, {"stream": name}, pictures, stream=found)
 
-        async def lines() -> AsyncIterator[str]:
-            messages, picture_at = found.listen(), 0.0
-            try:
-                is_over = found.is_over
-                while not is_over and (message := await messages.get()) is not None:
-                    if pictures and message["type"] == "result" and time.monotonic() >= picture_at:
-                        message = message | {"picture": await asyncio.to_thread(_picture_address, found)}
-                        picture_at = time.monotonic() + PICTURE_SECONDS
-                    yield f"event: {message['type']}\ndata: {json.dumps(message)}\n\n"
-                    is_over = message["type"] == "ended"
-            finally:
-                found.leave(messages)
-
-        return StreamingResponse(lines(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+    @routes.get("/v1/events", responses=MESSAGES)
+    async def all_events(pictures: bool = False) -> Response:
+        """The same of all streams, those included that begin later; each message names its `stream`."""
+        return _told(pulled.listeners, pulled, {}, pictures)
 
 
-def _picture_address(stream: PulledStream) -> str | None:
+def _told(
+    listeners: Listeners,
+    pulled: PulledStreams,
+    about: dict[str, str],
+    pictures: bool,
+    *,
+    stream: PulledStream | None = None,
+) -> Response:
+    """Answers with messages as they come: of all streams, or of one until it ends."""
+    if not listeners.have_room:
+        return refused(503, "too many clients listen; try again later", RETRY)
+
+    async def lines() -> AsyncIterator[str]:
+        messages, picture_at = listeners.join(), dict[str, float]()
+        try:
+            is_over = stream is not None and stream.is_over
+            while not is_over and (message := await messages.get()) is not None:
+                name, is_over = (about | message)["stream"], stream is not None and message["type"] == "ended"
+                if pictures and message["type"] == "result" and time.monotonic() >= picture_at.get(name, 0.0):
+                    picture_at[name] = time.monotonic() + PICTURE_SECONDS
+                    message = message | {"picture": await asyncio.to_thread(_picture_address, pulled.get(name))}
+                yield f"event: {message['type']}\ndata: {json.dumps(message)}\n\n"
+        finally:
+            listeners.leave(messages)
+
+    return StreamingResponse(lines(), media_type="text/event-stream", headers=SENT_AT_ONCE)
+
+
+def _picture_address(stream: PulledStream | None) -> str | None:
     """The last picture as browsers take it in the place of an address."""
-    picture = stream.picture()
+    picture = None if stream is None else stream.picture(PICTURE_SIDE)
     return None if picture is None else f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}"
 
 

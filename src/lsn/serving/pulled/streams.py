@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import io
 import logging
 import re
@@ -17,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 
 from lsn.errors import ConfigError, LSNError, WeightsError
 from lsn.serving.metrics import Metrics
+from lsn.serving.pulled.listeners import Listeners
 from lsn.serving.pulled.sources import AllowedSources, open_source
 from lsn.serving.states import Snapshot, StateStoreError
 from lsn.serving.streams import LiveStreams, Saved
@@ -32,8 +31,8 @@ STALLED_SECONDS = 3.0
 """Without an answer, a stream is stalled."""
 MAX_EVENTS = 100
 """The last ones of a stream, which are kept."""
-MAX_LISTENERS, MAX_UNREAD = 64, 256
-"""Of a stream, and messages that wait for one that does not read; more end it."""
+MAX_SIDE = 4096
+"""Pixels of the longer side of a picture."""
 
 
 class StreamNameError(ConfigError):
@@ -54,10 +53,14 @@ class PulledStream:
     Args:
         name: of the stream.
         source: that is read.
+        everywhere: hear what happens in all streams.
     """
 
-    def __init__(self, name: str, source: str) -> None:
+    def __init__(self, name: str, source: str, everywhere: Listeners) -> None:
         self.name, self.source = name, source
+        self.listeners = Listeners()
+        """Hear what happens in this one."""
+        self._everywhere = everywhere
         self.running_name: str | None = None
         """What the engine calls it; None if it does not run."""
         self._is_paused = False
@@ -65,11 +68,10 @@ class PulledStream:
         self._is_open = False
         self._answered_at: float | None = None
         self._last: StreamPrediction | None = None
+        self._pictures: dict[int, tuple[StreamPrediction, bytes]] = {}  # by their longest side
         self._end: StreamEnd | None = None
         self._num_dropped = 0
         self._events: deque[dict[str, Any]] = deque(maxlen=MAX_EVENTS)
-        self._listeners: dict[asyncio.Queue[dict[str, Any] | None], asyncio.AbstractEventLoop] = {}
-        self._lock = threading.Lock()  # guards the listeners
 
     @property
     def state(self) -> State:
@@ -92,8 +94,10 @@ class PulledStream:
         self._is_open, self._answered_at = True, None
         return source
 
-    def begin(self, running_name: str) -> Callable[[], None]:
+    def begin(self, running_name: str, *, is_resumed: bool) -> Callable[[], None]:
         """It runs from now on; returns what takes that back."""
+        if not is_resumed:
+            self._events.clear()  # their numbers begin again
         was = self._is_paused, self._end
 
         def undo() -> None:
@@ -128,32 +132,21 @@ class PulledStream:
         """Whether it runs no more."""
         return self._end is not None
 
-    @property
-    def has_room(self) -> bool:
-        """Whether one more may listen."""
-        return len(self._listeners) < MAX_LISTENERS
-
-    def listen(self) -> asyncio.Queue[dict[str, Any] | None]:
-        """Messages from now on; None if there were too many to wait for."""
-        messages: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-        with self._lock:
-            self._listeners[messages] = asyncio.get_running_loop()
-        return messages
-
-    def leave(self, messages: asyncio.Queue[dict[str, Any] | None]) -> None:
-        """Nobody reads these any more."""
-        with self._lock:
-            self._listeners.pop(messages, None)
-
-    def picture(self) -> bytes | None:
-        """The last frame that was answered, as JPEG; None before one."""
+    def picture(self, longest_side: int = MAX_SIDE) -> bytes | None:
+        """The last frame that was answered, as JPEG; None before one. It is made once for all who ask."""
         from PIL import Image
 
-        if self._last is None:
+        last = self._last
+        if last is None:
             return None
-        file = io.BytesIO()
-        Image.fromarray(self._last.frame_HWC).save(file, "JPEG", quality=80)
-        return file.getvalue()
+        made_of, picture = self._pictures.get(longest_side, (None, b""))
+        if made_of is not last:
+            image, file = Image.fromarray(last.frame_HWC), io.BytesIO()
+            image.thumbnail((longest_side, longest_side))
+            image.save(file, "JPEG", quality=80)
+            picture = file.getvalue()
+            self._pictures[longest_side] = last, picture
+        return picture
 
     def to_dict(self) -> dict[str, Any]:
         """All that is known, as plain data."""
@@ -172,18 +165,8 @@ class PulledStream:
         }
 
     def _tell(self, message: dict[str, Any]) -> None:
-        with self._lock:
-            listeners = list(self._listeners.items())
-        for messages, loop in listeners:
-            with contextlib.suppress(RuntimeError):  # the server has ended
-                loop.call_soon_threadsafe(_put, messages, message)
-
-
-def _put(messages: asyncio.Queue[dict[str, Any] | None], message: dict[str, Any]) -> None:
-    if messages.qsize() < MAX_UNREAD:
-        messages.put_nowait(message)
-    elif messages.qsize() == MAX_UNREAD:
-        messages.put_nowait(None)
+        self.listeners.tell(message)
+        self._everywhere.tell({"stream": self.name, **message})
 
 
 class PulledStreams:
@@ -198,6 +181,8 @@ class PulledStreams:
     def __init__(self, streams: LiveStreams, metrics: Metrics, allowed: AllowedSources) -> None:
         self._streams, self._metrics, self._allowed = streams, metrics, allowed
         self._pulled: dict[str, PulledStream] = {}
+        self.listeners = Listeners()
+        """Hear what happens in all streams."""
         self._lock = threading.Lock()  # one change at a time
 
     def all(self) -> list[PulledStream]:
@@ -231,7 +216,7 @@ class PulledStreams:
         with self._lock:
             if name in self._pulled and self._pulled[name].state not in ("ended", "failed"):
                 raise StreamExistsError(f"there is a stream {name} already; end it or give this one another name")
-            stream = PulledStream(name, source)
+            stream = PulledStream(name, source, self.listeners)
             self._begin(stream)
             self._pulled[name] = stream
         return stream
@@ -276,7 +261,7 @@ class PulledStreams:
 
     def _open(self, stream: PulledStream, resumed: Snapshot | None) -> None:
         running_name = f"{stream.name}-{uuid.uuid4().hex}"
-        undo = stream.begin(running_name)
+        undo = stream.begin(running_name, is_resumed=resumed is not None)
         try:
             self._streams.open(
                 running_name,

@@ -48,7 +48,7 @@ def events_file(answer: EventsAnswer, format: Format, background: str | None) ->
     """
     path, events = answer.video, answer.as_annotated(as_points=format == "e2e-spot")
     with tempfile.TemporaryDirectory(prefix="lsn-") as folder:
-        out = Path(folder, path.stem).with_suffix(f".{format}" if format in ("csv", "jsonl") else ".json")
+        out = Path(folder, f"{path.stem}.{format if format in ('csv', 'jsonl') else 'json'}")
         try:
             write_timelines(out, events, format=format, background=background or "background")
         except LSNError as error:

@@ -20,32 +20,36 @@ from lsn.serving.videos.formats import EventsFile, events_file
 logger = logging.getLogger(__name__)
 
 State: TypeAlias = Literal["receiving", "queued", "running", "done", "failed", "canceled"]
-MAX_WAITING = 8
-"""Videos that are received or wait for the one that is looked at."""
+MAX_WAITING, MAX_WAITING_OF_CLIENT = 8, 4
+"""Videos that are received or wait for the one that is looked at; those of one client."""
 MAX_KEPT, KEPT_SECONDS = 256, 3600.0
 """Jobs that are over, and how long they are kept."""
 
 
-class TooManyJobsError(LSNError):
-    """No more videos can wait."""
+ENDING = "the server ends; send the video again"
+
+
+class NoPlaceError(LSNError):
+    """A video cannot wait here now."""
 
 
 class _GivenUpError(VideoError):
-    """Nobody waits for this video any more."""
+    """The video is not looked at any more."""
 
 
 class VideoJob:
     """One video.
 
     Args:
+        client: who sends it.
         name: what its client calls it.
         formats: that its events are wanted in.
     """
 
-    def __init__(self, name: str, formats: Sequence[Format]) -> None:
+    def __init__(self, client: str, name: str, formats: Sequence[Format]) -> None:
         self.id = secrets.token_urlsafe(16)
         """That nobody guesses."""
-        self.name, self.formats = name, formats
+        self.client, self.name, self.formats = client, name, formats
         self.state: State = "receiving"
         self.seconds_seen, self.seconds_in_all = 0, 0
         """Of a long video; both 0 for a clip, and until it is looked at."""
@@ -58,12 +62,14 @@ class VideoJob:
         self.over_at = 0.0
         self.is_over = asyncio.Event()
         self._given_up = threading.Event()
+        self._why_given_up = 410, "the job was removed"
         self._folder = tempfile.TemporaryDirectory(prefix="lsn-")
         self.path = Path(self._folder.name, file_name(name))
         """Where the video lies until it is over."""
 
-    def give_up(self) -> None:
+    def give_up(self, status: int, why: str) -> None:
         """Ends it soon, wherever it stands."""
+        self._why_given_up = status, why
         self._given_up.set()
 
     def work(self, answers: Answers) -> None:
@@ -98,7 +104,7 @@ class VideoJob:
         return {**about, "error": self.error, "formats": list(self.events), "result": self.result}
 
     def _cancel(self) -> None:
-        self.state, self.error, self.status = "canceled", "nobody waits for this video any more", 410
+        self.state, (self.status, self.error) = "canceled", self._why_given_up
 
     def _watch(self, seconds_seen: int, seconds_in_all: int) -> None:
         self.seconds_seen, self.seconds_in_all = seconds_seen, seconds_in_all
@@ -121,22 +127,26 @@ class VideoJobs:
         self._jobs: dict[str, VideoJob] = {}  # the oldest first
         self._turn = asyncio.Lock()
         self._tasks: dict[str, asyncio.Task[None]] = {}  # of those that are not over, by their ids
+        self._is_closed = False
 
     def get(self, id: str) -> VideoJob | None:
         """One of them."""
         self._forget_old()
         return self._jobs.get(id)
 
-    def add(self, name: str, formats: Sequence[Format]) -> VideoJob:
+    def add(self, client: str, name: str, formats: Sequence[Format]) -> VideoJob:
         """A place for a video that is about to be received; call `start` or `remove` next.
 
         Raises:
-            TooManyJobsError: too many wait.
+            NoPlaceError: too many wait, or the server ends.
         """
         self._forget_old()
-        if sum(not job.is_over.is_set() for job in self._jobs.values()) > MAX_WAITING:
-            raise TooManyJobsError("too many videos wait; try again later")
-        job = VideoJob(name, formats)
+        if self._is_closed:
+            raise NoPlaceError(ENDING)
+        waiting = [job.client for job in self._jobs.values() if not job.is_over.is_set()]
+        if len(waiting) > MAX_WAITING or waiting.count(client) > MAX_WAITING_OF_CLIENT:
+            raise NoPlaceError("too many videos wait; try again later")
+        job = VideoJob(client, name, formats)
         self._jobs[job.id] = job
         return job
 
@@ -147,7 +157,7 @@ class VideoJobs:
 
     async def remove(self, job: VideoJob) -> None:
         """Ends a job, wherever it stands, and forgets it."""
-        job.give_up()
+        job.give_up(410, "the job was removed")
         if job.state == "receiving":
             job.end()
         elif job.state == "queued":
@@ -156,9 +166,10 @@ class VideoJobs:
         self._jobs.pop(job.id, None)
 
     def close(self) -> None:
-        """Ends all jobs soon."""
+        """Ends all jobs soon, and takes no more."""
+        self._is_closed = True
         for job in self._jobs.values():
-            job.give_up()
+            job.give_up(503, ENDING)
 
     async def _work(self, job: VideoJob) -> None:
         try:

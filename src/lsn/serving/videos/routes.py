@@ -15,15 +15,15 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.requests import ClientDisconnect
 
 from lsn.data.timelines.reading import FORMATS, Format
-from lsn.serving.access import refused
+from lsn.serving.access import SENT_AT_ONCE, refused
 from lsn.serving.videos.formats import EventsFile
-from lsn.serving.videos.jobs import TooManyJobsError, VideoJob, VideoJobs
+from lsn.serving.videos.jobs import NoPlaceError, VideoJob, VideoJobs
 
 RETRY = {"Retry-After": "10"}
 LOOK_SECONDS = 1.0
 """Between two looks whether a client still waits, and between two messages about progress."""
 SLOW_SECONDS, SLOW_BYTES = 15.0, 64 << 10
-"""A body that comes more slowly than so many bytes a second, after so many seconds, is given up."""
+"""A body of which nothing comes for so many seconds, or fewer bytes a second after them, is given up."""
 VIDEO = {"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": {"format": "binary"}}}}}
 Name = Annotated[str, Query(description="What answers call the video", max_length=1000, examples=["clip.mp4"])]
 
@@ -53,7 +53,7 @@ def video_routes(jobs: VideoJobs, *, max_megabytes: int) -> APIRouter:
                 if await request.is_disconnected():
                     return refused(408, "its client has left")
             return _result(job) if format is None else _file(job, format)
-        except (TooManyJobsError, _BodyError) as error:
+        except (NoPlaceError, _BodyError) as error:
             return _refused(error)
         finally:
             if job is not None:
@@ -64,7 +64,7 @@ def video_routes(jobs: VideoJobs, *, max_megabytes: int) -> APIRouter:
         """Takes a video, whose bytes are the body, and answers at once; its state tells how far it is."""
         try:
             job = await _received(request, jobs, name, FORMATS, max_megabytes)
-        except (TooManyJobsError, _BodyError) as error:
+        except (NoPlaceError, _BodyError) as error:
             return _refused(error)
         return JSONResponse(job.to_dict(), status_code=202, headers={"Location": f"/v1/jobs/{job.id}"})
 
@@ -94,7 +94,7 @@ def _add_jobs(routes: APIRouter, jobs: VideoJobs) -> None:
         """The state of a job whenever it has changed, as server-sent events, until it is over."""
         if (job := jobs.get(id)) is None:
             return _unknown(id)
-        return StreamingResponse(_states(job), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+        return StreamingResponse(_states(job), media_type="text/event-stream", headers=SENT_AT_ONCE)
 
     @routes.get("/jobs/{id}/events", responses={404: {}, 409: {}, 422: {}})
     async def job_events(id: str, format: Format) -> Response:
@@ -110,8 +110,8 @@ async def _states(job: VideoJob) -> AsyncIterator[str]:
     said: dict[str, Any] = {}
     is_over = False
     while not is_over:
-        is_over = await _is_over(job, LOOK_SECONDS if said else 0.0)
-        if (now := job.to_dict()) != said:
+        is_over = job.is_over.is_set() or (bool(said) and await _is_over(job, LOOK_SECONDS))
+        if (now := job.to_dict()) != said or is_over:
             said = now
             yield f"event: {'done' if is_over else 'progress'}\ndata: {json.dumps(now)}\n\n"
 
@@ -129,7 +129,7 @@ async def _received(
     request: Request, jobs: VideoJobs, name: str, formats: tuple[Format, ...], max_megabytes: int
 ) -> VideoJob:
     """Takes the body of a request as a video that is to be looked at."""
-    job = jobs.add(name, formats)
+    job = jobs.add(request.state.client, name, formats)
     try:
         size = await _save(request, job.path, max_bytes=max_megabytes << 20)
         if size is None:
@@ -156,7 +156,7 @@ async def _save(request: Request, path: Path, *, max_bytes: int) -> int | None:
     with path.open("wb") as file:
         while True:
             left = start + SLOW_SECONDS + size / SLOW_BYTES - time.monotonic()
-            if (piece := await asyncio.wait_for(anext(pieces, None), left)) is None:
+            if (piece := await asyncio.wait_for(anext(pieces, None), min(left, SLOW_SECONDS))) is None:
                 return size
             size += len(piece)
             if size > max_bytes:
@@ -178,7 +178,7 @@ def _file(job: VideoJob, format: Format) -> Response:
     return Response(file.content, media_type=file.media_type, headers=headers)
 
 
-def _refused(error: TooManyJobsError | _BodyError) -> Response:
+def _refused(error: NoPlaceError | _BodyError) -> Response:
     if isinstance(error, _BodyError):
         return refused(error.status, str(error))
     return refused(503, str(error), RETRY)
