@@ -35,7 +35,7 @@ def long_video(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    server = start(Path("starter:gestures"))
+    server = start(Path("starter:gestures"), "--max-seconds", "100")
     yield server
     end(server)
 
@@ -160,11 +160,24 @@ def test_too_many_videos_wait(server, long_video):
     assert server.ask("/v1/predict", long_video.read_bytes())[0] == 200
 
 
-@pytest.mark.slow
-def test_a_server_that_is_stopped_does_not_wait_for_its_jobs(long_video, tmp_path):
-    hour = tmp_path / "hour.mp4"  # which takes minutes
-    command = ["ffmpeg", "-v", "error", "-stream_loop", "120", "-i", long_video, "-c", "copy", hour]
+@pytest.fixture(scope="module")
+def hour(long_video, tmp_path_factory) -> Path:
+    """The same over and over, which takes minutes."""
+    path = tmp_path_factory.mktemp("hour") / "hour.mp4"
+    command = ["ffmpeg", "-v", "error", "-stream_loop", "120", "-i", long_video, "-c", "copy", path]
     subprocess.run(command, check=True)
+    return path
+
+
+@pytest.mark.slow
+def test_a_video_that_is_too_long(server, hour):
+    status, answer = server.ask("/v1/predict?name=hour.mp4", hour.read_bytes())
+    assert status == 422
+    assert answer["error"] == "hour.mp4: 3630 seconds; send at most 100, in parts"
+
+
+@pytest.mark.slow
+def test_a_server_that_is_stopped_does_not_wait_for_its_jobs(hour):
     server = start(Path("starter:gestures"))
     jobs = [begin_job(server, hour) for _ in range(2)]
     while not server.ask(f"/v1/jobs/{jobs[0]['id']}")[1]["seconds_seen"]:

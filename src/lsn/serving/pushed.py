@@ -19,7 +19,7 @@ MAX_WAITING = 4
 """Frames that wait while the ticks of the stream wait too; of more, the oldest are dropped."""
 MAX_SENT_AGAIN = 64
 """Frames that wait at the beginning of a connection whose client sends again, at once, what the one before lost."""
-MAX_REMEMBERED = 1024
+MAX_REMEMBERED = 128
 """Frames whose number and arrival are known when their answer comes."""
 MAX_WAITING_BYTES = 64 << 20
 """Of these frames, at most."""
@@ -27,7 +27,7 @@ JOIN_SECONDS = 0.1
 """From the last frame of a stream that is resumed to the first one of a client whose clock has started again."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Arrival:
     """A frame as it came."""
 

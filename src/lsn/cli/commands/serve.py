@@ -40,6 +40,8 @@ class Place:
     """Live streams at the same time, at most."""
     max_megabytes: int = 512
     """Of a video that is sent."""
+    max_seconds: float = 4 * 3600
+    """That such a video may be long."""
     idle_seconds: float = 60.0
     """A stream ends when no frame comes for so long."""
     pull: tuple[str, ...] = ()
@@ -57,7 +59,7 @@ class Place:
         Raises:
             ConfigError: names the option.
         """
-        for name in ("streams", "max_megabytes", "idle_seconds", "snapshot_seconds"):
+        for name in ("streams", "max_megabytes", "max_seconds", "idle_seconds", "snapshot_seconds"):
             if not 0 < (value := getattr(self, name)) < math.inf:
                 raise ConfigError(f"--{name.replace('_', '-')} is {value}; it must be a finite number above 0")
 
@@ -152,7 +154,7 @@ def serve(
         streams = _live_streams(weights, place, options, snapshots, console)
         if streams is not None and publisher is not None:
             streams.on_event = publisher.take
-        jobs = VideoJobs(_answers(weights, options))
+        jobs = VideoJobs(_answers(weights, options), max_seconds=place.max_seconds)
         try:
             app = create_app(
                 streams,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 import tempfile
 import threading
@@ -44,9 +45,10 @@ class VideoJob:
         client: who sends it.
         name: what its client calls it.
         formats: that its events are wanted in.
+        max_seconds: that it may be long.
     """
 
-    def __init__(self, client: str, name: str, formats: Sequence[Format]) -> None:
+    def __init__(self, client: str, name: str, formats: Sequence[Format], *, max_seconds: float) -> None:
         self.id = secrets.token_urlsafe(16)
         """That nobody guesses."""
         self.client, self.name, self.formats = client, name, formats
@@ -61,6 +63,7 @@ class VideoJob:
         """The events by format, or why a format cannot hold them; empty for a clip."""
         self.over_at = 0.0
         self.is_over = asyncio.Event()
+        self._max_seconds = max_seconds
         self._given_up = threading.Event()
         self._why_given_up = 410, "the job was removed"
         self._folder = tempfile.TemporaryDirectory(prefix="lsn-")
@@ -108,6 +111,8 @@ class VideoJob:
 
     def _watch(self, seconds_seen: int, seconds_in_all: int) -> None:
         self.seconds_seen, self.seconds_in_all = seconds_seen, seconds_in_all
+        if seconds_in_all > self._max_seconds:
+            raise VideoError(f"{self.name}: {seconds_in_all} seconds; send at most {self._max_seconds:g}, in parts")
         self._stop_if_given_up()
 
     def _stop_if_given_up(self) -> None:
@@ -120,10 +125,11 @@ class VideoJobs:
 
     Args:
         answers: says what happens in them, one after the other.
+        max_seconds: that one may be long.
     """
 
-    def __init__(self, answers: Answers) -> None:
-        self.answers = answers
+    def __init__(self, answers: Answers, *, max_seconds: float = math.inf) -> None:
+        self.answers, self._max_seconds = answers, max_seconds
         self._jobs: dict[str, VideoJob] = {}  # the oldest first
         self._turn = asyncio.Lock()
         self._tasks: dict[str, asyncio.Task[None]] = {}  # of those that are not over, by their ids
@@ -146,7 +152,7 @@ class VideoJobs:
         waiting = [job.client for job in self._jobs.values() if not job.is_over.is_set()]
         if len(waiting) > MAX_WAITING or waiting.count(client) > MAX_WAITING_OF_CLIENT:
             raise NoPlaceError("too many videos wait; try again later")
-        job = VideoJob(client, name, formats)
+        job = VideoJob(client, name, formats, max_seconds=self._max_seconds)
         self._jobs[job.id] = job
         return job
 
