@@ -69,9 +69,9 @@ def test_a_job_tells_how_far_it_is_and_what_it_found(server, long_video):
         lines = list(stream)
     messages = [json.loads(line[6:]) for line in lines if line.startswith(b"data: ")]
     assert lines[-3] == b"event: done\n"
-    seen = [message["seconds_seen"] for message in messages]
+    seen = [message["seconds_done"] for message in messages]
     assert seen == sorted(seen)
-    assert {message["seconds_in_all"] for message in messages if message["seconds_seen"]} == {30}
+    assert {message["seconds_total"] for message in messages if message["seconds_done"]} == {30}
     assert messages[-1]["state"] == "done"
     assert server.ask(f"/v1/jobs/{job['id']}") == (200, messages[-1])
     expected = make_timeline(StreamingPredictor(Path("starter:gestures")), long_video)
@@ -146,15 +146,15 @@ def test_jobs_that_are_removed_and_jobs_that_fail(server, long_video, videos):
     assert wait(server, begin_job(server, videos / "6.mp4"))["state"] == "done"
 
 
-def test_too_many_videos_wait(server, long_video):
+def test_too_many_videos_are_queued(server, long_video):
     started, status = [], 202
     while status == 202:
         status, job = server.ask("/v1/jobs", long_video.read_bytes())
         started.append(job)
         assert len(started) < 30
-    assert (status, started.pop()) == (503, {"error": "too many videos wait; try again later"})
+    assert (status, started.pop()) == (503, {"error": "too many videos are queued; try again later"})
     status, answer = server.ask(f"/v1/jobs/{started[-1]['id']}/events?format=csv")
-    assert (status, answer["error"]) == (409, "the video is not looked at yet; it is queued")
+    assert (status, answer["error"]) == (409, "the video is not analyzed yet; it is queued")
     for job in started:
         server.ask(f"/v1/jobs/{job['id']}", method="DELETE")
     assert server.ask("/v1/predict", long_video.read_bytes())[0] == 200
@@ -180,6 +180,6 @@ def test_a_video_that_is_too_long(server, hour):
 def test_a_server_that_is_stopped_does_not_wait_for_its_jobs(hour):
     server = start(Path("starter:gestures"))
     jobs = [begin_job(server, hour) for _ in range(2)]
-    while not server.ask(f"/v1/jobs/{jobs[0]['id']}")[1]["seconds_seen"]:
+    while not server.ask(f"/v1/jobs/{jobs[0]['id']}")[1]["seconds_done"]:
         time.sleep(0.1)
     end(server)  # within a minute

@@ -34,7 +34,7 @@ MAX_BODY_BYTES, MAX_TENSOR_BYTES, BODY_SECONDS = 64 << 10, 16 << 20, 15.0
 MAX_UNREAD_BYTES, UNREAD_SECONDS = 64 << 20, 5.0
 """Of a body that is refused, what is read all the same: many clients read the answer once all is sent."""
 SENT_AT_ONCE = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-"""Headers of answers that come bit by bit, which proxies must not collect."""
+"""Headers of streamed answers, which proxies must not buffer."""
 UNFRAMED = [(b"x-frame-options", b"DENY"), (b"x-content-type-options", b"nosniff")]
 """Headers of all answers: other pages must not show these as a part of theirs."""
 PROTOCOL, TOKEN_PREFIX = "lsn", "bearer."
@@ -119,14 +119,12 @@ class Gate:
         access: the rules.
         metrics: counts requests.
         log: takes JSON lines; None for no log.
-        shares: of live streams.
+        quota: of live streams.
     """
 
-    def __init__(
-        self, app: ASGIApp, access: Access, metrics: Metrics, log: TextIO | None, shares: StreamShares
-    ) -> None:
+    def __init__(self, app: ASGIApp, access: Access, metrics: Metrics, log: TextIO | None, quota: StreamQuota) -> None:
         self._app, self._access, self._metrics, self._log = app, access, metrics, log
-        self._rates, self._shares = _Rates(access.requests_per_minute), shares
+        self._rates, self._quota = _Rates(access.requests_per_minute), quota
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles a request."""
@@ -148,11 +146,11 @@ class Gate:
         scope.setdefault("state", {})["client"] = client
         try:
             if refusal is not None:
-                await _answer(refusal, scope, receive, _once_sent(scope, receive, watch)[1])
+                await _answer(refusal, scope, receive, _drain_first(scope, receive, watch)[1])
             elif scope["type"] == "websocket":
                 await self._live(client, scope, receive, watch)
             elif scope["path"] in VIDEO_PATHS:
-                await self._app(scope, *_once_sent(scope, receive, watch))
+                await self._app(scope, *_drain_first(scope, receive, watch))
             else:
                 await self._small(scope, receive, watch)
         finally:
@@ -160,25 +158,25 @@ class Gate:
 
     async def _small(self, scope: Scope, receive: Receive, send: Send) -> None:
         max_bytes = MAX_TENSOR_BYTES if _is_infer(scope) else MAX_BODY_BYTES
-        receive, send_once_sent = _once_sent(scope, receive, send)
+        receive, send_drained = _drain_first(scope, receive, send)
         try:
             replayed = await asyncio.wait_for(_small_body(receive, max_bytes), BODY_SECONDS)
         except TimeoutError:
             await refused(408, f"the body did not come within {BODY_SECONDS:g} seconds")(scope, receive, send)
             return
         if replayed is None:
-            await refused(413, f"more than {max_bytes} bytes")(scope, receive, send_once_sent)
+            await refused(413, f"more than {max_bytes} bytes")(scope, receive, send_drained)
         else:
             await self._app(scope, replayed, send)
 
     async def _live(self, client: str, scope: Scope, receive: Receive, send: Send) -> None:
-        if not self._shares.take(client):
-            await _answer(refused(429, self._shares.refusal, {"Retry-After": "5"}), scope, receive, send)
+        if not self._quota.acquire(client):
+            await _answer(refused(429, self._quota.refusal, {"Retry-After": "5"}), scope, receive, send)
             return
         try:
             await self._app(scope, receive, send)
         finally:
-            self._shares.give_back(client)
+            self._quota.release(client)
 
     def _judge(self, scope: Scope) -> tuple[str, Response | None]:
         """Who asks, and why that is refused; None if it is not."""
@@ -209,7 +207,7 @@ class Gate:
             self._log.flush()
 
 
-class StreamShares:
+class StreamQuota:
     """How many live streams each client has.
 
     Args:
@@ -220,16 +218,16 @@ class StreamShares:
         self._per_client = per_client
         self._taken: Counter[str] = Counter()
         self.refusal = f"{per_client} live streams are all that one client may have; end another one first"
-        """What a client is told that has as many."""
+        """The error for a client that has as many."""
 
-    def take(self, client: str) -> bool:
-        """Takes one more, unless the client has as many as it may have."""
+    def acquire(self, client: str) -> bool:
+        """Counts one more, unless the client has as many as it may have."""
         if self._per_client is not None and self._taken[client] >= self._per_client:
             return False
         self._taken[client] += 1
         return True
 
-    def give_back(self, client: str) -> None:
+    def release(self, client: str) -> None:
         """One has ended."""
         self._taken[client] -= 1
         if not self._taken[client]:
@@ -283,7 +281,7 @@ def _is_infer(scope: Scope) -> bool:
     return scope["path"].startswith("/v2/models/") and scope["path"].endswith("/infer")
 
 
-def _once_sent(scope: Scope, receive: Receive, send: Send) -> tuple[Receive, Send]:
+def _drain_first(scope: Scope, receive: Receive, send: Send) -> tuple[Receive, Send]:
     """Begins the answer to a large body once its client has sent all of it, unless that is too much or too slow."""
     is_large = scope["type"] == "http" and (scope["path"] in VIDEO_PATHS or _is_infer(scope))
     is_whole = not is_large or "expect" in Headers(scope=scope)
@@ -294,7 +292,7 @@ def _once_sent(scope: Scope, receive: Receive, send: Send) -> tuple[Receive, Sen
         is_whole = not message.get("more_body")
         return message
 
-    async def send_once_sent(message: Message) -> None:
+    async def send_drained(message: Message) -> None:
         nonlocal is_whole
         size = 0
         with contextlib.suppress(TimeoutError):
@@ -304,7 +302,7 @@ def _once_sent(scope: Scope, receive: Receive, send: Send) -> tuple[Receive, Sen
         is_whole = True  # or long enough
         await send(message)
 
-    return receive_next, send_once_sent
+    return receive_next, send_drained
 
 
 async def _answer(response: Response, scope: Scope, receive: Receive, send: Send) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from fastapi import Depends, FastAPI, Request, Response, WebSocket
+from fastapi import Depends, FastAPI, Request, Response, WebSocket, params
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
@@ -17,7 +17,7 @@ from starlette.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
 import lsn
-from lsn.serving.access import Access, Gate, StreamShares, refused
+from lsn.serving.access import Access, Gate, StreamQuota, refused
 from lsn.serving.kserve.routes import kserve_routes
 from lsn.serving.kserve.sequences import InferSequences
 from lsn.serving.live import LiveSocket
@@ -75,8 +75,8 @@ def create_app(
     # The gate asks for tokens; this makes the pages of the documentation ask for one too.
     doors = [Depends(HTTPBearer(auto_error=False))] if access.tokens else []
     metrics = Metrics(lambda: (0, 0) if streams is None else (streams.num_streams, streams.capacity))
-    shares = StreamShares(access.streams_per_client)
-    app.add_middleware(Gate, access=access, metrics=metrics, log=log, shares=shares)
+    quota = StreamQuota(access.streams_per_client)
+    app.add_middleware(Gate, access=access, metrics=metrics, log=log, quota=quota)
 
     _add_errors(app)
     _add_status(app, streams, metrics)
@@ -90,24 +90,38 @@ def create_app(
         fps, background = None, None
         if streams is not None:
             fps, background = streams.predictor.fps, streams.predictor.events.background
-        about = {"model": jobs.answers.model, "labels": jobs.answers.labels, "background": background}
+        about = {"model": jobs.analyzer.model, "labels": jobs.analyzer.labels, "background": background}
         return {**about, "fps": fps, "max_megabytes": limits.max_megabytes}
 
     if streams is not None:
-        streams.snapshots.on_outcome = metrics.count_snapshot
-        pulled = PulledStreams(streams, metrics, allowed or AllowedSources())
-        streams.on_closing = pulled.listeners.close
+        pulled = _add_streams(app, streams, metrics, quota, doors, allowed or AllowedSources(), limits)
         for name, source in (pull or {}).items():
             pulled.add(name, source, is_trusted=True)
-        app.include_router(pulled_routes(pulled), dependencies=doors)
-        sequences = InferSequences(streams, metrics, shares, idle_seconds=limits.idle_seconds)
-        app.include_router(kserve_routes(streams, sequences), dependencies=doors)
-
-        @app.websocket("/v1/live")
-        async def live(socket: WebSocket) -> None:
-            await LiveSocket(socket, streams, metrics, idle_seconds=limits.idle_seconds).run()
-
     return app
+
+
+def _add_streams(
+    app: FastAPI,
+    streams: LiveStreams,
+    metrics: Metrics,
+    quota: StreamQuota,
+    doors: Sequence[params.Depends],
+    allowed: AllowedSources,
+    limits: Limits,
+) -> PulledStreams:
+    """All that needs a model which can watch streams."""
+    streams.snapshots.on_outcome = metrics.count_snapshot
+    pulled = PulledStreams(streams, metrics, allowed)
+    streams.on_closing = pulled.subscribers.close
+    app.include_router(pulled_routes(pulled), dependencies=doors)
+    sequences = InferSequences(streams, metrics, quota, idle_seconds=limits.idle_seconds)
+    app.include_router(kserve_routes(streams, sequences), dependencies=doors)
+
+    @app.websocket("/v1/live")
+    async def live(socket: WebSocket) -> None:
+        await LiveSocket(socket, streams, metrics, idle_seconds=limits.idle_seconds).run()
+
+    return pulled
 
 
 def _add_errors(app: FastAPI) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lsn.serving.access import Access
     from lsn.serving.states import Snapshots
     from lsn.serving.streams import LiveStreams
-    from lsn.serving.videos.answers import Answers
+    from lsn.serving.videos.analysis import VideoAnalyzer
 
 CLOSING_SECONDS = 5.0
 """Time for the last events."""
@@ -154,19 +154,11 @@ def serve(
         streams = _live_streams(weights, place, options, snapshots, console)
         if streams is not None and publisher is not None:
             streams.on_event = publisher.take
-        jobs = VideoJobs(_answers(weights, options), max_seconds=place.max_seconds)
+        jobs = VideoJobs(_video_analyzer(weights, options), max_seconds=place.max_seconds)
+        limits, allowed = Limits(place.max_megabytes, place.idle_seconds), AllowedSources(doors.allow_sources)
         try:
-            app = create_app(
-                streams,
-                jobs,
-                Limits(place.max_megabytes, place.idle_seconds),
-                access,
-                allowed=AllowedSources(doors.allow_sources),
-                pull=pull,
-                log=log,
-            )
             run(
-                app,
+                create_app(streams, jobs, limits, access, allowed=allowed, pull=pull, log=log),
                 streams,
                 jobs,
                 host=place.host,
@@ -200,16 +192,16 @@ def _live_streams(
     return streams
 
 
-def _answers(weights: Path, options: StreamOptions) -> Answers:
-    """What says what happens in whole videos: events for a model of long videos, the likeliest classes for others."""
+def _video_analyzer(weights: Path, options: StreamOptions) -> VideoAnalyzer:
+    """For whole videos: events for a model of long videos, the likeliest classes for others."""
     from lsn.inference.predictor import Predictor
     from lsn.inference.runtimes.opening import open_model
-    from lsn.serving.videos.answers import Answers
+    from lsn.serving.videos.analysis import VideoAnalyzer
 
     ready = open_model(weights, options.runtime, device=options.device)  # of its own, as a runtime serves one thread
     if ready.runtime.network.multi_label or (ready.events is not None and ready.events.of_long_videos):
-        return Answers(streaming_predictor(weights, options, ready=ready)[0])
-    return Answers(Predictor(ready, evaluation=run_views(weights)))
+        return VideoAnalyzer(streaming_predictor(weights, options, ready=ready)[0])
+    return VideoAnalyzer(Predictor(ready, evaluation=run_views(weights)))
 
 
 def _named(pull: str) -> tuple[str, str]:

@@ -106,9 +106,9 @@ def kserve_routes(streams: LiveStreams, sequences: InferSequences) -> APIRouter:
 
 async def _answer(model: str, asked: InferRequest, sequences: InferSequences, client: str) -> Response:
     if asked.sequence_id is None:
-        answers = await sequences.alone(client, asked.frames)
+        answers = await sequences.infer_once(client, asked.frames)
     else:
-        answers = await sequences.look(
+        answers = await sequences.infer(
             client, asked.sequence_id, asked.frames, is_start=asked.is_start, is_end=asked.is_end
         )
     found = {

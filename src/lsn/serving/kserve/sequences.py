@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lsn.errors import ConfigError, LSNError
-from lsn.serving.access import StreamShares
+from lsn.serving.access import StreamQuota
 from lsn.serving.kserve.tensors import RequestError
 from lsn.serving.metrics import Metrics
 from lsn.serving.pushed import PushedFrames
@@ -43,7 +43,7 @@ class InferSequence:
     def __init__(self, streams: LiveStreams, metrics: Metrics, title: str) -> None:
         self.name = f"kserve-{uuid.uuid4().hex}"
         self.title = title
-        self.turn = asyncio.Lock()
+        self.lock = asyncio.Lock()
         """Of the request whose frames are looked at."""
         self.used_at = time.monotonic()
         self.is_over = False
@@ -59,11 +59,11 @@ class InferSequence:
         Raises:
             ConfigError: all are taken.
         """
-        opened = self._streams.open(self.name, self._source, self._hear, title=self.title, token=None)
+        opened = self._streams.open(self.name, self._source, self._on_result, title=self.title, token=None)
         await asyncio.wrap_future(opened)
         self._metrics.count_opened()
 
-    async def look(self, frames: Sequence[np.ndarray]) -> list[StreamPrediction]:
+    async def infer(self, frames: Sequence[np.ndarray]) -> list[StreamPrediction]:
         """The answer to each frame, uint8 RGB HWC, after all before it.
 
         Raises:
@@ -89,7 +89,7 @@ class InferSequence:
         self.is_over = True
         await asyncio.wrap_future(self._streams.leave(self.name))
 
-    def _hear(self, result: StreamPrediction | StreamEnd | Saved, num_dropped: int) -> None:
+    def _on_result(self, result: StreamPrediction | StreamEnd | Saved, num_dropped: int) -> None:
         """Takes what is reported, in another thread."""
         if not isinstance(result, Saved):
             self._metrics.count(result, num_dropped=num_dropped, age_seconds=None)
@@ -103,17 +103,17 @@ class InferSequences:
     Args:
         streams: run them.
         metrics: count what is answered.
-        shares: of live streams that a client may have.
+        quota: of live streams that a client may have.
         idle_seconds: after so long without a request, a sequence is ended.
     """
 
-    def __init__(self, streams: LiveStreams, metrics: Metrics, shares: StreamShares, *, idle_seconds: float) -> None:
-        self._streams, self._metrics, self._shares = streams, metrics, shares
+    def __init__(self, streams: LiveStreams, metrics: Metrics, quota: StreamQuota, *, idle_seconds: float) -> None:
+        self._streams, self._metrics, self._quota = streams, metrics, quota
         self._idle_seconds = idle_seconds
         self._open: dict[tuple[str, int | str], InferSequence] = {}
         self._watches: set[asyncio.Task[None]] = set()
 
-    async def alone(self, client: str, frames: Sequence[np.ndarray]) -> list[StreamPrediction]:
+    async def infer_once(self, client: str, frames: Sequence[np.ndarray]) -> list[StreamPrediction]:
         """The answers to frames that are a sequence of their own.
 
         Raises:
@@ -122,11 +122,11 @@ class InferSequences:
         """
         sequence = await self._opened(client, "kserve")
         try:
-            return await sequence.look(frames)
+            return await sequence.infer(frames)
         finally:
             await self._close(client, sequence)
 
-    async def look(
+    async def infer(
         self, client: str, id: int | str, frames: Sequence[np.ndarray], *, is_start: bool, is_end: bool
     ) -> list[StreamPrediction]:
         """The answers to the next frames of a sequence.
@@ -150,11 +150,11 @@ class InferSequences:
                 f"no sequence {str(id)[:80]}: begin it with sequence_start; one without a request for "
                 f"{self._idle_seconds:g} seconds is ended"
             )
-        async with sequence.turn:
+        async with sequence.lock:
             if sequence.is_over:
                 raise RequestError(f"the sequence {str(id)[:80]} has ended; begin it again")
             try:
-                return await sequence.look(frames)
+                return await sequence.infer(frames)
             except BaseException:  # some of its frames may have been seen
                 sequence.is_over = True
                 raise
@@ -174,13 +174,13 @@ class InferSequences:
         return sequence
 
     async def _opened(self, client: str, title: str) -> InferSequence:
-        if not self._shares.take(client):
-            raise SequenceLimitError(self._shares.refusal)
+        if not self._quota.acquire(client):
+            raise SequenceLimitError(self._quota.refusal)
         sequence = InferSequence(self._streams, self._metrics, title)
         try:
             await sequence.open()
         except BaseException:
-            self._shares.give_back(client)
+            self._quota.release(client)
             raise
         return sequence
 
@@ -197,12 +197,12 @@ class InferSequences:
         try:
             await sequence.close()
         finally:
-            self._shares.give_back(client)
+            self._quota.release(client)
 
     async def _end_when_idle(self, key: tuple[str, int | str], sequence: InferSequence) -> None:
         while not sequence.is_over:
             left = sequence.used_at + self._idle_seconds - time.monotonic()
-            if left > 0 or sequence.turn.locked():
+            if left > 0 or sequence.lock.locked():
                 await asyncio.sleep(max(left, 1.0))
             else:
                 await self._end(key, sequence)

@@ -28,7 +28,7 @@ INPUT, PROBABILITIES, LABEL = "frames", "probabilities", "label"
 MAX_FRAMES, MAX_PIXELS_IN_ALL = 256, 32 << 20
 """Of a request."""
 HEADER_LENGTH = "inference-header-content-length"
-"""The header that tells where the JSON ends and binary data begin."""
+"""The header with the length of the JSON, behind which binary data begin."""
 
 
 class RequestError(LSNError):

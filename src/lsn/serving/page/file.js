@@ -74,7 +74,7 @@ function pause(milliseconds) {
   return new Promise((over) => setTimeout(over, milliseconds));
 }
 
-function showProgress(tile, { state, seconds_seen: seen, seconds_in_all: all }) {
+function showProgress(tile, { state, seconds_done: seen, seconds_total: all }) {
   if (state === "queued") tile.showState("it waits for other videos …");
   else if (state === "running") tile.showState(all ? `${seen} of ${all} seconds seen …` : "the server looks at it …");
 }

@@ -14,7 +14,6 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from lsn.errors import ConfigError
 from lsn.serving.access import SENT_AT_ONCE, refused
-from lsn.serving.pulled.listeners import Listeners
 from lsn.serving.pulled.streams import (
     ForbiddenSourceError,
     PulledStream,
@@ -22,6 +21,7 @@ from lsn.serving.pulled.streams import (
     StreamExistsError,
     StreamNameError,
 )
+from lsn.serving.pulled.subscribers import Subscribers
 
 RETRY = {"Retry-After": "5"}
 PICTURE_SECONDS, PICTURE_SIDE = 0.5, 640
@@ -105,16 +105,16 @@ def _add_watching(routes: APIRouter, pulled: PulledStreams) -> None:
         found = pulled.get(name)
         if found is None:
             return _unknown(name)
-        return _told(found.listeners, pulled, {"stream": name}, pictures, stream=found)
+        return _event_stream(found.subscribers, pulled, {"stream": name}, pictures, stream=found)
 
     @routes.get("/v1/events", responses=MESSAGES)
     async def all_events(pictures: bool = False) -> Response:
         """The same of all streams, those included that begin later; each message names its `stream`."""
-        return _told(pulled.listeners, pulled, {}, pictures)
+        return _event_stream(pulled.subscribers, pulled, {}, pictures)
 
 
-def _told(
-    listeners: Listeners,
+def _event_stream(
+    subscribers: Subscribers,
     pulled: PulledStreams,
     about: dict[str, str],
     pictures: bool,
@@ -122,11 +122,11 @@ def _told(
     stream: PulledStream | None = None,
 ) -> Response:
     """Answers with messages as they come: of all streams, or of one until it ends."""
-    if not listeners.have_room:
-        return refused(503, "too many clients listen; try again later", RETRY)
+    if not subscribers.has_room:
+        return refused(503, "too many clients subscribe; try again later", RETRY)
 
     async def lines() -> AsyncIterator[str]:
-        messages, picture_at = listeners.join(), dict[str, float]()
+        messages, picture_at = subscribers.subscribe(), dict[str, float]()
         try:
             is_over = stream is not None and stream.is_over
             while not is_over and (message := await messages.get()) is not None:
@@ -136,7 +136,7 @@ def _told(
                     message = message | {"picture": await asyncio.to_thread(_picture_address, pulled.get(name))}
                 yield f"event: {message['type']}\ndata: {json.dumps(message)}\n\n"
         finally:
-            listeners.leave(messages)
+            subscribers.unsubscribe(messages)
 
     return StreamingResponse(lines(), media_type="text/event-stream", headers=SENT_AT_ONCE)
 

@@ -15,8 +15,8 @@ from typing import Any, Literal, TypeAlias
 
 from lsn.errors import ConfigError, LSNError, WeightsError
 from lsn.serving.metrics import Metrics
-from lsn.serving.pulled.listeners import Listeners
 from lsn.serving.pulled.sources import AllowedSources, open_source
+from lsn.serving.pulled.subscribers import Subscribers
 from lsn.serving.states import Snapshot, StateStoreError
 from lsn.serving.streams import LiveStreams, Saved
 from lsn.streaming import StreamPrediction
@@ -53,13 +53,13 @@ class PulledStream:
     Args:
         name: of the stream.
         source: that is read.
-        everywhere: hear what happens in all streams.
+        everywhere: the subscribers of all streams.
     """
 
-    def __init__(self, name: str, source: str, everywhere: Listeners) -> None:
+    def __init__(self, name: str, source: str, everywhere: Subscribers) -> None:
         self.name, self.source = name, source
-        self.listeners = Listeners()
-        """Hear what happens in this one."""
+        self.subscribers = Subscribers()
+        """Of this stream alone."""
         self._everywhere = everywhere
         self.running_name: str | None = None
         """What the engine calls it; None if it does not run."""
@@ -119,13 +119,13 @@ class PulledStream:
         metrics.count(result, num_dropped=newly_dropped, age_seconds=None)
         for report in result.events:
             self._events.append(report.to_dict())
-            self._tell({"type": "event", **report.to_dict()})
+            self._publish({"type": "event", **report.to_dict()})
         if isinstance(result, StreamEnd):
             self._end, self.running_name = result, None
-            self._tell({"type": "ended", "error": None if result.error is None else str(result.error)})
+            self._publish({"type": "ended", "error": None if result.error is None else str(result.error)})
         else:
             self._last, self._answered_at = result, time.monotonic()
-            self._tell({"type": "result", "top5": result.to_dict()["top5"], "seconds": result.seconds})
+            self._publish({"type": "result", "top5": result.to_dict()["top5"], "seconds": result.seconds})
 
     @property
     def is_over(self) -> bool:
@@ -164,9 +164,9 @@ class PulledStream:
             "events": list(self._events),
         }
 
-    def _tell(self, message: dict[str, Any]) -> None:
-        self.listeners.tell(message)
-        self._everywhere.tell({"stream": self.name, **message})
+    def _publish(self, message: dict[str, Any]) -> None:
+        self.subscribers.publish(message)
+        self._everywhere.publish({"stream": self.name, **message})
 
 
 class PulledStreams:
@@ -181,8 +181,8 @@ class PulledStreams:
     def __init__(self, streams: LiveStreams, metrics: Metrics, allowed: AllowedSources) -> None:
         self._streams, self._metrics, self._allowed = streams, metrics, allowed
         self._pulled: dict[str, PulledStream] = {}
-        self.listeners = Listeners()
-        """Hear what happens in all streams."""
+        self.subscribers = Subscribers()
+        """Of all streams."""
         self._lock = threading.Lock()  # one change at a time
 
     def all(self) -> list[PulledStream]:
@@ -216,7 +216,7 @@ class PulledStreams:
         with self._lock:
             if name in self._pulled and self._pulled[name].state not in ("ended", "failed"):
                 raise StreamExistsError(f"there is a stream {name} already; end it or give this one another name")
-            stream = PulledStream(name, source, self.listeners)
+            stream = PulledStream(name, source, self.subscribers)
             self._begin(stream)
             self._pulled[name] = stream
         return stream

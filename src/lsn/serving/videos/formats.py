@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lsn.data.timelines.reading import Format, write_timelines
 from lsn.errors import LSNError
-from lsn.serving.videos.answers import EventsAnswer
+from lsn.serving.videos.analysis import TimelineAnalysis
 
 _MEDIA_TYPES = {
     ".csv": "text/csv",
@@ -35,7 +35,7 @@ class EventsFile:
         return _MEDIA_TYPES.get(Path(self.name).suffix, "text/plain")
 
 
-def events_file(answer: EventsAnswer, format: Format, background: str | None) -> EventsFile | str:
+def events_file(answer: TimelineAnalysis, format: Format, background: str | None) -> EventsFile | str:
     """Writes events in a format; formats that are folders become a ZIP file.
 
     Args:

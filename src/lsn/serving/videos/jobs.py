@@ -1,4 +1,4 @@
-"""Videos that wait to be looked at, the one that is, and those that were, with what was found."""
+"""The queue of videos to analyze, the one that is analyzed, and the results of those before it."""
 
 from __future__ import annotations
 
@@ -15,27 +15,25 @@ from typing import Any, Literal, TypeAlias
 
 from lsn.data.timelines.reading import Format
 from lsn.errors import LSNError, VideoError
-from lsn.serving.videos.answers import Answers, EventsAnswer, file_name
+from lsn.serving.videos.analysis import TimelineAnalysis, VideoAnalyzer, file_name
 from lsn.serving.videos.formats import EventsFile, events_file
 
 logger = logging.getLogger(__name__)
 
 State: TypeAlias = Literal["receiving", "queued", "running", "done", "failed", "canceled"]
 MAX_WAITING, MAX_WAITING_OF_CLIENT = 8, 4
-"""Videos that are received or wait for the one that is looked at; those of one client."""
+"""Videos that are received or queued, and those of one client."""
 MAX_KEPT, KEPT_SECONDS = 256, 3600.0
-"""Jobs that are over, and how long they are kept."""
-
-
+"""Finished jobs, and how long they are kept."""
 ENDING = "the server ends; send the video again"
 
 
-class NoPlaceError(LSNError):
-    """A video cannot wait here now."""
+class QueueFullError(LSNError):
+    """No more videos are queued now."""
 
 
-class _GivenUpError(VideoError):
-    """The video is not looked at any more."""
+class _CanceledError(VideoError):
+    """The video is not analyzed any more."""
 
 
 class VideoJob:
@@ -53,39 +51,44 @@ class VideoJob:
         """That nobody guesses."""
         self.client, self.name, self.formats = client, name, formats
         self.state: State = "receiving"
-        self.seconds_seen, self.seconds_in_all = 0, 0
-        """Of a long video; both 0 for a clip, and until it is looked at."""
+        self.seconds_done, self.seconds_total = 0, 0
+        """Of a long video; both 0 for a clip, and until it runs."""
         self.result: dict[str, Any] | None = None
         self.error: str | None = None
         self.status = 200
-        """What HTTP says of the result or the error."""
+        """Of HTTP, for the result or the error."""
         self.events: dict[str, EventsFile | str] = {}
         """The events by format, or why a format cannot hold them; empty for a clip."""
-        self.over_at = 0.0
-        self.is_over = asyncio.Event()
+        self.finished_at = 0.0
+        self.finished = asyncio.Event()
         self._max_seconds = max_seconds
-        self._given_up = threading.Event()
-        self._why_given_up = 410, "the job was removed"
+        self._canceled = threading.Event()
+        self._cancel_reason = 410, "the job was removed"
         self._folder = tempfile.TemporaryDirectory(prefix="lsn-")
         self.path = Path(self._folder.name, file_name(name))
-        """Where the video lies until it is over."""
+        """Where the video lies until the job is finished."""
 
-    def give_up(self, status: int, why: str) -> None:
-        """Ends it soon, wherever it stands."""
-        self._why_given_up = status, why
-        self._given_up.set()
+    def cancel(self, status: int, why: str) -> None:
+        """Has the job end soon.
 
-    def work(self, answers: Answers) -> None:
-        """Looks at the video. It takes long, so it is for another thread than the server's."""
+        Args:
+            status: of HTTP.
+            why: the error that the client reads.
+        """
+        self._cancel_reason = status, why
+        self._canceled.set()
+
+    def run(self, analyzer: VideoAnalyzer) -> None:
+        """Analyzes the video. It takes long, so it is for another thread than the server's."""
         try:
-            answer = answers.of(self.path, self.name, self._watch)
-            if isinstance(answer, EventsAnswer):
+            analysis = analyzer.analyze(self.path, self.name, self._progress)
+            if isinstance(analysis, TimelineAnalysis):
                 for each in self.formats:
-                    self._stop_if_given_up()
-                    self.events[each] = events_file(answer, each, answers.background)
-            self.result, self.state = answer.result, "done"
-        except _GivenUpError:
-            self._cancel()
+                    self._raise_if_canceled()
+                    self.events[each] = events_file(analysis, each, analyzer.background)
+            self.result, self.state = analysis.result, "done"
+        except _CanceledError:
+            self._end_canceled()
         except VideoError as error:
             self.state, self.error, self.status = "failed", str(error).replace(str(self.path), self.name), 422
         except Exception as error:
@@ -93,46 +96,46 @@ class VideoJob:
             self.state, self.error, self.status = "failed", str(error) or type(error).__name__, 500
 
     def end(self) -> None:
-        """Deletes the video; what was found is kept."""
+        """Deletes the video; the result is kept."""
         if self.state in ("receiving", "queued"):
-            self._cancel()
-        self.over_at = time.monotonic()
+            self._end_canceled()
+        self.finished_at = time.monotonic()
         self._folder.cleanup()
-        self.is_over.set()
+        self.finished.set()
 
     def to_dict(self) -> dict[str, Any]:
         """All that is known, as plain data."""
-        seen = {"seconds_seen": self.seconds_seen, "seconds_in_all": self.seconds_in_all}
-        about = {"id": self.id, "video": self.name, "state": self.state, **seen}
+        progress = {"seconds_done": self.seconds_done, "seconds_total": self.seconds_total}
+        about = {"id": self.id, "video": self.name, "state": self.state, **progress}
         return {**about, "error": self.error, "formats": list(self.events), "result": self.result}
 
-    def _cancel(self) -> None:
-        self.state, (self.status, self.error) = "canceled", self._why_given_up
+    def _end_canceled(self) -> None:
+        self.state, (self.status, self.error) = "canceled", self._cancel_reason
 
-    def _watch(self, seconds_seen: int, seconds_in_all: int) -> None:
-        self.seconds_seen, self.seconds_in_all = seconds_seen, seconds_in_all
-        if seconds_in_all > self._max_seconds:
-            raise VideoError(f"{self.name}: {seconds_in_all} seconds; send at most {self._max_seconds:g}, in parts")
-        self._stop_if_given_up()
+    def _progress(self, seconds_done: int, seconds_total: int) -> None:
+        self.seconds_done, self.seconds_total = seconds_done, seconds_total
+        if seconds_total > self._max_seconds:
+            raise VideoError(f"{self.name}: {seconds_total} seconds; send at most {self._max_seconds:g}, in parts")
+        self._raise_if_canceled()
 
-    def _stop_if_given_up(self) -> None:
-        if self._given_up.is_set():
-            raise _GivenUpError
+    def _raise_if_canceled(self) -> None:
+        if self._canceled.is_set():
+            raise _CanceledError
 
 
 class VideoJobs:
     """All of them. For the thread of the server's event loop.
 
     Args:
-        answers: says what happens in them, one after the other.
+        analyzer: for one video at a time.
         max_seconds: that one may be long.
     """
 
-    def __init__(self, answers: Answers, *, max_seconds: float = math.inf) -> None:
-        self.answers, self._max_seconds = answers, max_seconds
+    def __init__(self, analyzer: VideoAnalyzer, *, max_seconds: float = math.inf) -> None:
+        self.analyzer, self._max_seconds = analyzer, max_seconds
         self._jobs: dict[str, VideoJob] = {}  # the oldest first
-        self._turn = asyncio.Lock()
-        self._tasks: dict[str, asyncio.Task[None]] = {}  # of those that are not over, by their ids
+        self._lock = asyncio.Lock()
+        self._tasks: dict[str, asyncio.Task[None]] = {}  # of those that are queued or run, by their ids
         self._is_closed = False
 
     def get(self, id: str) -> VideoJob | None:
@@ -141,53 +144,53 @@ class VideoJobs:
         return self._jobs.get(id)
 
     def add(self, client: str, name: str, formats: Sequence[Format]) -> VideoJob:
-        """A place for a video that is about to be received; call `start` or `remove` next.
+        """Reserves a place in the queue for a video that is about to be received; call `start` or `remove` next.
 
         Raises:
-            NoPlaceError: too many wait, or the server ends.
+            QueueFullError: too many wait, or the server ends.
         """
         self._forget_old()
         if self._is_closed:
-            raise NoPlaceError(ENDING)
-        waiting = [job.client for job in self._jobs.values() if not job.is_over.is_set()]
+            raise QueueFullError(ENDING)
+        waiting = [job.client for job in self._jobs.values() if not job.finished.is_set()]
         if len(waiting) > MAX_WAITING or waiting.count(client) > MAX_WAITING_OF_CLIENT:
-            raise NoPlaceError("too many videos wait; try again later")
+            raise QueueFullError("too many videos are queued; try again later")
         job = VideoJob(client, name, formats, max_seconds=self._max_seconds)
         self._jobs[job.id] = job
         return job
 
     def start(self, job: VideoJob) -> None:
-        """The video has been received; it is looked at after those before it."""
+        """Queues a video that has been received."""
         job.state = "queued"
         self._tasks[job.id] = asyncio.create_task(self._work(job))
 
     async def remove(self, job: VideoJob) -> None:
-        """Ends a job, wherever it stands, and forgets it."""
-        job.give_up(410, "the job was removed")
+        """Cancels a job, whatever its state, and forgets it."""
+        job.cancel(410, "the job was removed")
         if job.state == "receiving":
             job.end()
         elif job.state == "queued":
             self._tasks[job.id].cancel()
-        await job.is_over.wait()
+        await job.finished.wait()
         self._jobs.pop(job.id, None)
 
     def close(self) -> None:
-        """Ends all jobs soon, and takes no more."""
+        """Cancels all jobs, and takes no more."""
         self._is_closed = True
         for job in self._jobs.values():
-            job.give_up(503, ENDING)
+            job.cancel(503, ENDING)
 
     async def _work(self, job: VideoJob) -> None:
         try:
-            async with self._turn:  # the model serves one thread at a time
+            async with self._lock:  # the model serves one thread at a time
                 job.state = "running"
-                await asyncio.to_thread(job.work, self.answers)
+                await asyncio.to_thread(job.run, self.analyzer)
         finally:
             job.end()
             del self._tasks[job.id]
 
     def _forget_old(self) -> None:
-        over = [job for job in self._jobs.values() if job.is_over.is_set()]
-        for place, job in enumerate(over):
-            if place < len(over) - MAX_KEPT or job.over_at < time.monotonic() - KEPT_SECONDS:
+        finished = [job for job in self._jobs.values() if job.finished.is_set()]
+        for index, job in enumerate(finished):
+            if index < len(finished) - MAX_KEPT or job.finished_at < time.monotonic() - KEPT_SECONDS:
                 del self._jobs[job.id]

@@ -17,19 +17,19 @@ from starlette.requests import ClientDisconnect
 from lsn.data.timelines.reading import FORMATS, Format
 from lsn.serving.access import SENT_AT_ONCE, refused
 from lsn.serving.videos.formats import EventsFile
-from lsn.serving.videos.jobs import NoPlaceError, VideoJob, VideoJobs
+from lsn.serving.videos.jobs import QueueFullError, VideoJob, VideoJobs
 
 RETRY = {"Retry-After": "10"}
-LOOK_SECONDS = 1.0
-"""Between two looks whether a client still waits, and between two messages about progress."""
+POLL_SECONDS = 1.0
+"""How often it is checked whether a client still waits, and whether a job has progressed."""
 SLOW_SECONDS, SLOW_BYTES = 15.0, 64 << 10
-"""A body of which nothing comes for so many seconds, or fewer bytes a second after them, is given up."""
+"""A body of which nothing arrives for so many seconds, or fewer bytes per second after them, is refused."""
 VIDEO = {"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": {"format": "binary"}}}}}
-Name = Annotated[str, Query(description="What answers call the video", max_length=1000, examples=["clip.mp4"])]
+Name = Annotated[str, Query(description="What results call the video", max_length=1000, examples=["clip.mp4"])]
 
 
 class _BodyError(Exception):
-    """A body that is no video, with what HTTP says of it."""
+    """A body that is no video, with the status of HTTP."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -49,11 +49,11 @@ def video_routes(jobs: VideoJobs, *, max_megabytes: int) -> APIRouter:
         job = None
         try:
             job = await _received(request, jobs, name, () if format is None else (format,), max_megabytes)
-            while not await _is_over(job, LOOK_SECONDS):
+            while not await _wait(job, POLL_SECONDS):
                 if await request.is_disconnected():
                     return refused(408, "its client has left")
             return _result(job) if format is None else _file(job, format)
-        except (NoPlaceError, _BodyError) as error:
+        except (QueueFullError, _BodyError) as error:
             return _refused(error)
         finally:
             if job is not None:
@@ -61,10 +61,10 @@ def video_routes(jobs: VideoJobs, *, max_megabytes: int) -> APIRouter:
 
     @routes.post("/jobs", status_code=202, openapi_extra=VIDEO, responses={413: {}, 422: {}, 503: {}})
     async def send_video(request: Request, name: Name = "video") -> Response:
-        """Takes a video, whose bytes are the body, and answers at once; its state tells how far it is."""
+        """Queues a video, whose bytes are the body, and answers at once with the job."""
         try:
             job = await _received(request, jobs, name, FORMATS, max_megabytes)
-        except (NoPlaceError, _BodyError) as error:
+        except (QueueFullError, _BodyError) as error:
             return _refused(error)
         return JSONResponse(job.to_dict(), status_code=202, headers={"Location": f"/v1/jobs/{job.id}"})
 
@@ -73,17 +73,17 @@ def video_routes(jobs: VideoJobs, *, max_megabytes: int) -> APIRouter:
 
 
 def _add_jobs(routes: APIRouter, jobs: VideoJobs) -> None:
-    """What becomes of a job. They are kept for an hour."""
+    """The routes of jobs, which are kept for an hour."""
 
     @routes.get("/jobs/{id}", responses={404: {}})
     async def job(id: str) -> Response:
-        """The state of a job, how much of its video was seen, and its result."""
+        """The state of a job, its progress in seconds of the video, and its result."""
         job = jobs.get(id)
         return _unknown(id) if job is None else JSONResponse(job.to_dict())
 
     @routes.delete("/jobs/{id}", responses={404: {}})
     async def remove_job(id: str) -> Response:
-        """Ends a job, wherever it stands, and forgets it."""
+        """Cancels a job, whatever its state, and forgets it."""
         if (job := jobs.get(id)) is None:
             return _unknown(id)
         await jobs.remove(job)
@@ -91,35 +91,35 @@ def _add_jobs(routes: APIRouter, jobs: VideoJobs) -> None:
 
     @routes.get("/jobs/{id}/progress", responses={200: {"content": {"text/event-stream": {}}}, 404: {}})
     async def job_progress(id: str) -> Response:
-        """The state of a job whenever it has changed, as server-sent events, until it is over."""
+        """The state of a job whenever it has changed, as server-sent events, until it is finished."""
         if (job := jobs.get(id)) is None:
             return _unknown(id)
         return StreamingResponse(_states(job), media_type="text/event-stream", headers=SENT_AT_ONCE)
 
     @routes.get("/jobs/{id}/events", responses={404: {}, 409: {}, 422: {}})
     async def job_events(id: str, format: Format) -> Response:
-        """The events of a video that was looked at, as a file of a format."""
+        """The events of a finished job, as a file of a format."""
         if (job := jobs.get(id)) is None:
             return _unknown(id)
-        if not job.is_over.is_set():
-            return refused(409, f"the video is not looked at yet; it is {job.state}", RETRY)
+        if not job.finished.is_set():
+            return refused(409, f"the video is not analyzed yet; it is {job.state}", RETRY)
         return _file(job, format)
 
 
 async def _states(job: VideoJob) -> AsyncIterator[str]:
-    said: dict[str, Any] = {}
-    is_over = False
-    while not is_over:
-        is_over = job.is_over.is_set() or (bool(said) and await _is_over(job, LOOK_SECONDS))
-        if (now := job.to_dict()) != said or is_over:
-            said = now
-            yield f"event: {'done' if is_over else 'progress'}\ndata: {json.dumps(now)}\n\n"
+    last: dict[str, Any] = {}
+    finished = False
+    while not finished:
+        finished = job.finished.is_set() or (bool(last) and await _wait(job, POLL_SECONDS))
+        if (now := job.to_dict()) != last or finished:
+            last = now
+            yield f"event: {'done' if finished else 'progress'}\ndata: {json.dumps(now)}\n\n"
 
 
-async def _is_over(job: VideoJob, seconds: float) -> bool:
-    """Waits until a job is over, or for some seconds."""
+async def _wait(job: VideoJob, seconds: float) -> bool:
+    """Waits until a job is finished, at most for some seconds; returns whether it is."""
     try:
-        await asyncio.wait_for(job.is_over.wait(), seconds)
+        await asyncio.wait_for(job.finished.wait(), seconds)
     except TimeoutError:
         return False
     return True
@@ -128,7 +128,7 @@ async def _is_over(job: VideoJob, seconds: float) -> bool:
 async def _received(
     request: Request, jobs: VideoJobs, name: str, formats: tuple[Format, ...], max_megabytes: int
 ) -> VideoJob:
-    """Takes the body of a request as a video that is to be looked at."""
+    """Queues the body of a request as a video."""
     job = jobs.add(request.state.client, name, formats)
     try:
         size = await _save(request, job.path, max_bytes=max_megabytes << 20)
@@ -178,7 +178,7 @@ def _file(job: VideoJob, format: Format) -> Response:
     return Response(file.content, media_type=file.media_type, headers=headers)
 
 
-def _refused(error: NoPlaceError | _BodyError) -> Response:
+def _refused(error: QueueFullError | _BodyError) -> Response:
     if isinstance(error, _BodyError):
         return refused(error.status, str(error))
     return refused(503, str(error), RETRY)

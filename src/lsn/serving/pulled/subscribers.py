@@ -1,4 +1,4 @@
-"""Clients that are told what happens, each with a queue of its own."""
+"""Publish and subscribe: messages of a stream for its clients, each with a queue of its own."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import contextlib
 import threading
 from typing import Any
 
-MAX_LISTENERS, MAX_UNREAD = 64, 512
-"""Clients, and messages that wait for one that does not read; more end it."""
+MAX_SUBSCRIBERS, MAX_UNREAD = 64, 512
+"""Clients, and messages that are queued for one that does not read; more end its subscription."""
 
 
-class Listeners:
-    """All who listen to the same. One thread tells, that of the server's event loop listens."""
+class Subscribers:
+    """Clients of the same messages. Any thread publishes; the server's event loop subscribes and reads."""
 
     def __init__(self) -> None:
         self._queues: dict[asyncio.Queue[dict[str, Any] | None], asyncio.AbstractEventLoop] = {}
@@ -20,12 +20,12 @@ class Listeners:
         self._is_closed = False
 
     @property
-    def have_room(self) -> bool:
-        """Whether one more may listen."""
-        return len(self._queues) < MAX_LISTENERS
+    def has_room(self) -> bool:
+        """Whether one more may subscribe."""
+        return len(self._queues) < MAX_SUBSCRIBERS
 
-    def join(self) -> asyncio.Queue[dict[str, Any] | None]:
-        """Messages from now on; None at the end, or if there were too many to wait for."""
+    def subscribe(self) -> asyncio.Queue[dict[str, Any] | None]:
+        """Messages from now on; None at the end, or if too many were not read."""
         messages: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         with self._lock:
             self._queues[messages] = asyncio.get_running_loop()
@@ -33,19 +33,19 @@ class Listeners:
                 messages.put_nowait(None)
         return messages
 
-    def leave(self, messages: asyncio.Queue[dict[str, Any] | None]) -> None:
-        """Nobody reads these any more."""
+    def unsubscribe(self, messages: asyncio.Queue[dict[str, Any] | None]) -> None:
+        """Ends a subscription."""
         with self._lock:
             self._queues.pop(messages, None)
 
     def close(self) -> None:
-        """Tells all of them that this is the end."""
+        """Ends all subscriptions."""
         with self._lock:
             self._is_closed = True
-        self.tell(None)
+        self.publish(None)
 
-    def tell(self, message: dict[str, Any] | None) -> None:
-        """Tells all of them."""
+    def publish(self, message: dict[str, Any] | None) -> None:
+        """Queues a message for every subscriber; None is the end."""
         with self._lock:
             queues = list(self._queues.items())
         for messages, loop in queues:

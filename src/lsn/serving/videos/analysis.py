@@ -1,4 +1,4 @@
-"""What is said of whole videos that are sent to a server."""
+"""What happens in whole videos that are sent to a server."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ MAX_NAME = 60
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What is said of a video."""
+class Analysis:
+    """The result for a video."""
 
     result: dict[str, Any]
     """For JSON: the likeliest classes of a clip, or the events of a long video."""
 
 
 @dataclass(frozen=True)
-class EventsAnswer(Answer):
-    """What is said of a long video."""
+class TimelineAnalysis(Analysis):
+    """The result for a long video."""
 
     video: Path
     labels: tuple[str, ...]
@@ -42,8 +42,8 @@ class EventsAnswer(Answer):
         return TimelineManifest(str(self.video), self.labels, (TimelineVideo(str(self.video), events),))
 
 
-class Answers:
-    """Says what happens in videos. For one thread at a time.
+class VideoAnalyzer:
+    """Finds what happens in videos. For one thread at a time.
 
     Args:
         predictor: for a clip, the likeliest classes; for a long video, its events.
@@ -60,24 +60,24 @@ class Answers:
         """Label of the background of a model of long videos; None if it has none."""
         return None if isinstance(self._predictor, Predictor) else self._predictor.events.background
 
-    def of(self, video: Path, name: str, progress: Callable[[int, int], None]) -> Answer:
-        """What is said of a video.
+    def analyze(self, video: Path, name: str, progress: Callable[[int, int], None]) -> Analysis:
+        """Runs the model over a video.
 
         Args:
             video: the file.
-            name: what answers call it.
-            progress: called with the whole seconds seen, and those of the video; what it raises is raised.
+            name: what the result calls it.
+            progress: called with the whole seconds done, and those of the video; what it raises is raised.
 
         Raises:
             VideoError: the video cannot be read.
         """
         if isinstance(self._predictor, Predictor):
-            return Answer(self._predictor(video).to_dict() | {"video": name})
+            return Analysis(self._predictor(video).to_dict() | {"video": name})
         found = make_timeline(self._predictor, video, progress=progress)
         events = [asdict(event) for event in found.events]
         result = {"video": name, "duration_seconds": found.duration_seconds, "events": events}
         labels = tuple(label for label in self.labels if label != self.background)
-        return EventsAnswer(result, video, labels, found)
+        return TimelineAnalysis(result, video, labels, found)
 
 
 def file_name(name: str) -> str:
