@@ -22,8 +22,10 @@ import logging
 import math
 import time
 import uuid
+from functools import partial
 from typing import Any
 
+import numpy as np
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from lsn.errors import ConfigError, VideoError, WeightsError
@@ -35,10 +37,12 @@ from lsn.serving.states import Snapshot, StateStoreError, is_token, new_token
 from lsn.serving.streams import LiveStreams, Saved
 from lsn.streaming import StreamPrediction
 from lsn.streaming.prediction import StreamEnd
-from lsn.video.decoding.frames_reader import decode_image
+from lsn.video.decoding.frames_reader import decode_image, image_size
 
 logger = logging.getLogger(__name__)
 
+SMALL_BYTES, SMALL_PIXELS = 64 << 10, 320 * 240
+"""Of pictures that take less than a millisecond to decode."""
 MAX_PIXELS = 4096 * 2304
 """Of a frame: more than 4K, and some dozen of them wait at most."""
 RETRY_SECONDS = 5
@@ -209,9 +213,7 @@ class LiveSocket:
             self._refuse_frame(number, f"its time is {seconds}; expected seconds")
             return
         try:
-            frame_HWC = await asyncio.to_thread(
-                decode_image, message[HEADER.size :], f"frame {number}", max_pixels=MAX_PIXELS
-            )
+            frame_HWC = await _decoded(message[HEADER.size :], f"frame {number}")
         except VideoError as error:
             self._refuse_frame(number, str(error))
             return
@@ -277,6 +279,14 @@ class LiveSocket:
     async def _close(self, code: int, reason: str) -> None:
         if self._socket.application_state == WebSocketState.CONNECTED:
             await self._socket.close(code, reason)
+
+
+async def _decoded(picture: bytes, name: str) -> np.ndarray:
+    """Decodes a picture: a small one at once, as the way to another thread takes longer."""
+    decode = partial(decode_image, picture, name, max_pixels=MAX_PIXELS)
+    width, height = image_size(picture, name)
+    is_small = len(picture) <= SMALL_BYTES and width * height <= SMALL_PIXELS
+    return decode() if is_small else await asyncio.to_thread(decode)
 
 
 def _parsed(text: str) -> dict[str, Any]:

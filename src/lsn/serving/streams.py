@@ -175,8 +175,9 @@ class LiveStreams:
             ended: Future[None] = Future()
             ended.set_result(None)
             return ended
-        live.is_left = True
-        self._runner.leave(name)
+        if not live.is_left:
+            live.is_left = True
+            self._runner.leave(name)
         return live.ended
 
     def close(self) -> None:

@@ -60,12 +60,13 @@ class StreamPrediction:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the frame as plain data, for JSON."""
+        top5 = self.top(5)
         return {
             "stream": self.stream,
             "seconds": self.seconds,
             "pts_seconds": self.pts_seconds,
-            "label": self.label,
-            "top5": [{"label": label, "probability": probability} for label, probability in self.top(5)],
+            "label": top5[0][0],
+            "top5": [{"label": label, "probability": probability} for label, probability in top5],
             "probabilities": self.probabilities.tolist(),
             "frame_probabilities": self.frame_probabilities.tolist(),
             "num_frames": self.num_frames,

@@ -223,7 +223,9 @@ class StreamRunner:
             raise ConfigError(f"there is a stream {name!r} already; give the other one another name")
         session = self._predictor.open(name, state=state)
         try:
-            self._threads[name] = CaptureThread(source, session.sampler, options, on_ready=self._ready)
+            self._threads[name] = CaptureThread(
+                source, session.sampler, options, on_ready=self._ready, view=session.view
+            )
         except BaseException:  # such as no more threads
             session.close()
             raise

@@ -58,7 +58,8 @@ class StreamSession:
         self.engine = engine
         self.slot = engine.acquire()
         self._tracker = tracker
-        self._transform = transform
+        self.view = transform
+        """From a frame, uint8 HWC, to what the model sees of it, uint8 CHW; any thread may call it."""
         self._position: SamplerPosition[np.ndarray] | None = None
 
     @property
@@ -138,7 +139,7 @@ class StreamSession:
         """Resets the stream if a rule says so; returns what the model is to see of the tick, uint8 CHW."""
         if self._tracker.begin(tick):
             self.engine.reset(self.slot)
-        return self._transform(tick.frame)
+        return self.view(tick.frame) if tick.view is None else tick.view
 
     def complete(
         self, tick: Tick[np.ndarray], step: EngineStep, timings_ms: Mapping[str, float], *, batch_size: int

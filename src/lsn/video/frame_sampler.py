@@ -10,9 +10,12 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from lsn.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 F = TypeVar("F")
 G = TypeVar("G")
@@ -61,6 +64,8 @@ class Tick(Generic[F]):
     """Time of tick 0."""
     number: int
     """Ticks since then."""
+    view: np.ndarray | None = None
+    """What a model sees of the frame, if that is computed ahead of its step."""
 
     def with_frame(self, frame: G) -> Tick[G]:
         """The same tick with the frame in another form."""

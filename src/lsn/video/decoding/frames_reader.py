@@ -24,6 +24,7 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _MAX_CLIENT_SIDE = 8192
 _JPEG = b"\xff\xd8\xff"  # how one starts
 _MAX_IMAGE_BYTES = 1 << 29  # more than the largest frames have without any compression
+_WHOLE = "send a whole JPEG, WebP or PNG"
 _NAMED = 5  # missing frames that an error names
 
 
@@ -87,12 +88,25 @@ def decode_image(data: bytes, name: str, *, max_pixels: int) -> np.ndarray:
     Raises:
         VideoError: it is none, damaged, or of too many pixels, which is said before it takes memory.
     """
-    with _naming_broken(name, "send a whole JPEG, WebP or PNG"):
-        with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP")) as image:
-            width, height = image.size
-        if width * height > max_pixels or max(width, height) > _MAX_CLIENT_SIDE:
-            raise VideoError(f"{name}: {width}x{height} pixels; send at most {max_pixels:,}")
+    width, height = image_size(data, name)
+    if width * height > max_pixels or max(width, height) > _MAX_CLIENT_SIDE:
+        raise VideoError(f"{name}: {width}x{height} pixels; send at most {max_pixels:,}")
+    with _naming_broken(name, _WHOLE):
         return _decoded(data, name)
+
+
+def image_size(data: bytes, name: str) -> tuple[int, int]:
+    """Width and height of a client's picture, JPEG, WebP or PNG, by its header alone.
+
+    Raises:
+        VideoError: it is none.
+    """
+    with _naming_broken(name, _WHOLE):
+        if data.startswith(_JPEG):
+            height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+            return width, height
+        with Image.open(io.BytesIO(data), formats=("PNG", "WEBP")) as image:
+            return image.size
 
 
 def _decoded(data: bytes, name: str) -> np.ndarray:

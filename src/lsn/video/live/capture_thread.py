@@ -46,6 +46,7 @@ class CaptureThread:
         backoff_seconds: Pauses before the attempts to open a lost source; the last one is repeated.
         on_ready: Set whenever there is something to take: a tick, an error or the end. Several threads may share it:
             clear it, look into all of them, then wait for it.
+        view: What a model sees of a frame. Where ticks wait and none is dropped, the thread computes it ahead.
 
     Raises:
         ConfigError: an argument is wrong.
@@ -60,6 +61,7 @@ class CaptureThread:
         capacity: int = 8,
         backoff_seconds: Sequence[float] = BACKOFF_SECONDS,
         on_ready: threading.Event | None = None,
+        view: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> None:
         _check(capacity, backoff_seconds)
         options = options or SourceOptions()
@@ -80,7 +82,7 @@ class CaptureThread:
             backoff_seconds=backoff_seconds,
             stopped=self._stopped,
         )
-        self._queue = TickQueue(capacity, on_ready or threading.Event())
+        self._queue = TickQueue(capacity, on_ready or threading.Event(), view)
         self._lock = threading.Lock()  # guards the next line
         self._source = source if isinstance(source, LiveSource) else None
         self._thread = threading.Thread(target=self._run, name="lsn-capture", daemon=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -36,9 +37,12 @@ class TickQueue:
     Args:
         capacity: Ticks that can wait.
         on_ready: Set whenever there is something to take: a tick, an error or the end.
+        view: Computes what a model sees of a frame ahead of its step, where no tick is dropped.
     """
 
-    def __init__(self, capacity: int, on_ready: threading.Event) -> None:
+    def __init__(
+        self, capacity: int, on_ready: threading.Event, view: Callable[[np.ndarray], np.ndarray] | None = None
+    ) -> None:
         self.counts = FrameCounts()
         """Written by the thread that makes ticks, always as a whole, so that reading it needs no lock."""
         self.decode_ms = 0.0
@@ -46,7 +50,7 @@ class TickQueue:
         self.end_position: SamplerPosition[np.ndarray] | None = None
         """Where the sampler stood when its source ended, once `is_finished`; None if it was left before its end."""
         self._capacity = capacity
-        self._on_ready = on_ready
+        self._on_ready, self._view = on_ready, view
         self._changed = threading.Condition()  # guards what follows
         self._waiting: deque[tuple[Tick[np.ndarray], float]] = deque()  # with the processor time of each, in ms
         self._has_ended = self._is_closed = False
@@ -70,7 +74,8 @@ class TickQueue:
             self.count(num_ticks=1, num_dropped=1)
             return
         seen = tick.with_frame(tick.frame.rgb())
-        seen = replace(seen, is_discontinuity=tick.is_discontinuity or self._owes_start)
+        view = self._view(seen.frame) if self._view is not None and policy == "block" else None
+        seen = replace(seen, is_discontinuity=tick.is_discontinuity or self._owes_start, view=view)
         self._owes_start = False
         with self._changed:
             if policy == "block":
