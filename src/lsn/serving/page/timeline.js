@@ -1,6 +1,7 @@
 // Events and the likeliest class over time: the last half minute of a stream, or a whole video.
 
 const STREAM_SECONDS = 30;
+const LONGEST_HOLD = 1; // seconds; then an answer is not drawn on until the next
 const NOTHING = "#97a3ae"; // the colour of the background
 const COLOURS = ["#2b8aa3", "#c25b34", "#7a6bb5", "#4f8f4f", "#b8902f", "#b25584", "#5b7fa6", "#8a7358"];
 
@@ -80,7 +81,7 @@ export class Timeline {
     const x = (seconds) => (width * (seconds - start)) / (end - start);
     const ground = height - 16;
     this._points.forEach((point, place) => {
-      const next = this._points[place + 1]?.seconds ?? point.seconds + 0.1;
+      const next = Math.min(this._points[place + 1]?.seconds ?? point.seconds + 0.1, point.seconds + LONGEST_HOLD);
       context.fillStyle = colour(point.label);
       context.globalAlpha = 0.45;
       const tall = (ground - 26) * point.probability;
