@@ -1,6 +1,7 @@
 """The protocol of KServe, spoken by Triton's own client."""
 
 import base64
+import io
 import json
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from small_recognizer import LABELS, noisy_frames
 
 from lsn.streaming import StreamingPredictor
@@ -94,7 +96,16 @@ def test_frames_without_a_sequence_are_one_of_their_own(server, weights):
     decoded = [decode_image(jpeg, "", max_pixels=10_000) for jpeg in jpegs]
     found = np.array(answer["outputs"][0]["data"]).reshape(3, -1)
     np.testing.assert_allclose(found, expected(weights, decoded), atol=1e-4)
+    many = {"name": "frames", "datatype": "BYTES", "shape": [30], "data": [large_picture()] * 30}
+    status, answer = infer(server, inputs=[many])
+    assert (status, answer["error"]) == (400, "frames: more than 33,554,432 pixels in all; send fewer in a request")
     wait_until_free(server)
+
+
+def large_picture() -> str:
+    file = io.BytesIO()
+    Image.new("RGB", (1600, 1200)).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
 
 
 def test_a_sequence_that_is_not_there_is_an_error_and_no_empty_memory(server, weights):

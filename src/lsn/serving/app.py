@@ -112,7 +112,7 @@ def _add_streams(
     """All that needs a model which can watch streams."""
     streams.snapshots.on_outcome = metrics.count_snapshot
     pulled = PulledStreams(streams, metrics, allowed)
-    streams.on_closing = pulled.subscribers.close
+    streams.on_ended = pulled.subscribers.close
     app.include_router(pulled_routes(pulled), dependencies=doors)
     sequences = InferSequences(streams, metrics, quota, idle_seconds=limits.idle_seconds)
     app.include_router(kserve_routes(streams, sequences), dependencies=doors)

@@ -22,7 +22,6 @@ import logging
 import math
 import time
 import uuid
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,7 +36,7 @@ from lsn.serving.states import Snapshot, StateStoreError, is_token, new_token
 from lsn.serving.streams import LiveStreams, Saved
 from lsn.streaming import StreamPrediction
 from lsn.streaming.prediction import StreamEnd
-from lsn.video.decoding.frames_reader import decode_image, image_size
+from lsn.video.decoding.frames_reader import decode_image, image_size, is_jpeg
 
 logger = logging.getLogger(__name__)
 
@@ -282,11 +281,13 @@ class LiveSocket:
 
 
 async def _decoded(picture: bytes, name: str) -> np.ndarray:
-    """Decodes a picture: a small one at once, as the way to another thread takes longer."""
-    decode = partial(decode_image, picture, name, max_pixels=MAX_PIXELS)
-    width, height = image_size(picture, name)
-    is_small = len(picture) <= SMALL_BYTES and width * height <= SMALL_PIXELS
-    return decode() if is_small else await asyncio.to_thread(decode)
+    """Decodes a picture: a small JPEG at once, as the way to another thread takes longer."""
+    if len(picture) <= SMALL_BYTES and is_jpeg(picture):
+        width, height = image_size(picture, name)
+        if width * height <= SMALL_PIXELS:
+            await asyncio.sleep(0)  # others have their turn between two pictures
+            return decode_image(picture, name, max_pixels=MAX_PIXELS)
+    return await asyncio.to_thread(decode_image, picture, name, max_pixels=MAX_PIXELS)
 
 
 def _parsed(text: str) -> dict[str, Any]:

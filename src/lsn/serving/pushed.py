@@ -95,7 +95,7 @@ class PushedFrames(LiveSource):
             most = MAX_SENT_AGAIN if self._is_behind else MAX_WAITING
             most = max(1, min(most, MAX_WAITING_BYTES // frame_HWC.nbytes))
             while len(self._waiting) > most:
-                self._waiting.popleft()
+                self._arrivals.pop(self._waiting.popleft().pts_seconds, None)
                 self.num_dropped += 1
             self._changed.notify_all()
 

@@ -95,7 +95,7 @@ def serve(
     certificate: Path | None = None,
     key: Path | None = None,
 ) -> None:
-    """VideoAnalyzer until SIGINT or SIGTERM.
+    """Answers until SIGINT or SIGTERM.
 
     Args:
         app: see `create_app`.

@@ -81,10 +81,10 @@ class LiveStreams:
         self.predictor = predictor
         self.failure: Exception | None = None
         """What ended the thread, if that was nobody's wish."""
-        self.on_closing: Callable[[], object] = lambda: None
-        """Called once all streams are being ended."""
+        self.on_ended: Callable[[], object] = lambda: None
+        """Called by the thread once all streams have ended and reported it."""
         self.on_end: Callable[[], object] = lambda: None
-        """Called by the thread as it ends."""
+        """Called by the thread as it ends, after that."""
         self.on_event: Callable[[str, str, EventReport, float], object] = lambda *_: None
         """Called by the thread with what is said of events: the title of the stream, what the event is called and no
         other one, the report, and the time on the clock of the stream."""
@@ -183,7 +183,6 @@ class LiveStreams:
     def close(self) -> None:
         """Ends all streams, whose snapshots are kept and whose listeners get their ends, and the thread."""
         self.is_closing = True
-        self.on_closing()
         self._runner.stop()
         self._thread.join()
         self.snapshots.close(CLOSING_SECONDS)
@@ -212,6 +211,7 @@ class LiveStreams:
                 live.ended.set_result(None)
         finally:
             self._runner.close()
+            self.on_ended()
             self.on_end()
 
     def _end(self, end: StreamEnd, live: _Live) -> None:

@@ -41,7 +41,8 @@ class StreamPrediction:
     frame_HWC: np.ndarray
     """The frame, uint8 RGB."""
     timings_ms: Mapping[str, float] = field(default_factory=dict)
-    """Milliseconds of this tick: `wait` for a frame, `decode` it (while others waited), `transform`, `model`."""
+    """Milliseconds of this tick: `wait` for a frame, `decode` it (while others waited; with what the
+    model sees of it, where no tick is dropped), else `transform` it, `model`."""
     batch_size: int = 1
     """Streams that the model ran for at once."""
 

@@ -41,7 +41,7 @@ class Place:
     max_megabytes: int = 512
     """Of a video that is sent."""
     max_seconds: float = 4 * 3600
-    """That such a video may be long."""
+    """That such a video may be long, for models of long videos."""
     idle_seconds: float = 60.0
     """A stream ends when no frame comes for so long."""
     pull: tuple[str, ...] = ()
@@ -148,6 +148,7 @@ def serve(
     except ModuleNotFoundError as error:
         raise ConfigError(f"lsn serve needs {error.name}: pip install 'lsn-video[serve]'") from None
     pull, access = dict(_named(each) for each in place.pull), doors.access(place.host)
+    limits, allowed = Limits(place.max_megabytes, place.idle_seconds), AllowedSources(doors.allow_sources)
     console, snapshots = output(), Snapshots(open_store(place.state_store))
     publisher = None if place.publish is None else Publisher(place.publish)
     with nullcontext() if doors.access_log is None else _opened(doors.access_log) as log:
@@ -155,7 +156,6 @@ def serve(
         if streams is not None and publisher is not None:
             streams.on_event = publisher.take
         jobs = VideoJobs(_video_analyzer(weights, options), max_seconds=place.max_seconds)
-        limits, allowed = Limits(place.max_megabytes, place.idle_seconds), AllowedSources(doors.allow_sources)
         try:
             run(
                 create_app(streams, jobs, limits, access, allowed=allowed, pull=pull, log=log),

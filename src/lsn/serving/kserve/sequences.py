@@ -16,6 +16,7 @@ import numpy as np
 from lsn.errors import ConfigError, LSNError
 from lsn.serving.access import StreamQuota
 from lsn.serving.kserve.tensors import RequestError
+from lsn.serving.live import MAX_TITLE
 from lsn.serving.metrics import Metrics
 from lsn.serving.pushed import PushedFrames
 from lsn.serving.streams import LiveStreams, Saved
@@ -165,7 +166,7 @@ class InferSequences:
     async def _begin(self, key: tuple[str, int | str]) -> InferSequence:
         """Begins a sequence in the place of all that have its key, also those that begin meanwhile."""
         await self._end_all(key)
-        sequence = await self._opened(key[0], f"kserve/{key[1]}")
+        sequence = await self._opened(key[0], f"kserve/{key[1]}"[:MAX_TITLE])
         await self._end_all(key)
         self._open[key] = sequence
         watch = asyncio.create_task(self._end_when_idle(key, sequence))

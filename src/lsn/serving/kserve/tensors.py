@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from lsn.errors import LSNError, VideoError
-from lsn.video.decoding.frames_reader import decode_image
+from lsn.video.decoding.frames_reader import decode_image, image_size
 
 INPUT, PROBABILITIES, LABEL = "frames", "probabilities", "label"
 MAX_FRAMES, MAX_PIXELS_IN_ALL = 256, 32 << 20
@@ -203,10 +203,13 @@ def _pictures(given: Any, shape: Sequence[int], max_pixels: int) -> tuple[np.nda
     left = MAX_PIXELS_IN_ALL
     for t, each in enumerate(pictures):
         try:
-            found.append(decode_image(each, f"frame {t}", max_pixels=min(left, max_pixels)))
+            width, height = image_size(each, f"frame {t}")
+            if left < width * height <= max_pixels:
+                raise RequestError(f"{INPUT}: more than {MAX_PIXELS_IN_ALL:,} pixels in all; send fewer in a request")
+            found.append(decode_image(each, f"frame {t}", max_pixels=max_pixels))
         except VideoError as error:
             raise RequestError(str(error)) from None
-        left -= found[-1].size // 3
+        left -= width * height
     return tuple(found)
 
 

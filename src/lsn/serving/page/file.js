@@ -40,9 +40,9 @@ async function sent(tile, file, token, signal) {
     tile.showState("the server receives it …");
     const request = { method: "POST", body: file, headers: headers(token), signal };
     const answer = await fetch(`v1/jobs?name=${encodeURIComponent(file.name)}`, request);
-    const found = await answer.json();
+    const found = await answer.json().catch(() => ({ error: `status ${answer.status}` })); // as a proxy answers
     if (answer.ok) return found;
-    if (answer.status !== 503 && answer.status !== 429) throw new Refusal(found.error);
+    if (![429, 502, 503, 504].includes(answer.status)) throw new Refusal(found.error);
     tile.showState(`${found.error} …`);
     await pause(FULL_PAUSE);
     signal.throwIfAborted();
@@ -53,15 +53,15 @@ async function sent(tile, file, token, signal) {
 async function done(tile, job, token, signal) {
   for (let wait = FIRST_PAUSE; ; wait = Math.min(1.5 * wait, LONGEST_PAUSE)) {
     await pause(wait);
-    let answer;
+    let answer, now;
     try {
       answer = await fetch(`v1/jobs/${job.id}`, { headers: headers(token), signal });
+      now = await answer.json();
     } catch (error) {
       if (error.name === "AbortError") throw error;
       tile.showState("connection lost, trying again", true);
       continue;
     }
-    const now = await answer.json();
     if (answer.status === 429) continue;
     if (!answer.ok) throw new Refusal(`${now.error}; drop the video again`);
     if (now.state === "done") return now;

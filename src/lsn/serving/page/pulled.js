@@ -9,6 +9,7 @@ const STATES = { running: "watching", stalled: "no pictures come", reconnecting:
 const BAD = ["stalled", "reconnecting", "failed"];
 
 const tiles = new Map(); // by the name of the stream; null for one whose tile was closed
+let hasMissed = false; // messages, while the connection was lost
 
 // Shows a tile for each of them, from now on.
 export function watchPulled(token) {
@@ -34,6 +35,7 @@ async function listen(token) {
   } catch {
     // The next look says why.
   }
+  hasMissed = true;
   setTimeout(() => listen(token), LOOK);
 }
 
@@ -43,7 +45,9 @@ function show(streams, token) {
     const tile = tiles.get(stream.name);
     tile?.showState(stream.error ?? STATES[stream.state] ?? stream.state, BAD.includes(stream.state));
     tile?.showFigures([["frames seen", stream.num_frames], ["frames lost", stream.frames_dropped]]);
+    if (hasMissed) for (const event of stream.events) tile?.showReport(event);
   }
+  hasMissed = false;
   const names = streams.map(({ name }) => name);
   for (const [name, tile] of tiles) {
     if (names.includes(name)) continue;

@@ -96,12 +96,13 @@ class PulledStream:
 
     def begin(self, running_name: str, *, is_resumed: bool) -> Callable[[], None]:
         """It runs from now on; returns what takes that back."""
+        events = self._events
         if not is_resumed:
-            self._events.clear()  # their numbers begin again
-        was = self._is_paused, self._end
+            self._events = deque(maxlen=MAX_EVENTS)  # their numbers begin again
+        was = self._is_paused, self._end, events
 
         def undo() -> None:
-            self.running_name, (self._is_paused, self._end) = None, was
+            self.running_name, (self._is_paused, self._end, self._events) = None, was
 
         self.running_name, self._is_paused, self._end, self._num_openings = running_name, False, None, 0
         return undo

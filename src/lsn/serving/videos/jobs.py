@@ -81,6 +81,7 @@ class VideoJob:
     def run(self, analyzer: VideoAnalyzer) -> None:
         """Analyzes the video. It takes long, so it is for another thread than the server's."""
         try:
+            self._raise_if_canceled()
             analysis = analyzer.analyze(self.path, self.name, self._progress)
             if isinstance(analysis, TimelineAnalysis):
                 for each in self.formats:

@@ -95,6 +95,11 @@ def decode_image(data: bytes, name: str, *, max_pixels: int) -> np.ndarray:
         return _decoded(data, name)
 
 
+def is_jpeg(data: bytes) -> bool:
+    """Whether data begin as a JPEG does."""
+    return data.startswith(_JPEG)
+
+
 def image_size(data: bytes, name: str) -> tuple[int, int]:
     """Width and height of a client's picture, JPEG, WebP or PNG, by its header alone.
 
@@ -102,7 +107,7 @@ def image_size(data: bytes, name: str) -> tuple[int, int]:
         VideoError: it is none.
     """
     with _naming_broken(name, _WHOLE):
-        if data.startswith(_JPEG):
+        if is_jpeg(data):
             height, width, _, _ = simplejpeg.decode_jpeg_header(data)
             return width, height
         with Image.open(io.BytesIO(data), formats=("PNG", "WEBP")) as image:
@@ -110,7 +115,7 @@ def image_size(data: bytes, name: str) -> tuple[int, int]:
 
 
 def _decoded(data: bytes, name: str) -> np.ndarray:
-    if data.startswith(_JPEG):
+    if is_jpeg(data):
         height, width, _, _ = simplejpeg.decode_jpeg_header(data)
         check_pixels(width, height, name)
         return simplejpeg.decode_jpeg(data)  # in half of Pillow's time

@@ -95,7 +95,7 @@ class CaptureThread:
 
     @property
     def decode_ms(self) -> float:
-        """Processor time of the thread for the tick that was taken last: reading, decoding and converting."""
+        """Processor time of the thread for the tick that was taken last: reading, decoding, converting, its view."""
         return self._queue.decode_ms
 
     @property
