@@ -45,7 +45,7 @@ class InferSequence:
         self.name = f"kserve-{uuid.uuid4().hex}"
         self.title = title
         self.lock = asyncio.Lock()
-        """Of the request whose frames are looked at."""
+        """Held by the request under way, as the frames of a sequence have an order."""
         self.used_at = time.monotonic()
         self.is_over = False
         self._streams, self._metrics = streams, metrics

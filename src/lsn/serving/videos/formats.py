@@ -31,22 +31,22 @@ class EventsFile:
 
     @property
     def media_type(self) -> str:
-        """What HTTP calls its format."""
+        """Of HTTP, for its format."""
         return _MEDIA_TYPES.get(Path(self.name).suffix, "text/plain")
 
 
-def events_file(answer: TimelineAnalysis, format: Format, background: str | None) -> EventsFile | str:
+def events_file(analysis: TimelineAnalysis, format: Format, background: str | None) -> EventsFile | str:
     """Writes events in a format; formats that are folders become a ZIP file.
 
     Args:
-        answer: of a video whose file is there.
+        analysis: of a video whose file is there.
         format: one of `lsn.data.timelines.reading.FORMATS`.
         background: label of the background, for a format that labels every frame.
 
     Returns:
         The file, in which the video is called by its name alone; or why the format cannot hold the events.
     """
-    path, events = answer.video, answer.as_annotated(as_points=format == "e2e-spot")
+    path, events = analysis.video, analysis.as_annotated(as_points=format == "e2e-spot")
     with tempfile.TemporaryDirectory(prefix="lsn-") as folder:
         out = Path(folder, f"{path.stem}.{format if format in ('csv', 'jsonl') else 'json'}")
         try:
