@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -199,21 +199,24 @@ def test_the_command_shows_its_token(weights, tmp_path, videos, capsys):
 @pytest.mark.skipif(shutil.which("node") is None, reason="no Node.js")
 def test_the_example_in_javascript(server, weights):
     frames, address = pictures(9, 8), server.address.replace("http", "ws")
-    command = ["node", "--experimental-websocket", JAVASCRIPT, f"{address}/v1/live"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as node:
-        assert node.stdin is not None
-        for frame in frames:
-            node.stdin.write(frame)
-            node.stdin.flush()
-            time.sleep(0.1)
-        said, errors = node.communicate(timeout=60)
-    assert node.returncode == 0, errors
     session = StreamingPredictor(weights).open()
     shown = [decode_image(data, "", max_pixels=10_000) for data in frames]
-    answers = [answer for t, frame in enumerate(shown) for answer in session.push(t / 8, frame)]
-    answers += session.finish(1.0)[0]
-    lines = [line for line in said.decode().splitlines() if not line.startswith("{")]
-    assert lines == [
-        f"{answer.seconds:.2f} s  {answer.label}  {int(100 * answer.probabilities.max() + 0.5)}%" for answer in answers
-    ]
-    assert json.loads(said.decode().splitlines()[-1])["type"] == "ended"
+    answers = [session.push(t / 8, frame) for t, frame in enumerate(shown)]
+    answers.append(session.finish(1.0)[0])
+    command = ["node", "--experimental-websocket", JAVASCRIPT, f"{address}/v1/live"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as node:
+        assert node.stdin is not None and node.stdout is not None
+        deadline = threading.Timer(60, node.kill)
+        deadline.start()
+        for frame, expected in zip([*frames, b""], answers, strict=True):  # one after the other: none is dropped
+            if frame:
+                node.stdin.write(frame)
+                node.stdin.flush()
+            else:
+                node.stdin.close()
+            for answer in expected:
+                percent = int(100 * answer.probabilities.max() + 0.5)
+                assert node.stdout.readline().decode() == f"{answer.seconds:.2f} s  {answer.label}  {percent}%\n"
+        assert json.loads(node.stdout.readlines()[-1])["type"] == "ended"
+        deadline.cancel()
+    assert node.returncode == 0
