@@ -17,6 +17,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 from cyclopts.exceptions import UnknownCommandError, UnknownOptionError, UnusedCliTokensError
 
 from lsn import __version__
+from lsn.cli.commands.batch import batch
 from lsn.cli.commands.bench import bench
 from lsn.cli.commands.convert import convert
 from lsn.cli.commands.data.app import data
@@ -57,6 +58,7 @@ _COMMANDS: tuple[tuple[App | Callable[..., int | None], Group, str], ...] = (
     (evaluate, _WORK, "lsn evaluate runs/mine videos/test.csv --clips 2 --crops 3"),
     (predict, _WORK, "lsn predict runs/mine clip.mp4 --annotate seen.mp4"),
     (stream, _WORK, "lsn stream runs/mine rtsp://camera/live --events events.jsonl"),
+    (batch, _WORK, "lsn batch archive --weights runs/mine --out answers"),
     (timeline, _WORK, "lsn timeline runs/mine long.mp4 --out seen"),
     (serve, _WORK, "lsn serve runs/mine --streams 16"),
     (report, _WORK, "lsn report runs/mine"),

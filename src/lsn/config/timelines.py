@@ -8,6 +8,11 @@ from typing import Literal
 
 from lsn.config.checks import require
 
+Format = Literal[
+    "csv", "jsonl", "activitynet", "label-studio", "elan", "via", "webvtt", "frame-labels", "thumos", "e2e-spot"
+]
+"""Formats that timelines are written in; those that are read are recognised by their content."""
+
 
 @dataclass(frozen=True)
 class TimelineConfig:

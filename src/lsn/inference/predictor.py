@@ -13,7 +13,7 @@ import numpy as np
 
 from lsn.config import EvaluationConfig
 from lsn.errors import ModelError
-from lsn.evaluation.protocol import EvaluationProtocol
+from lsn.evaluation.protocol import EvaluationProtocol, Views
 from lsn.evaluation.top import top_labels
 from lsn.inference.runtimes.contract import forward_in_batches
 from lsn.inference.runtimes.names import RuntimeName
@@ -140,7 +140,21 @@ class Predictor:
         with open_source(video, fps=fps, reader=self.reader) as reader:
             name = reader.info.name
             views = self.protocol.read(reader)
-        read = time.perf_counter()
+        decode_ms = 1000 * (time.perf_counter() - start - views.transform_seconds)
+        return self.answer(name, views, decode_ms=decode_ms)
+
+    def answer(self, name: str, views: Views, *, decode_ms: float = 0.0) -> Prediction:
+        """Predicts a video whose views were read by `protocol.read`, maybe by another process.
+
+        Args:
+            name: of the video.
+            views: what the model sees of it.
+            decode_ms: what the answer says that decoding took.
+
+        Raises:
+            ModelError: the model's scores are not finite.
+        """
+        start = time.perf_counter()
         logits_VTK = forward_in_batches(self.runtime, views.views_VTCHW, self.protocol.batch_size)
         answered = time.perf_counter()  # the scores are on the CPU, so the device has finished
         if not np.isfinite(logits_VTK).all():
@@ -154,9 +168,9 @@ class Predictor:
             frame_log_probabilities_TK=self._frame_answers(logits_VTK)[order],
             frame_pts_seconds=views.pts_seconds[order],
             timings_ms={
-                "decode": 1000 * (read - start - views.transform_seconds),
+                "decode": decode_ms,
                 "transform": 1000 * views.transform_seconds,
-                "model": 1000 * (answered - read),
+                "model": 1000 * (answered - start),
             },
             readout_frames=readout_frames,
         )

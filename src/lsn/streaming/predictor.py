@@ -1,15 +1,10 @@
-"""One trained model watching streams: the numbers of whole clips, one frame at a time, at constant cost.
-
-Shapes: C = 3 channels, H height, W width, K classes.
-"""
+"""One trained model watching streams: the numbers of whole clips, one frame at a time, at constant cost."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from lsn.config import EventRules
 from lsn.errors import ConfigError, LSNError
@@ -18,10 +13,8 @@ from lsn.inference.runtimes.opening import Weights, open_model
 from lsn.streaming.engine import StreamEngine
 from lsn.streaming.resets import ResetRules
 from lsn.streaming.session import StreamSession
-from lsn.streaming.tracker import StreamTracker
-from lsn.video.eval_transform import EvalTransform
-from lsn.video.frame_sampler import FrameSampler
-from lsn.video.live.source import LiveFrame
+from lsn.streaming.settings import StreamSettings
+from lsn.video.frame_sampler import check_above_zero
 
 if TYPE_CHECKING:
     import torch
@@ -72,13 +65,20 @@ class StreamingPredictor:
         self.labels = ready.labels
         self.frame_rates = ready.frame_rates
         self.fps = self._default_fps() if fps is None else fps
-        self.resets, self.events = resets or ResetRules(), events or ready.events or EventRules()
-        self.events = replace(self.events, multi_label=self.network.multi_label)
-        self._sampler()  # to refuse a wrong rate now
+        check_above_zero(fps=self.fps)
         num_frames = self.network.readout_frames or self.network.num_frames
-        self.consensus = consensus or f"sliding:{num_frames / self.fps:.6g}"
-        self._tracker()  # likewise, what it is made of
-        self._transform = EvalTransform(size=ready.input.size, short_side=ready.input.short_side, num_crops=1)
+        rules = events or ready.events or EventRules()
+        self.settings = StreamSettings(
+            labels=ready.labels,
+            fps=self.fps,
+            consensus=consensus or f"sliding:{num_frames / self.fps:.6g}",
+            resets=resets or ResetRules(),
+            events=replace(rules, multi_label=self.network.multi_label),
+            size=ready.input.size,
+            short_side=ready.input.short_side,
+        )
+        """How it watches every stream."""
+        self.events = self.settings.events
         self.engine = StreamEngine(ready.runtime, capacity)
 
     def open(self, name: str = "stream", *, state: str | Path | None = None) -> StreamSession:
@@ -93,7 +93,11 @@ class StreamingPredictor:
             WeightsError: the state cannot be read, or is of other weights or settings.
         """
         session = StreamSession(
-            name, engine=self.engine, tracker=self._tracker(), sampler=self._sampler(), transform=self._view
+            name,
+            engine=self.engine,
+            tracker=self.settings.tracker(),
+            sampler=self.settings.sampler(),
+            transform=self.settings.view,
         )
         if state is not None:
             try:
@@ -113,21 +117,9 @@ class StreamingPredictor:
             seen = "streams" if self.network.readout_frames == 1 else f"clips of {self.network.num_frames} frames"
             known = f"its {seen} had {rates.median:.3g} in training{span}"
         return (
-            f"{self.network.name} at {self.fps:.4g} frames per second ({known}); consensus {self.consensus}; "
+            f"{self.network.name} at {self.fps:.4g} frames per second ({known}); consensus {self.settings.consensus}; "
             f"{self.engine.bytes_per_stream:,} bytes of memory a stream"
         )
-
-    def _tracker(self) -> StreamTracker:
-        return StreamTracker(
-            self.labels, fps=self.fps, consensus=self.consensus, resets=self.resets, events=self.events
-        )
-
-    def _sampler(self) -> FrameSampler[LiveFrame]:
-        return FrameSampler(self.fps, longest_hold_seconds=self.resets.max_gap_seconds)
-
-    def _view(self, frame_HWC: np.ndarray) -> np.ndarray:
-        """What the model sees of a frame, uint8 CHW."""
-        return self._transform(frame_HWC[None])[0, 0]
 
     def _default_fps(self) -> float:
         if self.frame_rates is None:

@@ -44,7 +44,7 @@ class Timeline:
         reports = detector.follow(self.track.seconds_T, self.track.probabilities_TK)
         end_seconds = self.start_seconds + self.duration_seconds
         reports += [(end_seconds, report) for report in detector.finish(end_seconds)]
-        return replace(self, events=_ended(reports), reports=tuple(reports))
+        return replace(self, events=ended_events(reports), reports=tuple(reports))
 
 
 def make_timeline(
@@ -78,9 +78,9 @@ def make_timeline(
                     progress(int(result.seconds - start_seconds), int(total_seconds))
     seconds, probabilities = zip(*answers, strict=True)
     track = Track(predictor.labels, np.stack(probabilities), np.array(seconds))
-    return Timeline(str(video), track, _ended(reports), tuple(reports), start_seconds, total_seconds)
+    return Timeline(str(video), track, ended_events(reports), tuple(reports), start_seconds, total_seconds)
 
 
-def _ended(reports: Iterable[tuple[float, EventReport]]) -> tuple[Event, ...]:
+def ended_events(reports: Iterable[tuple[float, EventReport]]) -> tuple[Event, ...]:
     """The events that have ended, in the order in which they began."""
     return tuple(sorted((r.event for _, r in reports if r.kind == "end"), key=lambda event: event.start_seconds))

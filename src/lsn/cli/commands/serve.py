@@ -199,7 +199,7 @@ def _video_analyzer(weights: Path, options: StreamOptions) -> VideoAnalyzer:
     from lsn.serving.videos.analysis import VideoAnalyzer
 
     ready = open_model(weights, options.runtime, device=options.device)  # of its own, as a runtime serves one thread
-    if ready.runtime.network.multi_label or (ready.events is not None and ready.events.of_long_videos):
+    if ready.is_for_long_videos:
         return VideoAnalyzer(streaming_predictor(weights, options, ready=ready)[0])
     return VideoAnalyzer(Predictor(ready, evaluation=run_views(weights)))
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
+from lsn.config.timelines import Format
 from lsn.data.clips.labels import check_labels, read_labels
 from lsn.data.clips.table import Problem, raise_on_errors
 from lsn.data.timelines import (
@@ -28,11 +29,8 @@ from lsn.data.timelines.table import TimelineManifest, TimelineVideo, Unlabelled
 from lsn.errors import DataError, did_you_mean
 from lsn.files import exists, is_folder
 
-Format = Literal[
-    "csv", "jsonl", "activitynet", "label-studio", "elan", "via", "webvtt", "frame-labels", "thumos", "e2e-spot"
-]
 FORMATS: tuple[Format, ...] = get_args(Format)
-"""Names of the formats that are written; those that are read are recognised by their content."""
+"""Names of the formats."""
 
 
 def read_timelines(

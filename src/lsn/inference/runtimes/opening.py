@@ -43,6 +43,11 @@ class ReadyModel:
     """The probability that most right answers of its validation reach; None if unknown, or if the validation itself is
     beside the weights."""
 
+    @property
+    def is_for_long_videos(self) -> bool:
+        """Whether it finds events in long videos, rather than naming clips."""
+        return self.runtime.network.multi_label or (self.events is not None and self.events.of_long_videos)
+
 
 Weights: TypeAlias = "str | Path | LoadedModel | ReadyModel"
 """A weights folder, that of an export, starter weights, a name of the Hub, a loaded model, or one that is ready."""

@@ -8,7 +8,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from lsn.data.timelines.reading import Format, write_timelines
+from lsn.config.timelines import Format
+from lsn.data.timelines.reading import write_timelines
 from lsn.errors import LSNError
 from lsn.serving.videos.analysis import TimelineAnalysis
 
@@ -40,7 +41,7 @@ def events_file(analysis: TimelineAnalysis, format: Format, background: str | No
 
     Args:
         analysis: of a video whose file is there.
-        format: one of `lsn.data.timelines.reading.FORMATS`.
+        format: one of `lsn.config.timelines.Format`.
         background: label of the background, for a format that labels every frame.
 
     Returns:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from lsn.data.timelines.reading import Format
+from lsn.config.timelines import Format
 from lsn.errors import LSNError, VideoError
 from lsn.serving.videos.analysis import TimelineAnalysis, VideoAnalyzer, file_name
 from lsn.serving.videos.formats import EventsFile, events_file

@@ -14,7 +14,8 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.requests import ClientDisconnect
 
-from lsn.data.timelines.reading import FORMATS, Format
+from lsn.config.timelines import Format
+from lsn.data.timelines.reading import FORMATS
 from lsn.serving.access import SENT_AT_ONCE, refused
 from lsn.serving.videos.formats import EventsFile
 from lsn.serving.videos.jobs import QueueFullError, VideoJob, VideoJobs

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from lsn.cli.ui.console import columns, output, percent
 from lsn.cli.ui.progress import counting_progress
+from lsn.config.timelines import Format
 from lsn.errors import ConfigError
 from lsn.files import check_outputs
 
@@ -132,10 +133,7 @@ def convert(
     out: Path,
     /,
     *,
-    format: Literal[
-        "csv", "jsonl", "activitynet", "label-studio", "elan", "via", "webvtt", "frame-labels", "thumos", "e2e-spot"
-    ]
-    | None = None,
+    format: Format | None = None,
     root: str | None = None,
     group_column: str | None = None,
     subset: str | None = None,
