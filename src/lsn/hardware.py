@@ -15,8 +15,9 @@ from lsn.errors import ConfigError, shown
 if TYPE_CHECKING:
     import torch
 
-STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""All that ask a process to end; Windows has no SIGHUP."""
+_STOP_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
+STOP_SIGNALS = tuple(getattr(signal, name) for name in _STOP_NAMES if hasattr(signal, name))
+"""All that ask a process to end, the last one as some schedulers do; Windows has only the first two."""
 
 _M_TRIM_THRESHOLD = -1  # the numbers of malloc.h
 _M_MMAP_THRESHOLD = -3

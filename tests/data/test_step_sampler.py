@@ -36,6 +36,17 @@ def test_every_process_knows_the_clips_of_all(sampler):
         assert [step.num_clips for step in steps] == [sum(len(s) for p in passes for s in p) for passes in shares]
 
 
+@given(samplers, st.integers(1, 5))
+def test_another_number_of_processes_keeps_the_steps_of_a_run_that_was_planned_for_some(sampler, num_now):
+    now = replace(sampler, num_processes=num_now, num_planned=sampler.num_processes)
+    assert (len(now), now.clips_per_step) == (len(sampler), sampler.clips_per_step)
+
+    def passes_of(shares):
+        return [[[clip for share in shares_of_pass for clip in share] for shares_of_pass in step] for step in shares]
+
+    assert passes_of(shares_of(now)) == passes_of(shares_of(sampler))
+
+
 @given(samplers)
 def test_no_batch_is_larger_than_allowed_and_no_step_much_smaller_than_the_others(sampler):
     steps = shares_of(sampler)

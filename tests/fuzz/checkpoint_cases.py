@@ -116,7 +116,7 @@ def _sign(saved: Any, path: Path) -> None:
     """Writes a checkpoint with the checksum that it should have, so that what it says is looked at."""
     import torch
 
-    from lsn.training.checksum import ChecksumWriter
+    from lsn.training.checkpoints.checksum import ChecksumWriter
 
     with path.open("wb") as file:
         writer = ChecksumWriter(file)

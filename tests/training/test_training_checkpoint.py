@@ -1,6 +1,9 @@
+import copy
+import errno
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from random import Random
 
@@ -9,9 +12,9 @@ import torch
 
 from lsn.config import RunConfig, load_config, to_yaml
 from lsn.data import Clip, Manifest
-from lsn.errors import ConfigError, WeightsError
-from lsn.training.checkpoint import CHECKPOINT_NAME, load_checkpoint, save_checkpoint
-from lsn.training.checksum import ChecksumWriter
+from lsn.errors import ConfigError, TrainingError, WeightsError
+from lsn.training.checkpoints.file import CHECKPOINT_NAME, load_checkpoint, require_same_clips, save_checkpoint
+from lsn.training.checkpoints.writer import BackgroundWriter, snapshot
 from lsn.training.clips.task import clips_fingerprint
 from lsn.training.position import Best, Position, Tally
 
@@ -35,7 +38,7 @@ def save(folder, **changes):
 
 
 def load(folder, **changes):
-    return load_checkpoint(folder, **{"config": CONFIG, "num_processes": 2, "fingerprint": "abc"} | changes)
+    return load_checkpoint(folder, **{"config": CONFIG} | changes)
 
 
 def change(section, **values):
@@ -62,12 +65,11 @@ def test_other_settings_are_refused_and_named(tmp_path):
     changed = replace(change("optim", learning_rate=0.5), training=replace(CONFIG.training, epochs=3))
 
     with pytest.raises(ConfigError) as caught:
-        load(tmp_path, config=changed, num_processes=1)
+        load(tmp_path, config=changed)
 
     message = str(caught.value)
     assert "optim.learning_rate was 0.001, now 0.5" in message
     assert "training.epochs was 30, now 3" in message
-    assert "processes was 2, now 1" in message
     assert "batch_size" not in message
 
 
@@ -125,7 +127,7 @@ def test_moved_clips_are_the_same_and_other_clips_are_not(tmp_path):
     moved = replace(
         CLIPS, source="y", clips=tuple(replace(c, path=c.path.replace("x/", "/other/")) for c in CLIPS.clips)
     )
-    load(tmp_path, fingerprint=clips_fingerprint(moved))
+    require_same_clips(tmp_path, load(tmp_path), clips_fingerprint(moved))
 
     for other in (
         replace(CLIPS, clips=CLIPS.clips[::-1]),
@@ -134,7 +136,7 @@ def test_moved_clips_are_the_same_and_other_clips_are_not(tmp_path):
         replace(CLIPS, clips=(CLIPS.clips[0], replace(CLIPS.clips[1], start_seconds=2.0))),
     ):
         with pytest.raises(ConfigError, match="the training set is not that which the run started with"):
-            load(tmp_path, fingerprint=clips_fingerprint(other))
+            require_same_clips(tmp_path, load(tmp_path), clips_fingerprint(other))
 
 
 def test_nothing_to_resume(tmp_path):
@@ -269,36 +271,6 @@ def test_without_room_for_a_checkpoint_the_one_before_stays(tmp_path, room):
     assert [path.name for path in tmp_path.iterdir()] == [CHECKPOINT_NAME]
 
 
-def test_an_interruption_in_the_middle_of_writing_is_one_and_the_checkpoint_before_stays(tmp_path, monkeypatch):
-    """A signal handler raises wherever Python is, also in what torch's writer calls."""
-    save(tmp_path)
-    write = ChecksumWriter.write
-    num_writes = 0
-
-    def counting(self, data):
-        nonlocal num_writes
-        num_writes += 1
-        return write(self, data)
-
-    monkeypatch.setattr(ChecksumWriter, "write", counting)
-    save(tmp_path)
-    for interrupted in range(1, num_writes + 1):
-        num_writes = 0
-
-        def interrupting(self, data, at=interrupted):
-            nonlocal num_writes
-            num_writes += 1
-            if num_writes == at:
-                raise KeyboardInterrupt("a signal")
-            return write(self, data)
-
-        monkeypatch.setattr(ChecksumWriter, "write", interrupting)
-        with pytest.raises(KeyboardInterrupt, match="a signal"):
-            save(tmp_path)
-        assert load(tmp_path)["position"] == POSITION
-        assert [path.name for path in tmp_path.iterdir()] == [CHECKPOINT_NAME]
-
-
 def test_positions_of_older_runs_which_knew_clips_alone_are_read(tmp_path):
     save(tmp_path)
     saved = torch.load(tmp_path / CHECKPOINT_NAME, weights_only=True)
@@ -310,3 +282,71 @@ def test_positions_of_older_runs_which_knew_clips_alone_are_read(tmp_path):
     found = load(tmp_path)["position"]
     assert found.best == Best(score=0.5, tie_break=-1.25, epoch=2)
     assert found.tally == Tally(loss=2.0, correct=1.0, weight=4.0, items=4.0)
+
+
+def test_the_last_checkpoints_are_kept_and_a_damaged_one_gives_way_to_the_one_before(tmp_path, caplog):
+    for step in range(1, 6):
+        save(tmp_path, position=replace(POSITION, step=step), num_kept=3)
+    names = [CHECKPOINT_NAME, "checkpoint.1.pt", "checkpoint.2.pt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+    for name, step in zip(names, (5, 4, 3), strict=True):
+        assert load(tmp_path)["position"].step == step
+        assert (f"Resumed from {name}, after step {step}" in caplog.text) == (name != CHECKPOINT_NAME)
+        caplog.clear()
+        with (tmp_path / name).open("r+b") as file:
+            file.truncate(100)
+    with pytest.raises(WeightsError, match=r"checkpoint\.pt: not a checkpoint of LSN, or damaged"):
+        load(tmp_path)
+
+
+def test_without_room_the_checkpoints_before_are_where_they_were(tmp_path, monkeypatch):
+    for step in (1, 2):
+        save(tmp_path, position=replace(POSITION, step=step), num_kept=2)
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(TrainingError, match=r"could not be written: No space left on device; make room"):
+        save(tmp_path, position=replace(POSITION, step=3), num_kept=2)
+    assert load(tmp_path)["position"].step == 2
+    (tmp_path / CHECKPOINT_NAME).write_bytes(b"")
+    assert load(tmp_path)["position"].step == 1
+
+
+def test_what_is_written_in_the_background_is_what_was_there_when_it_was_asked_for(tmp_path):
+    model = torch.nn.BatchNorm2d(3)
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(torch.rand(2, 3, 4, 4)).sum().backward()
+    optimizer.step()
+    parts = {"model": model, "optimizer": optimizer}
+    before = {name: copy.deepcopy(part.state_dict()) for name, part in parts.items()}
+    states, go_on = snapshot({name: part.state_dict() for name, part in parts.items()}), threading.Event()
+    writer = BackgroundWriter()
+    writer.start(lambda: (go_on.wait(), save(tmp_path, states=states)))
+    optimizer.step()
+    model(torch.rand(2, 3, 4, 4))
+    go_on.set()
+    writer.finish()
+    kept = load(tmp_path)["states"]
+    torch.testing.assert_close(kept["model"], before["model"], rtol=0, atol=0)
+    torch.testing.assert_close(kept["optimizer"]["state"], before["optimizer"]["state"], rtol=0, atol=0)
+    assert not torch.equal(kept["model"]["weight"], model.weight)
+    writer.close()
+
+
+def test_a_failure_in_the_background_is_raised_at_the_next_turn_or_logged_at_the_end(caplog):
+    def fail() -> None:
+        raise TrainingError("no room")
+
+    writer = BackgroundWriter()
+    writer.start(fail)
+    with pytest.raises(TrainingError, match="no room"):
+        writer.start(lambda: None)
+    writer.start(fail)
+    with pytest.raises(TrainingError, match="no room"):
+        writer.finish()
+    writer.finish()
+    writer.start(fail)
+    writer.close()
+    assert "no room" in caplog.text

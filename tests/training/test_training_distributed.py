@@ -12,8 +12,9 @@ import torchrun_worker
 from colour_timelines import write_timelines_of_colours
 from safetensors.torch import load_file
 
-from lsn.config import InputConfig, OptimConfig, RunConfig, TimelineConfig, TrainingConfig, to_yaml
+from lsn.config import InputConfig, OptimConfig, RunConfig, TimelineConfig, TrainingConfig, load_config, to_yaml
 from lsn.distributed import World, join_world
+from lsn.errors import ConfigError
 from lsn.models import create_model
 from lsn.models.weights import save_weights
 from lsn.training import train
@@ -94,6 +95,9 @@ def runs(tmp_path_factory, colours, start):
         configs["frozen"], training={"state_carry_prob": 0.8, "checkpoint_every": 1, "grad_accum_steps": 1}
     )
     (two / "carried.yaml").write_text(to_yaml(carried))
+    # Which is resumed by one process in the middle.
+    fewer = change(configs["frozen"], training={"checkpoint_every": 1, "grad_accum_steps": 1})
+    (two / "fewer.yaml").write_text(to_yaml(fewer))
     raising = change(configs["skip"], data={"on_unreadable": "raise"})
     (two / "raise.yaml").write_text(to_yaml(raising))
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -167,6 +171,17 @@ def test_every_process_gets_the_result(runs):
         results = [line for line in runs["output"].splitlines() if line.startswith(f"RESULT {name} ")]
         assert len(results) == 2
         assert len(set(results)) == 1
+
+
+def test_one_process_resumes_what_two_have_begun_with_the_same_steps(runs):
+    folder = runs["sync"][0].parent
+    train(load_config(folder / "fewer.yaml"), folder / "fewer_parts", resume=True)
+    whole, parts = (torch.load(folder / name / "checkpoint.pt", weights_only=True) for name in ("fewer", "fewer_parts"))
+    torch.testing.assert_close(parts["states"]["model"], whole["states"]["model"], rtol=1e-5, atol=1e-5)
+    assert [line["step"] for line in lines_of(folder / "fewer_parts", "train")] == [1, 2, 3, 4]
+    assert parts["num_processes"] == whole["num_processes"] == 2
+    with pytest.raises(ConfigError, match="began with 2 processes, each of which continues streams of its own"):
+        train(load_config(folder / "carried.yaml"), folder / "carried_parts", resume=True)
 
 
 def test_each_process_goes_on_with_the_state_that_it_carried(runs):

@@ -165,7 +165,7 @@ def test_a_run_that_failed_before_its_first_step_is_replaced_by_the_corrected_on
 
 @pytest.mark.parametrize("what", ["a step", "a line of metrics", "weights", "another's checkpoint"])
 def test_whatever_a_run_has_made_is_never_replaced(tmp_path, config, colours, what):
-    from lsn.training.checkpoint import save_checkpoint
+    from lsn.training.checkpoints.file import save_checkpoint
 
     save_checkpoint(
         tmp_path,

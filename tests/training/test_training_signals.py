@@ -18,7 +18,7 @@ from lsn.config import to_yaml
 
 COMMAND = """
 import runpy, signal
-for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
     signal.signal(signum, signal.SIG_DFL)  # a shell that runs the tests in the background ignores SIGINT
 runpy.run_module("lsn", run_name="__main__")
 """
@@ -105,6 +105,16 @@ def experiment(tmp_path_factory, colours):
     return folder, config
 
 
+@pytest.fixture(scope="module")
+def by_two(experiment, tmp_path_factory):
+    """The recipe, and what a run of it by two processes that nobody stops leaves."""
+    folder = tmp_path_factory.mktemp("two")
+    (folder / "two.yaml").write_text(to_yaml(experiment[1]))
+    with Training(folder / "two.yaml", folder / "whole", start=TORCHRUN) as training:
+        assert training.end()[0] == 0
+    return folder / "two.yaml", folder / "whole"
+
+
 def metrics_of(out):
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
@@ -138,7 +148,7 @@ def test_sigterm_ends_a_run_after_its_step_and_it_resumes(experiment, tmp_path):
         training.wait_for(5)
         os.killpg(training.process.pid, signal.SIGTERM)
         code, out, err = training.end()
-    assert (code, out) == (143, ""), err
+    assert (code, out) == (75, ""), err  # the scheduler that sent it may start the run again
     assert err.splitlines()[-2:] == [
         f"lsn: {tmp_path / 'run'}: the same command with --resume continues it",
         "lsn: interrupted",
@@ -150,17 +160,12 @@ def test_sigterm_ends_a_run_after_its_step_and_it_resumes(experiment, tmp_path):
 
 
 @pytest.mark.slow
-def test_processes_of_torchrun_stop_at_the_same_step_though_one_alone_is_asked(experiment, tmp_path):
-    _, config = experiment
-    config = replace(config, training=replace(config.training, checkpoint_every=0))
+def test_processes_of_torchrun_stop_at_the_same_step_though_one_alone_is_asked(experiment, by_two, tmp_path):
+    config = replace(experiment[1], training=replace(experiment[1].training, checkpoint_every=0))
     (tmp_path / "two.yaml").write_text(to_yaml(config))
-    with Training(tmp_path / "two.yaml", tmp_path / "whole", start=TORCHRUN) as training:
-        assert training.end()[0] == 0
     with Training(tmp_path / "two.yaml", tmp_path / "run", start=TORCHRUN) as training:
         training.wait_for(2)
-        ranks = [
-            pid for pid in children_of(training.process.pid) if b"train" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        ]
+        ranks = ranks_of(training)
         assert len(ranks) == 2
         os.kill(ranks[1], signal.SIGTERM)
         _, _, err = training.end()
@@ -174,7 +179,32 @@ def test_processes_of_torchrun_stop_at_the_same_step_though_one_alone_is_asked(e
         training.end()
     with Training(tmp_path / "two.yaml", tmp_path / "run", "--resume", start=TORCHRUN) as training:
         assert training.end()[0] == 0
-    assert_same_run(tmp_path / "run", tmp_path / "whole")
+    assert_same_run(tmp_path / "run", by_two[1])
+
+
+@pytest.mark.slow
+def test_torchrun_replaces_a_worker_that_was_killed(by_two, tmp_path):
+    recipe, whole = by_two
+    elastic = [*TORCHRUN[:2], "--max-restarts", "2", *TORCHRUN[2:]]
+    with Training(recipe, tmp_path / "run", "--auto-resume", start=elastic) as training:
+        training.wait_for(5)
+        os.kill(ranks_of(training)[0], signal.SIGKILL)  # the one that writes
+        code, _, err = training.end()
+    assert code == 0, err
+    assert_same_run(tmp_path / "run", whole)
+
+
+def ranks_of(training: Training) -> list[int]:
+    """The processes that train under torchrun, in the order of their ranks."""
+    found = {}
+    for pid in children_of(training.process.pid):
+        with suppress(OSError):
+            environment = dict(
+                line.partition("=")[::2] for line in Path(f"/proc/{pid}/environ").read_text().split("\0") if "=" in line
+            )
+            if "RANK" in environment:
+                found[int(environment["RANK"])] = pid
+    return [pid for _, pid in sorted(found.items())]
 
 
 def children_of(pid: int) -> list[int]:
@@ -189,7 +219,7 @@ def test_a_signal_while_a_run_is_set_up_leaves_no_folder(experiment, tmp_path, m
         time.sleep(moment)
         training.process.send_signal(signal.SIGTERM)
         code, _, err = training.end()
-    assert code in (143, -signal.SIGTERM), err
+    assert code in (75, 143, -signal.SIGTERM), err
     if (tmp_path / "run").exists():
         assert "--resume continues it" in err  # it was set up by then
         assert step_of(tmp_path / "run") >= 0

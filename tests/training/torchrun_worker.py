@@ -53,7 +53,8 @@ class Copier:
 
     def on_step(self, report):
         if report.step == 4:
-            shutil.copytree(self.out, f"{self.out}_parts")
+            moving = shutil.ignore_patterns(".*", "checkpoint.1.pt")  # while a checkpoint is written
+            shutil.copytree(self.out, f"{self.out}_parts", ignore=moving)
 
 
 def main(folder: Path) -> None:
@@ -62,7 +63,7 @@ def main(folder: Path) -> None:
     for recipe in sorted(folder.glob("*.yaml")):
         try:
             out = recipe.with_suffix("")
-            result = train(load_config(recipe), out, progress=Copier(out) if out.name == "carried" else None)
+            result = train(load_config(recipe), out, progress=Copier(out) if out.name in ("carried", "fewer") else None)
             if out.name == "carried":
                 train(load_config(recipe), f"{out}_parts", resume=True)
             line = f"RESULT {recipe.stem} {result.score} {result.epoch}"

@@ -255,7 +255,9 @@ def _guarded(video: SourceVideo, part: int, setup: Setup) -> Iterator[None]:
             raise _LostError(
                 f"{video.path}: set aside, as {num_before} processes that read it died or hung; repair it or leave it"
             )
-        faulthandler.dump_traceback_later(MAX_READ_SECONDS, exit=True, file=2)  # a process without a sys.stderr ends too
+        faulthandler.dump_traceback_later(
+            MAX_READ_SECONDS, exit=True, file=2
+        )  # a process without a sys.stderr ends too
         try:
             yield
         finally:

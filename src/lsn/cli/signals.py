@@ -1,4 +1,4 @@
-"""Being stopped: by Ctrl-C, by a service manager or a batch system (SIGTERM), by a closed terminal (SIGHUP)."""
+"""Being stopped: by Ctrl-C, by a service manager or scheduler (SIGTERM, SIGUSR1), by a closed terminal (SIGHUP)."""
 
 from __future__ import annotations
 
@@ -12,21 +12,30 @@ from typing import Any
 
 from lsn.hardware import STOP_SIGNALS
 
+EXIT_REQUEUE = 75
+"""Of a process that was stopped and asks to be started again (EX_TEMPFAIL of sysexits.h)."""
+
 
 class Stopped(KeyboardInterrupt):
     """Raised in the main thread by a signal that asks the process to end.
 
     Args:
         signum: the number of the signal.
+        can_resume: whether the work was brought to where the same command resumes it.
     """
 
-    def __init__(self, signum: int) -> None:
+    def __init__(self, signum: int, *, can_resume: bool = False) -> None:
         super().__init__(signum)
-        self.signum = signum
+        self.signum, self.can_resume = signum, can_resume
 
     @property
     def exit_code(self) -> int:
-        """What shells expect of a process that a signal ended: 128 and the signal's number; 130 for Ctrl-C."""
+        """What shells expect of a process that a signal ended: 128 and the signal's number; 130 for Ctrl-C.
+
+        Schedulers, which send SIGTERM or SIGUSR1, get `EXIT_REQUEUE` of work that can be resumed.
+        """
+        if self.can_resume and self.signum in (signal.SIGTERM, getattr(signal, "SIGUSR1", None)):
+            return EXIT_REQUEUE
         return 128 + self.signum
 
 
@@ -114,7 +123,7 @@ def handling_stop_signals(handler: Callable[[int, FrameType | None], object]) ->
 
 
 @contextmanager
-def first_signal_asks(stop: Callable[[], object]) -> Iterator[Callable[[], None]]:
+def first_signal_asks(stop: Callable[[], object], *, can_resume: bool = False) -> Iterator[Callable[[], None]]:
     """The first signal calls `stop`, which asks the work under way to come to a good end; the next one interrupts it.
 
     As an exception the first one could strike anywhere, between taking a lock and giving it back too.
@@ -122,6 +131,7 @@ def first_signal_asks(stop: Callable[[], object]) -> Iterator[Callable[[], None]
     Args:
         stop: returns False as long as nothing is under way that should come to a good end; the first signal interrupts
             then.
+        can_resume: whether that end is one that the same command resumes from.
 
     Yields:
         A function that raises `Stopped` if a signal came; call it when the work has ended.
@@ -137,7 +147,7 @@ def first_signal_asks(stop: Callable[[], object]) -> Iterator[Callable[[], None]
 
     def raise_if_stopped() -> None:
         if received:
-            raise Stopped(received[0])
+            raise Stopped(received[0], can_resume=can_resume)
 
     with handling_stop_signals(ask):
         yield raise_if_stopped

@@ -242,6 +242,8 @@ class TrainingConfig:
     """Epochs between validations; the last epoch is always validated."""
     checkpoint_every: int = 0
     """Steps between checkpoints inside an epoch, besides the one at its end; 0 is off."""
+    keep_checkpoints: int = 2
+    """Checkpoints that are kept; where the last one is damaged, the run resumes from the one before."""
     tensorboard: bool = False
     """Also write TensorBoard events (needs the extra `tb`)."""
 
@@ -260,6 +262,7 @@ class TrainingConfig:
                 "itself what the backward pass computes again; set one of them to false"
             )
         require(self.checkpoint_every >= 0, "training.checkpoint_every", self.checkpoint_every, "0 or more")
+        require(self.keep_checkpoints >= 1, "training.keep_checkpoints", self.keep_checkpoints, "1 or more")
 
 
 @dataclass(frozen=True)

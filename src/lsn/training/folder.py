@@ -12,7 +12,7 @@ from lsn.config.json_files import RECIPE_NAME
 from lsn.distributed import World
 from lsn.errors import ConfigError, FolderInUseError, WeightsError
 from lsn.files import held_lock, write_text
-from lsn.training.checkpoint import CHECKPOINT_NAME, read_checkpoint
+from lsn.training.checkpoints.file import CHECKPOINT_NAME, read_checkpoint
 from lsn.training.run import Run
 from lsn.training.tracking import METRICS_NAME, Tracker
 
@@ -101,6 +101,7 @@ def open_folder(run: Run, *, resumed: bool) -> None:
     try:
         if not resumed:
             run.save()  # before the other files, so that whatever is in the folder can be resumed
+            run.finish_saving()
         with run.world.errors_on_all_ranks():
             if run.world.is_main:
                 write_text(run.out / RECIPE_NAME, to_yaml(run.config))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Generator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,8 +80,10 @@ def train(
         LSNError: the loss is no longer a number.
     """
     settings, should_stop = config.training, should_stop or _never
-    with join_world(settings.device) as world, claimed_folder(Path(out), world, resume=resume):
-        run = build_run(config, Path(out), world, resume=resume)
+    with ExitStack() as stack:
+        world = stack.enter_context(join_world(settings.device))
+        stack.enter_context(claimed_folder(Path(out), world, resume=resume))
+        run = stack.enter_context(closing(build_run(config, Path(out), world, resume=resume)))
         open_folder(run, resumed=resume)
         should_stop()  # from now on it is asked, and nothing is lost by waiting for that
         reporter, position = Reporter(run, progress), run.position
@@ -94,8 +96,8 @@ def train(
                 _validate(run, epoch + 1, reporter, should_stop)
             position.epoch, position.step_in_epoch = epoch + 1, 0
             run.save()
+        run.finish_saving()
         test_score = _test(run, should_stop) if run.task.has_test else None
-        run.close()
         with world.errors_on_all_ranks():
             if world.is_main and when_done is not None:
                 when_done()
@@ -142,6 +144,7 @@ def _read_steps(run: Run, epoch: int, should_stop: Callable[[], bool]) -> Genera
                 error = caught
             if run.world.raise_on_all_ranks(error, wish=should_stop()):
                 run.save()
+                run.finish_saving()
                 raise _stopped(run)
             assert step is not None
             yield step
@@ -152,7 +155,6 @@ def _never() -> bool:
 
 
 def _stopped(run: Run) -> TrainingStopped:
-    run.close()
     return TrainingStopped(f"{run.out}: training was stopped after step {run.position.step}; resume it to continue")
 
 

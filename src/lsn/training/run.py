@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ from torch import nn
 from lsn.config import RunConfig
 from lsn.distributed import World
 from lsn.models import Recognizer
-from lsn.training.checkpoint import CHECKPOINT_NAME, damaged, save_checkpoint
+from lsn.training.checkpoints.file import CHECKPOINT_NAME, damaged, save_checkpoint
+from lsn.training.checkpoints.writer import BackgroundWriter, snapshot
 from lsn.training.health import TrainingWatch
 from lsn.training.optim import Schedule, restore_optimizer
 from lsn.training.position import Position
@@ -41,6 +44,9 @@ class Run:
     watch: TrainingWatch
     ema: ModelEmaV3 | None
     position: Position
+    num_processes: int
+    """That the run began with: its batches stay those of so many, whatever number of them trains now."""
+    writer: BackgroundWriter = field(default_factory=BackgroundWriter)
     tracker: Tracker | None = None
     """In the main process only."""
 
@@ -55,24 +61,36 @@ class Run:
         return self.config.training.epochs * self.task.steps_per_epoch
 
     def save(self) -> None:
-        """Writes the checkpoint, in the main process; all processes must call it.
+        """Has a checkpoint written while the training goes on, in the main process; all processes must call it.
 
         Raises:
-            TrainingError: in all processes: it cannot be written.
+            TrainingError: in all processes: the one before could not be written.
         """
         states = {name: part.state_dict() for name, part in self._parts().items()}
         with self.world.errors_on_all_ranks():
             if self.world.is_main:
                 new_names = self.model.new_parameter_names()
-                save_checkpoint(
+                write = partial(
+                    save_checkpoint,
                     self.out,
                     config=self.config,
-                    num_processes=self.world.size,
+                    num_processes=self.num_processes,
                     fingerprint=self.task.fingerprint,
-                    position=self.position,
+                    position=copy.deepcopy(self.position),
                     trained_names=[name for name, _ in self.model.named_parameters() if name not in new_names],
-                    states=states,
+                    states=snapshot(states),
+                    num_kept=self.config.training.keep_checkpoints if self.position.step else 1,  # others': of no use
                 )
+                self.writer.start(write)
+
+    def finish_saving(self) -> None:
+        """Waits until the checkpoint is written; all processes must call it.
+
+        Raises:
+            TrainingError: in all processes: it could not be.
+        """
+        with self.world.errors_on_all_ranks():
+            self.writer.finish()
 
     def restore(self, states: dict[str, Any]) -> None:
         """Takes over the states of a checkpoint.
@@ -94,7 +112,8 @@ class Run:
             raise damaged(self.out / CHECKPOINT_NAME, error) from error
 
     def close(self) -> None:
-        """Flushes what is reported."""
+        """Flushes what is reported, and waits for what is written."""
+        self.writer.close()
         if self.tracker is not None:
             self.tracker.close()
 

@@ -19,7 +19,7 @@ from lsn.models import Recognizer
 from lsn.models.compile import compile_model
 from lsn.training.batch_norm import freeze_batch_norm, synchronize_batch_norm
 from lsn.training.carry import CarriedState, StatefulModel
-from lsn.training.checkpoint import load_checkpoint
+from lsn.training.checkpoints.file import load_checkpoint, require_same_clips
 from lsn.training.clips.task import ClipTask
 from lsn.training.freeze import freeze_stages
 from lsn.training.health import AnswerSpread, TrainingWatch
@@ -42,9 +42,12 @@ def build_run(config: RunConfig, out: Path, world: World, *, resume: bool) -> Ru
     settings = config.training
     if world.device.type == "cpu":
         tune_allocator(spare_memory=settings.grad_checkpointing)
-    task = _task(config, world)
-    fingerprint = task.fingerprint
-    saved = load_checkpoint(out, config=config, num_processes=world.size, fingerprint=fingerprint) if resume else None
+    saved = load_checkpoint(out, config=config) if resume else None
+    num_processes = world.size if saved is None else saved["num_processes"]
+    _require_no_streams(config, num_processes, world)
+    task = _task(config, world, num_processes)
+    if saved is not None:
+        require_same_clips(out, saved, task.fingerprint)
     model = _build_model(config, task, saved)
     config = replace(config, model=_pinned(config.model))
     frozen_norms = ready_to_train(model, config, world)
@@ -72,6 +75,7 @@ def build_run(config: RunConfig, out: Path, world: World, *, resume: bool) -> Ru
         watch=watch,
         ema=ModelEmaV3(model, settings.ema_decay, use_warmup=True) if settings.ema_decay else None,
         position=position,
+        num_processes=num_processes,
     )
     if saved is not None:
         run.restore(saved["states"])
@@ -88,8 +92,24 @@ def _pinned(network: ModelConfig) -> ModelConfig:
     return replace(network, backbone_weights=backbone, initial_weights=None if initial is None else pinned(initial))
 
 
-def _task(config: RunConfig, world: World) -> Task:
-    return TimelineTask(config, world) if config.data.kind == "timelines" else ClipTask(config, world)
+def _require_no_streams(config: RunConfig, num_processes: int, world: World) -> None:
+    """Refuses another number of processes where each has states of its own to continue.
+
+    Raises:
+        ConfigError: it has.
+    """
+    has_states = config.data.kind == "timelines" or config.training.state_carry_prob > 0
+    if has_states and num_processes != world.size:
+        raise ConfigError(
+            f"the run began with {num_processes} processes, each of which continues streams of its own, and now there "
+            f"{'is' if world.size == 1 else 'are'} {world.size}; resume it with {num_processes}"
+        )
+
+
+def _task(config: RunConfig, world: World, num_processes: int) -> Task:
+    if config.data.kind == "timelines":
+        return TimelineTask(config, world)
+    return ClipTask(config, world, num_processes=num_processes)
 
 
 def _build_model(config: RunConfig, task: Task, saved: dict[str, Any] | None) -> Recognizer:

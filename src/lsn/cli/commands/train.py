@@ -26,14 +26,16 @@ def train(
     *overrides: str,
     out: Path | None = None,
     resume: bool = False,
+    auto_resume: bool = False,
     folds: int | None = None,
     seeds: int = 1,
     overfit: int | None = None,
 ) -> None:
     """Train a model by a recipe, or by the defaults.
 
-    Writes weights, evaluation and report.html into one folder. Ctrl-C and SIGTERM stop it after the step under way,
-    with a checkpoint. Under torchrun it trains with several processes:
+    Writes weights, evaluation and report.html into one folder. Ctrl-C, SIGTERM and SIGUSR1 stop it after the step under
+    way, with a checkpoint; the exit code is 75 after the latter two, which schedulers send. Under torchrun it trains
+    with several processes:
     torchrun --nproc-per-node 2 -m lsn train ...
 
     Parameters
@@ -46,6 +48,8 @@ def train(
         Folder of the run; by default runs/ and the recipe's name.
     resume
         Continue the run in that folder where it was stopped.
+    auto_resume
+        Start the run, or continue it if the folder holds one: for schedulers and torchrun, which repeat a command.
     folds
         Cross-validate instead: split all clips, by data.group_column if it is given, into so many folds, and test each
         with a model that was trained on the others. The same command again continues it, or works beside it.
@@ -57,7 +61,7 @@ def train(
     """
     path, config = read_run(recipe, overrides)
     if overfit is not None:
-        if out is not None or resume or folds is not None:
+        if out is not None or resume or auto_resume or folds is not None:
             raise ConfigError(
                 "--overfit trains on a few clips and writes nothing; leave out --out, --resume and --folds"
             )
@@ -68,8 +72,10 @@ def train(
     if folds is not None:
         cross_validate(config, out or Path("runs", f"{path.stem}_folds"), num_folds=folds, num_seeds=seeds)
         return
+    from lsn.training.checkpoints.file import has_checkpoint
+
     folder = out or Path("runs", path.stem)
-    result = train_and_report(config, folder, resume=resume)
+    result = train_and_report(config, folder, resume=resume or (auto_resume and has_checkpoint(folder)))
     if is_main_process():
         _print_result(config, folder, result)
 

@@ -43,6 +43,8 @@ class StepSampler:
     """Number of this process."""
     num_processes: int = 1
     """Processes that share each forward pass."""
+    num_planned: int | None = None
+    """Processes for which the run was planned, whose forward passes are kept; None for those that share them."""
 
     def __len__(self) -> int:
         """Steps per epoch."""
@@ -66,7 +68,7 @@ class StepSampler:
 
     @property
     def _clips_per_pass(self) -> int:
-        return self.batch_size * self.num_processes
+        return self.batch_size * (self.num_planned or self.num_processes)
 
 
 def split_evenly(items: Sequence[T], num_parts: int) -> list[Sequence[T]]:

@@ -38,6 +38,7 @@ class ClipTask:
     Args:
         config: The run.
         world: Its processes.
+        num_processes: Those that it began with, whose batches it keeps; None for those that it has.
 
     Raises:
         DataError: the manifests are not sound.
@@ -51,11 +52,12 @@ class ClipTask:
     frame_rates: FrameRates | None = None
     """Of the training clips, for the weights that are saved; in the main process only."""
 
-    def __init__(self, config: RunConfig, world: World) -> None:
+    def __init__(self, config: RunConfig, world: World, *, num_processes: int | None = None) -> None:
         self.config, self.world = config, world
         self.train_set, self.val_set = load_splits(config.data, config.training.seed)
         self.test_set = load_test_set(config.data, self.train_set, self.val_set)
-        self.clips = _clips_of_an_epoch(self.train_set, config, world)
+        num_planned = num_processes or world.size
+        self.clips = _clips_of_an_epoch(self.train_set, config, num_planned)
         self.sampler = StepSampler(
             len(self.clips),
             batch_size=config.training.batch_size,
@@ -63,6 +65,7 @@ class ClipTask:
             seed=config.training.seed,
             rank=world.rank,
             num_processes=world.size,
+            num_planned=num_planned,
         )
 
     @property
@@ -236,8 +239,8 @@ def _clip_sampler(config: RunConfig) -> ClipSampler:
     )
 
 
-def _clips_of_an_epoch(train_set: Manifest, config: RunConfig, world: World) -> Manifest:
+def _clips_of_an_epoch(train_set: Manifest, config: RunConfig, num_processes: int) -> Manifest:
     """The training clips, several times if once would be fewer steps than an epoch must have."""
     settings = config.training
-    needed = settings.min_steps_per_epoch * settings.batch_size * settings.grad_accum_steps * world.size
+    needed = settings.min_steps_per_epoch * settings.batch_size * settings.grad_accum_steps * num_processes
     return replace(train_set, clips=train_set.clips * max(1, math.ceil(needed / len(train_set))))

@@ -6,6 +6,10 @@ and from where the run stands.
 
 from __future__ import annotations
 
+import itertools
+import logging
+import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -17,8 +21,10 @@ from lsn.config import RunConfig, from_mapping, to_mapping
 from lsn.config.old_names import current_keys
 from lsn.errors import ConfigError, TrainingError, WeightsError, shown
 from lsn.files import atomic_path
-from lsn.training.checksum import ChecksumWriter, verify_checksum
+from lsn.training.checkpoints.checksum import ChecksumWriter, verify_checksum
 from lsn.training.position import Position
+
+logger = logging.getLogger(__name__)
 
 CHECKPOINT_NAME = "checkpoint.pt"
 FORMAT_VERSION = 2
@@ -45,6 +51,7 @@ _FREE_KEYS = frozenset(
         "training.grad_checkpointing",
         "training.compile",
         "training.checkpoint_every",
+        "training.keep_checkpoints",
         "training.tensorboard",
     }
 )
@@ -59,17 +66,19 @@ def save_checkpoint(
     position: Position,
     trained_names: list[str],
     states: Mapping[str, Any],
+    num_kept: int = 1,
 ) -> None:
-    """Writes `checkpoint.pt`; the one before stays whole until the new one is.
+    """Writes `checkpoint.pt`; the one before stays whole until the new one is, and may be kept beside it.
 
     Args:
         out: The run's folder.
         config: The run's configuration.
-        num_processes: Processes that train.
+        num_processes: Processes that the run began with.
         fingerprint: Of what it trains on.
         position: Where the run stands.
         trained_names: Parameters that started from trained weights.
         states: State dictionaries of the parts by name.
+        num_kept: Checkpoints that are kept, this one and those before it: `checkpoint.1.pt` and so on.
 
     Raises:
         TrainingError: the file cannot be written, as on a full disk.
@@ -89,10 +98,8 @@ def save_checkpoint(
             writer = ChecksumWriter(file)
             torch.save(saved, cast(IO[bytes], writer))
             writer.finish()
-    except RuntimeError as error:  # torch's writer complains of the half that an interruption leaves, and hides it
-        if isinstance(error.__context__, KeyboardInterrupt):
-            raise error.__context__ from None
-        raise
+            os.fsync(file.fileno())
+            _keep_those_before(out, num_kept)
     except OSError as error:
         raise TrainingError(
             f"{path}: the checkpoint could not be written: {error.strerror or error}; make room, or mend the file "
@@ -100,27 +107,83 @@ def save_checkpoint(
         ) from error
 
 
-def load_checkpoint(out: Path, *, config: RunConfig, num_processes: int, fingerprint: str) -> dict[str, Any]:
-    """Reads `checkpoint.pt` to the CPU, without running code in it, and checks that it belongs to this run.
+def checkpoint_path(out: Path, number: int = 0) -> Path:
+    """Of the last checkpoint of a run, or of the one so many before it."""
+    return out / (f"checkpoint.{number}.pt" if number else CHECKPOINT_NAME)
+
+
+def has_checkpoint(out: Path) -> bool:
+    """Whether there is something to resume from."""
+    return checkpoint_path(out).is_file()
+
+
+def load_checkpoint(out: Path, *, config: RunConfig) -> dict[str, Any]:
+    """Reads the last checkpoint to the CPU, without running code in it, and checks that it belongs to this run.
+
+    One that is damaged gives way to the one before it, which the log says; the run then repeats some steps.
 
     Returns:
-        `position` (a `Position`), `trained_names` and `states`, as they were saved.
+        `position` (a `Position`), `num_processes`, `clips`, `trained_names` and `states`, as they were saved.
 
     Raises:
-        ConfigError: there is nothing to resume, or the run was started with other settings or clips.
-        WeightsError: the file is damaged, holds code, or is of another version.
+        ConfigError: there is nothing to resume, or the run was started with other settings.
+        WeightsError: all are damaged, hold code, or are of another version.
     """
-    path = out / CHECKPOINT_NAME
-    if not path.is_file():
+    if not has_checkpoint(out):
         raise ConfigError(f"{out}: there is no {CHECKPOINT_NAME} to resume; start the run without --resume")
-    saved = read_checkpoint(path)
-    _require_same(path, _what_matters(saved["config"], saved["num_processes"]), config, num_processes)
+    path, saved = _last_sound(out)
+    _require_same(path, _what_matters(saved["config"]), config)
+    return saved
+
+
+def _last_sound(out: Path) -> tuple[Path, dict[str, Any]]:
+    """The last checkpoint that can be read.
+
+    Raises:
+        WeightsError: of the last one; none can be read.
+    """
+    errors: list[WeightsError] = []
+    for number in itertools.count():
+        path = checkpoint_path(out, number)
+        if number and not path.exists():
+            break
+        try:
+            saved = read_checkpoint(path)
+        except WeightsError as error:
+            errors.append(error)
+            continue
+        if errors:
+            logger.warning("%s. Resumed from %s, after step %d", errors[0], path.name, saved["position"].step)
+        return path, saved
+    raise errors[0]
+
+
+def _keep_those_before(out: Path, num_kept: int) -> None:
+    """Moves older checkpoints one back; the last one keeps its own name too, until the new one takes it."""
+    if num_kept < 2 or not checkpoint_path(out).exists():
+        return
+    for number in range(num_kept - 1, 1, -1):
+        if (older := checkpoint_path(out, number - 1)).exists():
+            older.replace(checkpoint_path(out, number))
+    before = checkpoint_path(out, 1)
+    before.unlink(missing_ok=True)
+    try:
+        before.hardlink_to(checkpoint_path(out))
+    except OSError:  # a file system without links
+        shutil.copyfile(checkpoint_path(out), before)
+
+
+def require_same_clips(out: Path, saved: Mapping[str, Any], fingerprint: str) -> None:
+    """Makes sure that a run learns what it began with.
+
+    Raises:
+        ConfigError: its training set is another.
+    """
     if saved["clips"] != fingerprint:
         raise ConfigError(
-            f"{path}: the training set is not that which the run started with; "
+            f"{out / CHECKPOINT_NAME}: the training set is not that which the run started with; "
             "give it the same manifest, or start a new run with another --out"
         )
-    return saved
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -195,11 +258,11 @@ def _current_position(position: dict[str, Any]) -> dict[str, Any]:
     return {**position, "best": best, "tally": tally}
 
 
-def _require_same(path: Path, before: dict[str, Any], config: RunConfig, num_processes: int) -> None:
-    now = _what_matters(to_mapping(config), num_processes)
+def _require_same(path: Path, before: dict[str, Any], config: RunConfig) -> None:
+    now = _what_matters(to_mapping(config))
     # A key that is younger than the checkpoint: the run did what is its default, as new keys come with the default that
     # keeps what was. A default may change for keys that every checkpoint holds, as all that matter of 0.1.0 do.
-    before = _what_matters(to_mapping(RunConfig()), num_processes) | before
+    before = _what_matters(to_mapping(RunConfig())) | before
     changes = [f"{key} was {before.get(key)!r}, now {now.get(key)!r}" for key in now if before.get(key) != now[key]]
     if changes:
         raise ConfigError(
@@ -208,7 +271,7 @@ def _require_same(path: Path, before: dict[str, Any], config: RunConfig, num_pro
         )
 
 
-def _what_matters(config: dict[str, Any], num_processes: int) -> dict[str, Any]:
+def _what_matters(config: dict[str, Any]) -> dict[str, Any]:
     """The settings that decide the result, by dotted name."""
     known = to_mapping(RunConfig())
     flat = {
@@ -216,4 +279,4 @@ def _what_matters(config: dict[str, Any], num_processes: int) -> dict[str, Any]:
         for section, values in config.items()
         for key, value in current_keys(values, known.get(section, ())).items()
     }
-    return {key: value for key, value in flat.items() if key not in _FREE_KEYS} | {"processes": num_processes}
+    return {key: value for key, value in flat.items() if key not in _FREE_KEYS}
