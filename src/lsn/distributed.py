@@ -127,7 +127,7 @@ def join_world(device_name: str) -> Iterator[World]:
         torch.cuda.set_device(device)
     if is_ours:
         store, rank, size = next(dist.rendezvous("env://"))
-        store = dist.PrefixStore(f"lsn/{next(_groups)}", store)  # apart from what an earlier group left in the store
+        store = dist.PrefixStore(f"lsn/{_attempt()}/{next(_groups)}", store)  # apart from what others left
         backend = "nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=LONGEST_WAIT)
     try:
@@ -138,6 +138,12 @@ def join_world(device_name: str) -> Iterator[World]:
     finally:
         if is_ours:
             dist.destroy_process_group()
+
+
+def _attempt() -> str:
+    """How often torchrun has started these processes again; on several machines it may count differently on each."""
+    is_one_machine = os.environ.get("LOCAL_WORLD_SIZE") == os.environ.get("WORLD_SIZE")
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if is_one_machine else "0"
 
 
 def without_sync(model: nn.Module) -> AbstractContextManager[Any]:

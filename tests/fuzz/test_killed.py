@@ -52,9 +52,12 @@ class Ended:
     def was_stopped_by(self, signum: int, *, outside: bool) -> bool:
         """Whether the signal ended it, in the way that shells expect.
 
-        Outside of the command, while Python starts or ends, it may end in the system's way, which shells show alike.
+        Outside of the command, while Python starts or ends, it may end in the system's way, which shells show alike. A
+        training asks to be started again (75).
         """
-        return self.code in ((-signum,) if signum == signal.SIGKILL else (128 + signum, -signum * outside))
+        if signum == signal.SIGKILL:
+            return self.code == -signum
+        return self.code in (128 + signum, -signum * outside, 75 * (signum == signal.SIGTERM))
 
 
 class Commands:

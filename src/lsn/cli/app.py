@@ -36,10 +36,10 @@ from lsn.cli.commands.stream import stream
 from lsn.cli.commands.timeline import timeline
 from lsn.cli.commands.train import train
 from lsn.cli.commands.verify import verify
-from lsn.cli.signals import EXIT_REQUEUE, Stopped, handling_stop_signals, raise_stopped
+from lsn.cli.signals import Stopped, handling_stop_signals, raise_stopped
 from lsn.cli.ui.console import error_line
 from lsn.config.old_names import current_options
-from lsn.errors import ConfigError, LSNError, TrainingStopped, did_you_mean, shown
+from lsn.errors import ConfigError, LSNError, did_you_mean, shown
 from lsn.hardware import tune_allocator, tune_threads
 from lsn.parsing import is_name
 
@@ -131,9 +131,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt as interrupt:
             error_line("interrupted", style="yellow")
             return interrupt.exit_code if isinstance(interrupt, Stopped) else EXIT_INTERRUPTED
-        except TrainingStopped as error:  # by a signal to another process that trains the same network
-            error_line(str(error), style="yellow")
-            return EXIT_REQUEUE
         except (LSNError, CycloptsError, OSError) as error:
             if debug:
                 traceback.print_exc()

@@ -37,7 +37,7 @@ def train_and_report(
     config: RunConfig,
     folder: Path,
     *,
-    resume: bool = False,
+    resume: bool | Literal["auto"] = False,
     way_on: str = "the same command with --resume continues it",
     progress: Progress | None = None,
 ) -> TrainingResult:
@@ -56,7 +56,7 @@ def train_and_report(
     given = [path for path in (data.train, data.val, data.test, data.labels) if path and Path(path).is_file()]
     check_outputs([folder / name for name in EVALUATION_NAMES], given)  # a run that is there is never overwritten
     request = _StopRequest()
-    with first_signal_asks(request.ask, can_resume=True) as raise_if_stopped:
+    with first_signal_asks(request.ask) as raise_if_stopped:
         try:
             with nullcontext(progress) if progress is not None else training_progress() as shown:
                 result = run_training(

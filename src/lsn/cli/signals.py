@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -12,6 +13,10 @@ from typing import Any
 
 from lsn.hardware import STOP_SIGNALS
 
+_OF_SCHEDULERS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name))
+_REPEAT_SECONDS = 2.0
+"""Within which the same signal of a scheduler is the same request: it may be sent to a process and to its parent too,
+which passes it on."""
 EXIT_REQUEUE = 75
 """Of a process that was stopped and asks to be started again (EX_TEMPFAIL of sysexits.h)."""
 
@@ -21,7 +26,7 @@ class Stopped(KeyboardInterrupt):
 
     Args:
         signum: the number of the signal.
-        can_resume: whether the work was brought to where the same command resumes it.
+        can_resume: whether the same command resumes the work.
     """
 
     def __init__(self, signum: int, *, can_resume: bool = False) -> None:
@@ -34,9 +39,7 @@ class Stopped(KeyboardInterrupt):
 
         Schedulers, which send SIGTERM or SIGUSR1, get `EXIT_REQUEUE` of work that can be resumed.
         """
-        if self.can_resume and self.signum in (signal.SIGTERM, getattr(signal, "SIGUSR1", None)):
-            return EXIT_REQUEUE
-        return 128 + self.signum
+        return EXIT_REQUEUE if self.can_resume and self.signum in _OF_SCHEDULERS else 128 + self.signum
 
 
 def raise_stopped(signum: int, frame: FrameType | None = None) -> None:
@@ -123,7 +126,7 @@ def handling_stop_signals(handler: Callable[[int, FrameType | None], object]) ->
 
 
 @contextmanager
-def first_signal_asks(stop: Callable[[], object], *, can_resume: bool = False) -> Iterator[Callable[[], None]]:
+def first_signal_asks(stop: Callable[[], object]) -> Iterator[Callable[[], None]]:
     """The first signal calls `stop`, which asks the work under way to come to a good end; the next one interrupts it.
 
     As an exception the first one could strike anywhere, between taking a lock and giving it back too.
@@ -131,23 +134,27 @@ def first_signal_asks(stop: Callable[[], object], *, can_resume: bool = False) -
     Args:
         stop: returns False as long as nothing is under way that should come to a good end; the first signal interrupts
             then.
-        can_resume: whether that end is one that the same command resumes from.
 
     Yields:
         A function that raises `Stopped` if a signal came; call it when the work has ended.
     """
     received: list[int] = []
+    since = 0.0
 
     def ask(signum: int, frame: FrameType | None) -> None:
+        nonlocal since
         if received:
+            if signum == received[0] and signum in _OF_SCHEDULERS and time.monotonic() - since < _REPEAT_SECONDS:
+                return
             raise_stopped(signum)
+        since = time.monotonic()
         received.append(signum)
         if stop() is False:
             raise_stopped(signum)
 
     def raise_if_stopped() -> None:
         if received:
-            raise Stopped(received[0], can_resume=can_resume)
+            raise Stopped(received[0])
 
     with handling_stop_signals(ask):
         yield raise_if_stopped

@@ -6,13 +6,14 @@ import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Literal
 
 from lsn.config import to_yaml
 from lsn.config.json_files import RECIPE_NAME
 from lsn.distributed import World
 from lsn.errors import ConfigError, FolderInUseError, WeightsError
 from lsn.files import held_lock, write_text
-from lsn.training.checkpoints.file import CHECKPOINT_NAME, read_checkpoint
+from lsn.training.checkpoints.file import CHECKPOINT_NAME, kept_checkpoints, read_checkpoint
 from lsn.training.run import Run
 from lsn.training.tracking import METRICS_NAME, Tracker
 
@@ -24,10 +25,11 @@ _RUN_FILES = (*_START_FILES, "config.json", "model.safetensors", "evaluation.jso
 
 
 @contextmanager
-def claimed_folder(out: Path, world: World, *, resume: bool) -> Iterator[None]:
-    """Makes the folder of a run, and keeps other runs out of it while the block runs.
+def claimed_folder(out: Path, world: World, *, resume: bool | Literal["auto"]) -> Iterator[bool]:
+    """Makes the folder of a run, and keeps other runs out of it while the block runs; yields whether it is resumed.
 
-    A folder that is empty at the end, because the run could not be set up, is removed again.
+    With "auto" it is if the folder holds a run that has made a step, as the first process sees it. A folder that is
+    empty at the end, because the run could not be set up, is removed again.
 
     Raises:
         ConfigError: in all processes: it is no folder, another process trains in it, or it holds a run that would be
@@ -38,9 +40,11 @@ def claimed_folder(out: Path, world: World, *, resume: bool) -> Iterator[None]:
         with world.errors_on_all_ranks():
             if world.is_main:
                 stack.enter_context(_claimed(out))
+                if resume == "auto":
+                    resume = bool(kept_checkpoints(out)) and not is_unstarted(out)
                 if not resume:
                     refuse_to_overwrite(out)
-        yield
+        yield bool(world.gather([resume])[0])
 
 
 @contextmanager
@@ -87,7 +91,7 @@ def is_unstarted(out: Path) -> bool:
     if metrics.exists() and metrics.stat().st_size > 0:
         return False
     try:
-        return read_checkpoint(out / CHECKPOINT_NAME)["position"].step == 0
+        return kept_checkpoints(out) == [0] and read_checkpoint(out / CHECKPOINT_NAME)["position"].step == 0
     except WeightsError:
         return False
 
@@ -113,6 +117,7 @@ def open_folder(run: Run, *, resumed: bool) -> None:
                 )
     except BaseException:
         if not resumed and run.world.is_main:
+            run.writer.close()
             _remove_start(run.out)
         raise
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -49,7 +50,7 @@ def train(
     config: RunConfig,
     out: str | Path,
     *,
-    resume: bool = False,
+    resume: bool | Literal["auto"] = False,
     progress: Progress | None = None,
     should_stop: Callable[[], bool] | None = None,
     when_done: Callable[[], object] | None = None,
@@ -65,7 +66,7 @@ def train(
     Args:
         config: The experiment.
         out: The run's folder; it must not hold a run, unless `resume`.
-        resume: Go on with the run in `out`.
+        resume: Continue the run in `out`; "auto" starts it if the folder holds none that has made a step.
         progress: Called at every step and validation.
         should_stop: Asked when the run is set up, before each step and during validations. Once it returns True in
             any process, all of them stop.
@@ -82,27 +83,37 @@ def train(
     settings, should_stop = config.training, should_stop or _never
     with ExitStack() as stack:
         world = stack.enter_context(join_world(settings.device))
-        stack.enter_context(claimed_folder(Path(out), world, resume=resume))
-        run = stack.enter_context(closing(build_run(config, Path(out), world, resume=resume)))
-        open_folder(run, resumed=resume)
+        resumed = stack.enter_context(claimed_folder(Path(out), world, resume=resume))
+        run = stack.enter_context(closing(build_run(config, Path(out), world, resume=resumed)))
+        open_folder(run, resumed=resumed)
         should_stop()  # from now on it is asked, and nothing is lost by waiting for that
         reporter, position = Reporter(run, progress), run.position
-        reporter.start(describe(run, resumed=resume))
-        for epoch in range(position.epoch, settings.epochs):
-            _train_epoch(run, epoch, reporter, should_stop)
-            run.task.end_epoch()
-            if (epoch + 1) % settings.evaluate_every == 0 or epoch + 1 == settings.epochs:
-                run.save()  # a long validation may be stopped too
-                _validate(run, epoch + 1, reporter, should_stop)
-            position.epoch, position.step_in_epoch = epoch + 1, 0
-            run.save()
-        run.finish_saving()
-        test_score = _test(run, should_stop) if run.task.has_test else None
+        reporter.start(describe(run, resumed=resumed))
+        try:
+            _train_epochs(run, reporter, should_stop)
+            test_score = _test(run, should_stop) if run.task.has_test else None
+        except TrainingStopped:  # in all processes
+            run.finish_saving()
+            raise
         with world.errors_on_all_ranks():
             if world.is_main and when_done is not None:
                 when_done()
         assert position.best is not None  # the last epoch is always validated
         return TrainingResult(run.out, position.best.score, position.best.epoch, test_score, position.seconds)
+
+
+def _train_epochs(run: Run, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
+    """The epochs that are left, with their validations."""
+    settings, position = run.config.training, run.position
+    for epoch in range(position.epoch, settings.epochs):
+        _train_epoch(run, epoch, reporter, should_stop)
+        run.task.end_epoch()
+        if (epoch + 1) % settings.evaluate_every == 0 or epoch + 1 == settings.epochs:
+            run.save()  # a long validation may be stopped too
+            _validate(run, epoch + 1, reporter, should_stop)
+        position.epoch, position.step_in_epoch = epoch + 1, 0
+        run.save()
+    run.finish_saving()
 
 
 def _train_epoch(run: Run, epoch: int, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
@@ -144,7 +155,6 @@ def _read_steps(run: Run, epoch: int, should_stop: Callable[[], bool]) -> Genera
                 error = caught
             if run.world.raise_on_all_ranks(error, wish=should_stop()):
                 run.save()
-                run.finish_saving()
                 raise _stopped(run)
             assert step is not None
             yield step
@@ -185,6 +195,7 @@ def _validate(run: Run, epoch: int, reporter: Reporter, should_stop: Callable[[]
 
     run.world.share_buffers(model)
     found = run.task.validate(model, on_video)
+    run.finish_saving()  # no weights are kept that are younger than the checkpoint
     best, keeps_last = position.best, run.config.training.keep == "last"
     is_best = best is None or (found.score, found.tie_break) > (best.score, best.tie_break)
     if is_best or keeps_last:

@@ -69,6 +69,7 @@ class Run:
         states = {name: part.state_dict() for name, part in self._parts().items()}
         with self.world.errors_on_all_ranks():
             if self.world.is_main:
+                self.writer.finish()  # before there is another copy in memory
                 new_names = self.model.new_parameter_names()
                 write = partial(
                     save_checkpoint,

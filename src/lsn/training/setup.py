@@ -42,7 +42,7 @@ def build_run(config: RunConfig, out: Path, world: World, *, resume: bool) -> Ru
     settings = config.training
     if world.device.type == "cpu":
         tune_allocator(spare_memory=settings.grad_checkpointing)
-    saved = load_checkpoint(out, config=config) if resume else None
+    saved = load_checkpoint(out, config=config, world=world) if resume else None
     num_processes = world.size if saved is None else saved["num_processes"]
     _require_no_streams(config, num_processes, world)
     task = _task(config, world, num_processes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from lsn.cli.commands.evaluate_timelines import print_timeline_metrics
 from lsn.cli.commands.folds import cross_validate
 from lsn.cli.runs import train_and_report
+from lsn.cli.signals import Stopped
 from lsn.cli.ui.console import columns, is_main_process, output, percent
 from lsn.cli.ui.progress import counting_progress, duration
 from lsn.config import RunConfig, load_config
 from lsn.config.recipes import find_recipe
-from lsn.errors import ConfigError, TrainingError
+from lsn.errors import ConfigError, TrainingError, TrainingStopped
 
 if TYPE_CHECKING:
     from lsn.training import TrainingResult
@@ -72,10 +74,13 @@ def train(
     if folds is not None:
         cross_validate(config, out or Path("runs", f"{path.stem}_folds"), num_folds=folds, num_seeds=seeds)
         return
-    from lsn.training.checkpoints.file import has_checkpoint
-
     folder = out or Path("runs", path.stem)
-    result = train_and_report(config, folder, resume=resume or (auto_resume and has_checkpoint(folder)))
+    try:
+        result = train_and_report(config, folder, resume="auto" if auto_resume else resume)
+    except Stopped as stopped:
+        raise Stopped(stopped.signum, can_resume=True) from None
+    except TrainingStopped:  # by a signal to another process that trains the same network
+        raise Stopped(signal.SIGTERM, can_resume=True) from None
     if is_main_process():
         _print_result(config, folder, result)
 

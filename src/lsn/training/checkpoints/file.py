@@ -6,9 +6,10 @@ and from where the run stands.
 
 from __future__ import annotations
 
-import itertools
+import errno
 import logging
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -19,6 +20,7 @@ import torch
 
 from lsn.config import RunConfig, from_mapping, to_mapping
 from lsn.config.old_names import current_keys
+from lsn.distributed import World, current_world
 from lsn.errors import ConfigError, TrainingError, WeightsError, shown
 from lsn.files import atomic_path
 from lsn.training.checkpoints.checksum import ChecksumWriter, verify_checksum
@@ -26,9 +28,12 @@ from lsn.training.position import Position
 
 logger = logging.getLogger(__name__)
 
-CHECKPOINT_NAME = "checkpoint.pt"
+CHECKPOINT_NAME, DAMAGED_NAME = "checkpoint.pt", "checkpoint.damaged.pt"
 FORMAT_VERSION = 2
 """What is written; version 1, which has no checksum, is read too."""
+
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EXDEV, errno.EMLINK)
+"""What file systems say that have no hard links."""
 
 # What may change between the parts of a run without changing its result. The clips are compared by their
 # fingerprint, so that a data folder may move; what starts the network has done its work.
@@ -112,65 +117,85 @@ def checkpoint_path(out: Path, number: int = 0) -> Path:
     return out / (f"checkpoint.{number}.pt" if number else CHECKPOINT_NAME)
 
 
-def has_checkpoint(out: Path) -> bool:
-    """Whether there is something to resume from."""
-    return checkpoint_path(out).is_file()
+def kept_checkpoints(out: Path) -> list[int]:
+    """Numbers of the checkpoints of a run, the last one first: there is something to resume from if there are any."""
+    numbers = (re.fullmatch(r"checkpoint(?:\.([1-9][0-9]*))?\.pt", path.name) for path in out.glob("checkpoint*.pt"))
+    return sorted(int(match[1] or 0) for match in numbers if match)
 
 
-def load_checkpoint(out: Path, *, config: RunConfig) -> dict[str, Any]:
+def load_checkpoint(out: Path, *, config: RunConfig, world: World | None = None) -> dict[str, Any]:
     """Reads the last checkpoint to the CPU, without running code in it, and checks that it belongs to this run.
 
-    One that is damaged gives way to the one before it, which the log says; the run then repeats some steps.
+    One that is damaged gives way to the one before it, which the log says, and is set aside; the run then repeats some
+    steps. All processes read the one that the first of them has chosen.
 
     Returns:
         `position` (a `Position`), `num_processes`, `clips`, `trained_names` and `states`, as they were saved.
 
     Raises:
         ConfigError: there is nothing to resume, or the run was started with other settings.
-        WeightsError: all are damaged, hold code, or are of another version.
+        WeightsError: all are damaged, hold code, or are of another version; or the processes see different files.
+        OSError: a file cannot be read.
     """
-    if not has_checkpoint(out):
-        raise ConfigError(f"{out}: there is no {CHECKPOINT_NAME} to resume; start the run without --resume")
-    path, saved = _last_sound(out)
-    _require_same(path, _what_matters(saved["config"]), config)
+    world, path, saved = world or current_world(), checkpoint_path(out), None
+    with world.errors_on_all_ranks():
+        if world.is_main:
+            saved = _last_sound(out)
+            _require_same(path, _what_matters(saved["config"]), config)
+    with world.errors_on_all_ranks():
+        if saved is None:
+            saved = read_checkpoint(path)
+    assert saved is not None
+    if len(set(world.gather([saved["position"].step]))) > 1:
+        raise WeightsError(f"{path}: differs from process to process; --out must be a folder that all machines share")
     return saved
 
 
-def _last_sound(out: Path) -> tuple[Path, dict[str, Any]]:
-    """The last checkpoint that can be read.
+def _last_sound(out: Path) -> dict[str, Any]:
+    """The last checkpoint that can be read, which then has the name of the last one.
 
     Raises:
+        ConfigError: there is none.
         WeightsError: of the last one; none can be read.
     """
     errors: list[WeightsError] = []
-    for number in itertools.count():
+    for number in kept_checkpoints(out):
         path = checkpoint_path(out, number)
-        if number and not path.exists():
-            break
         try:
             saved = read_checkpoint(path)
         except WeightsError as error:
             errors.append(error)
             continue
-        if errors:
-            logger.warning("%s. Resumed from %s, after step %d", errors[0], path.name, saved["position"].step)
-        return path, saved
-    raise errors[0]
+        if number:
+            reason = str(errors[0]) if errors else f"{out}: there is no {CHECKPOINT_NAME}"
+            logger.warning("%s. Resumed from %s, after step %d", reason, path.name, saved["position"].step)
+            if checkpoint_path(out).exists():
+                checkpoint_path(out).replace(out / DAMAGED_NAME)
+            path.replace(checkpoint_path(out))
+        return saved
+    if errors:
+        raise errors[0]
+    raise ConfigError(f"{out}: there is no {CHECKPOINT_NAME} to resume; start the run without --resume")
 
 
 def _keep_those_before(out: Path, num_kept: int) -> None:
     """Moves older checkpoints one back; the last one keeps its own name too, until the new one takes it."""
-    if num_kept < 2 or not checkpoint_path(out).exists():
-        return
     for number in range(num_kept - 1, 1, -1):
         if (older := checkpoint_path(out, number - 1)).exists():
             older.replace(checkpoint_path(out, number))
-    before = checkpoint_path(out, 1)
-    before.unlink(missing_ok=True)
-    try:
-        before.hardlink_to(checkpoint_path(out))
-    except OSError:  # a file system without links
-        shutil.copyfile(checkpoint_path(out), before)
+    if num_kept > 1 and checkpoint_path(out).exists():
+        link = out / ".checkpoint.before.partial"
+        link.unlink(missing_ok=True)
+        try:
+            link.hardlink_to(checkpoint_path(out))
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            shutil.copyfile(checkpoint_path(out), link)
+        link.replace(checkpoint_path(out, 1))
+    for number in kept_checkpoints(out):
+        if number >= num_kept and number > 0:
+            checkpoint_path(out, number).unlink()
 
 
 def require_same_clips(out: Path, saved: Mapping[str, Any], fingerprint: str) -> None:
@@ -194,14 +219,20 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
     Raises:
         WeightsError: it is damaged, holds code, or is of another version.
+        OSError: it cannot be read.
     """
-    try:
-        with path.open("rb") as file:
+    with path.open("rb") as file:
+        try:
             has_checksum = verify_checksum(file)
-            file.seek(0)
+        except ValueError as error:
+            raise damaged(path, error) from error
+        file.seek(0)
+        try:
             saved = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch's reader raises almost anything where a file is damaged
-        raise damaged(path, error) from error
+        except MemoryError:
+            raise
+        except Exception as error:  # torch's reader raises almost anything where a file is damaged
+            raise damaged(path, error) from error
     version = saved.get("format_version") if isinstance(saved, dict) else None
     if version not in (1, FORMAT_VERSION):
         raise WeightsError(

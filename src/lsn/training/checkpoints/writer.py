@@ -10,8 +10,6 @@ from typing import Any
 
 import torch
 
-from lsn.errors import LSNError
-
 logger = logging.getLogger(__name__)
 
 
@@ -38,16 +36,20 @@ class BackgroundWriter:
             LSNError: it could not be; said once.
         """
         if self._under_way is not None:
-            under_way, self._under_way = self._under_way, None
-            under_way.result()
+            try:
+                self._under_way.result()
+            finally:
+                if self._under_way.done():  # and not interrupted
+                    self._under_way = None
 
     def close(self) -> None:
         """Waits for what is under way; that it could not be written is logged, as something else ends the training."""
         try:
             self.finish()
-        except LSNError as error:
+        except Exception as error:
             logger.warning("%s", error)
-        self._thread.shutdown()
+        finally:
+            self._thread.shutdown()
 
 
 def snapshot(states: Mapping[str, Any]) -> dict[str, Any]:
