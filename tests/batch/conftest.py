@@ -11,7 +11,7 @@ from small_recognizer import INPUT, LABELS, RATES, lively_model, noisy_frames
 pytest.importorskip("ray")
 
 from lsn.batch import BatchModel
-from lsn.batch.stages import Setup
+from lsn.batch.reading import Setup
 from lsn.config import EventRules
 from lsn.inference.predictor import Predictor
 from lsn.models.weights import save_weights

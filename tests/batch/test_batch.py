@@ -1,5 +1,6 @@
 """Batches: every video is accounted for once."""
 
+import errno
 import hashlib
 import multiprocessing
 import os
@@ -11,12 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_recognizer import LABELS
+from PIL import Image
+from small_recognizer import LABELS, noisy_frames
 
 from lsn.batch import BatchModel, BatchOptions, run_batch
 from lsn.batch.journal import Journal, Record, latest
+from lsn.batch.reading import ClipRead, Failed, Setup, done, read_clip, read_part
 from lsn.batch.sources import SourceVideo, find_videos
-from lsn.batch.stages import Setup, read_clip
 from lsn.data.timelines.reading import read_timelines
 from lsn.errors import ConfigError, DataError
 from lsn.streaming import ResetRules, StreamingPredictor
@@ -76,7 +78,8 @@ def test_parts_that_warm_up_are_those_of_one_pass_once_the_warm_up_is_long(here,
 
 @pytest.mark.parametrize("kind", ["clip", "long"])
 def test_a_batch_that_is_stopped_anywhere_resumes(kind, here, archive, clip_model, long_model, tmp_path):
-    model, options = (clip_model if kind == "clip" else long_model), BatchOptions(part_seconds=3)
+    model = clip_model if kind == "clip" else long_model
+    options = BatchOptions() if kind == "clip" else BatchOptions(part_seconds=3)
     run_batch([str(archive)], model, tmp_path / "whole", options=options)
     here.stop_after = 2  # in every run two more rows are done
     for _ in range(20):
@@ -117,24 +120,63 @@ def test_failures_are_tried_again_alone_if_asked(here, archive, clip_model, tmp_
     assert (result.num_new, len(result.failures)) == (1, 2)
 
 
-def test_a_part_that_cannot_be_read_fails_its_video_alone(here, archive, long_model, tmp_path, monkeypatch):
-    from lsn.batch import stages
-
-    read = stages.read_part
+def test_a_part_that_cannot_be_read_fails_its_video_and_copies_alone(here, archive, long_model, tmp_path, monkeypatch):
+    (archive / "long_copy.mp4").write_bytes((archive / "long.mp4").read_bytes())
 
     def damaged(job, setup):
-        if job.of.video.path.endswith("long.mp4") and job.part.number == 1:
-            return {"path": job.of.video.path, "job": job, "error": "damaged here", "status": "unreadable"}
-        return read(job, setup)
+        if "long" in job.of.video.path.rpartition("/")[2] and job.part.number in (1, 2):
+            return Failed(job.of.video, "unreadable", f"{job.of.video.path}: damaged at part {job.part.number}")
+        return read_part(job, setup)
 
     monkeypatch.setattr("lsn.batch.run.read_part", damaged)
     result = run_batch([str(archive)], long_model, tmp_path / "out", options=BatchOptions(part_seconds=3))
-    assert [record.error for record in result.failures if record.path.endswith("long.mp4")] == ["damaged here"]
-    monkeypatch.undo()
-    monkeypatch.setattr("lsn.batch.run.Cluster", here)
+    errors = {record.path: record.error for record in result.failures}
+    for name in ("long.mp4", "long_copy.mp4"):
+        assert errors[str(archive / name)] == f"{archive / name}: damaged at part 1"
+    monkeypatch.setattr("lsn.batch.run.read_part", read_part)
     options = BatchOptions(part_seconds=3, retry_failed=True)
     result = run_batch([str(archive)], long_model, tmp_path / "out", options=options)
     assert sorted(record.path for record in result.failures) == [str(archive / name) for name in BAD]
+    paths = {row["path"] for row in rows(tmp_path / "out", "events")}
+    assert {str(archive / "long.mp4"), str(archive / "long_copy.mp4")} <= paths
+    assert not list((tmp_path / "out/journal/parts").iterdir())
+
+
+def test_a_damaged_part_is_answered_again(here, archive, long_model, tmp_path):
+    options = BatchOptions(part_seconds=3)
+    run_batch([str(archive / "long.mp4")], long_model, tmp_path / "whole", options=options)
+    here.stop_after = 2
+    with pytest.raises(KeyboardInterrupt):
+        run_batch([str(archive / "long.mp4")], long_model, tmp_path / "out", options=options)
+    (part, *_) = sorted((tmp_path / "out/journal/parts").rglob("000001.safetensors"))
+    part.write_bytes(part.read_bytes()[:1000])
+    here.stop_after = None
+    run_batch([str(archive / "long.mp4")], long_model, tmp_path / "out", options=options)
+    assert rows(tmp_path / "out", "events") == rows(tmp_path / "whole", "events")
+
+
+@pytest.mark.parametrize("kind", ["clip", "long"])
+def test_odd_names_folders_of_frames_and_what_is_no_file(kind, here, archive, clip_model, long_model, tmp_path):
+    odd = os.fsdecode(bytes(archive / "a") + b"\xff\n.mp4")
+    (archive / "a.mp4").rename(odd)
+    os.mkfifo(archive / "pipe.mp4")
+    for name, seed in (("one", 1), ("two", 2)):
+        for number, frame in enumerate(noisy_frames(seed, num_frames=12).numpy()):
+            (tmp_path / name).mkdir(exist_ok=True)
+            Image.fromarray(frame).save(tmp_path / name / f"img_{number:05d}.jpg")
+    (tmp_path / "list.txt").write_text("one\ntwo\nmissing\n")
+    model = clip_model if kind == "clip" else long_model
+    result = run_batch([str(archive), str(tmp_path / "list.txt")], model, tmp_path / "out")
+    errors = {record.path: record.error for record in result.failures}
+    assert errors[str(archive / "pipe.mp4")] == f"{archive / 'pipe.mp4'}: neither a file nor a folder of frames"
+    assert errors.keys() == {str(archive / name) for name in (*BAD, "pipe.mp4")} | {str(tmp_path / "missing")}
+    done = {row["path"]: row for row in rows(tmp_path / "out", "videos") if row["status"] == "done"}
+    assert f"{archive}/a\\xff\n.mp4" in done
+    if kind == "clip":
+        answers = {row["path"]: row["probabilities"] for row in rows(tmp_path / "out", "predictions")}
+        assert answers[str(tmp_path / "one")] != answers[str(tmp_path / "two")]
+    assert done[str(tmp_path / "one")]["sha256"] != done[str(tmp_path / "two")]["sha256"]
+    assert run_batch([str(archive), str(tmp_path / "list.txt")], model, tmp_path / "out").num_new == 0
 
 
 def test_a_folder_holds_one_batch(here, archive, clip_model, long_model, long_predictor, long_weights, tmp_path):
@@ -154,41 +196,82 @@ def test_a_folder_holds_one_batch(here, archive, clip_model, long_model, long_pr
         run_batch(sources, long_model, out)
 
 
-@pytest.mark.parametrize("options", [{"workers": 0}, {"part_seconds": 0.5}, {"warm_up_seconds": 0.0}])
+@pytest.mark.parametrize(
+    "options", [{"workers": 0}, {"part_seconds": 0.5}, {"part_seconds": float("inf")}, {"warm_up_seconds": 0.0}]
+)
 def test_options_out_of_range(options):
     with pytest.raises(ConfigError):
         BatchOptions(**options)
 
 
-def die(video: SourceVideo, setup: Setup) -> None:
-    os.environ["TEST"] = "1"
-    import lsn.batch.stages
+def test_options_that_do_not_go_with_a_model(here, archive, clip_model, long_model, tmp_path):
+    with pytest.raises(ConfigError, match="are for long videos; these weights are for clips"):
+        run_batch([str(archive)], clip_model, tmp_path / "out", options=BatchOptions(warm_up_seconds=3))
+    with pytest.raises(ConfigError, match=r"a warm-up of 1e.06 seconds takes too much memory"):
+        run_batch([str(archive)], long_model, tmp_path / "out", options=BatchOptions(warm_up_seconds=1e6))
 
-    def kill(_: SourceVideo) -> None:
+
+def die(video: SourceVideo, setup: Setup) -> None:
+    import lsn.batch.reading
+
+    def kill(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    lsn.batch.stages.OpenVideo = kill
+    lsn.batch.reading.OpenVideo = kill
     read_clip(video, setup)
 
 
 @pytest.mark.slow
 def test_a_video_that_kills_its_workers_is_set_aside(archive, clip_model, tmp_path):
-    (video,), setup = find_videos([str(archive / "a.mp4")]), Setup(clip_model, tmp_path / "journal")
+    journal = Journal(tmp_path / "journal", is_new=True)
+    (video,) = find_videos([str(archive / "a.mp4")])
+    setup = Setup(clip_model, journal.folder, tmp_path, frozenset(), 1)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["lsn.batch.reading"])
     for _ in range(3):
-        worker = multiprocessing.get_context("spawn").Process(target=die, args=(video, setup))
+        worker = context.Process(target=die, args=(video, setup))
         worker.start()
         worker.join(120)
         assert worker.exitcode == -signal.SIGKILL
-    row = read_clip(video, setup)
-    assert row["status"] == "lost"
-    assert "a.mp4: set aside, as 3 processes that read it died or hung" in row["error"]
-    Journal(tmp_path / "journal").clear_notes()  # as the next run does
-    assert "error" not in read_clip(video, setup)
+    found = read_clip(video, setup)
+    assert isinstance(found, Failed)
+    assert found.status == "lost"
+    assert "a.mp4: set aside, as 3 processes that read it died or hung" in found.error
+    journal.clear_notes()  # as the next run does
+    assert isinstance(read_clip(video, setup), ClipRead)
+
+
+def test_whatever_is_raised_while_a_video_is_read_is_its_failure_but_for_a_full_disk(
+    archive, clip_model, tmp_path, monkeypatch
+):
+    journal = Journal(tmp_path / "journal", is_new=True)
+    (video,), setup = find_videos([str(archive / "a.mp4")]), Setup(clip_model, journal.folder, tmp_path, frozenset(), 1)
+    for error in (MemoryError("too large"), OSError(errno.ESTALE, "Stale file handle"), ValueError("odd")):
+        monkeypatch.setattr("lsn.batch.reading.OpenVideo.sha256", raising(error))
+        found = read_clip(video, setup)
+        assert isinstance(found, Failed)
+        assert found.error == f"{video.path}: {type(error).__name__} while it was read: {error}"
+        done(found.note)
+    monkeypatch.setattr("lsn.batch.reading.OpenVideo.sha256", raising(OSError(errno.ENOSPC, "No space left on device")))
+    with pytest.raises(OSError, match="No space"):
+        read_clip(video, setup)
+
+
+def raising(error: Exception):
+    def function(*_: object) -> None:
+        raise error
+
+    return function
+
+
+def test_workers_that_do_not_see_the_folder_say_so(clip_model, tmp_path):
+    with pytest.raises(DataError, match="must be a folder that all machines share"):
+        Journal(tmp_path / "elsewhere")
 
 
 @given(st.data())
 def test_a_torn_journal_loses_no_more_than_its_last_record(tmp_path_factory, data):
-    journal = Journal(tmp_path_factory.mktemp("journal"))
+    journal = Journal(tmp_path_factory.mktemp("journal"), is_new=True)
     writer = journal.writer()
     written = [Record(f"{number}.mp4", "1", "done", sha256=str(number), probabilities=[0.5]) for number in range(4)]
     sizes = []
@@ -207,8 +290,10 @@ def test_a_result_counts_more_than_a_failure_and_only_of_the_same_version():
     video = SourceVideo("a.mp4", "2")
     old = Record("a.mp4", "1", "done", sha256="x")
     failed, done = Record("a.mp4", "2", "unreadable", "broken"), Record("a.mp4", "2", "done", sha256="y")
+    later = Record("a.mp4", "2", "lost", "killed")
     assert latest([old], [video]) == {}
-    assert latest([old, failed, done, failed], [video]) == {"a.mp4": done}
+    assert latest([later, failed], [video]) == latest([failed, later], [video]) == {"a.mp4": later}
+    assert latest([old, failed, done, later], [video]) == {"a.mp4": done}
 
 
 def test_events_go_to_annotation_tools(here, archive, long_weights, tmp_path, capsys):

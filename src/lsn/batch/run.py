@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lsn.batch.answering import Answered, ClipModel, PartModel
 from lsn.batch.cluster import Cluster
 from lsn.batch.journal import Journal, Record, latest
 from lsn.batch.model import BatchModel
 from lsn.batch.parts import MAX_PART_BYTES, PartFiles, cut
+from lsn.batch.reading import Failed, PartJob, Setup, Surveyed, done, read_clip, read_part, survey
 from lsn.batch.sources import SourceVideo, find_videos
-from lsn.batch.stages import ClipModel, PartJob, PartModel, Setup, Surveyed, read_clip, read_part, survey
-from lsn.batch.tables import write_tables
+from lsn.batch.tables import Found, write_tables
 from lsn.errors import ConfigError, DataError
 from lsn.files import held_lock, read_text, write_text
+from lsn.inference.runtimes.opening import runs_graphs
 from lsn.parsing import to_json
 
 JOURNAL_NAME, SETTINGS_NAME = "journal", "batch.json"
+_PART_SECONDS = 120.0
 CLIPS_PER_JOB = 8
 """A worker reads so many clips at a time, as Ray takes some milliseconds to hand out work."""
 
@@ -33,7 +37,7 @@ class BatchOptions:
     """Of a Ray cluster, or "auto"; by default Ray runs here while the batch does."""
     workers: int | None = None
     """Processes that run the model, and as many that read videos; by default one per GPU, or per CPU core."""
-    part_seconds: float = 120.0
+    part_seconds: float = _PART_SECONDS
     """Longer videos are cut into parts of this length, at most."""
     warm_up_seconds: float | None = None
     """Parts start from an empty memory so long before they are asked, and run at the same time; None: each continues
@@ -44,10 +48,19 @@ class BatchOptions:
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
             raise ConfigError(f"{self.workers} workers; it must be at least 1")
-        if not self.part_seconds >= 1:
+        if not 1 <= self.part_seconds < math.inf:
             raise ConfigError(f"parts of {self.part_seconds:g} seconds; they must have at least 1")
-        if self.warm_up_seconds is not None and not 0 < self.warm_up_seconds < float("inf"):
+        if self.warm_up_seconds is not None and not 0 < self.warm_up_seconds < math.inf:
             raise ConfigError(f"a warm-up of {self.warm_up_seconds:g} seconds; it must be above 0")
+
+    def check(self, model: BatchModel) -> None:
+        """Refuses options that say nothing of a model.
+
+        Raises:
+            ConfigError: it is for clips, which have no parts.
+        """
+        if model.settings is None and (self.part_seconds, self.warm_up_seconds) != (_PART_SECONDS, None):
+            raise ConfigError("--part-seconds and --warm-up are for long videos; these weights are for clips")
 
 
 @dataclass(frozen=True)
@@ -104,25 +117,31 @@ def run_batch(
 
     Raises:
         DataError: there are no such videos; the folder holds a batch of other weights or settings, or one that runs.
+        ConfigError: an option does not go with the model, or there is no such cluster.
         ModelError: the model's scores are not finite.
+        OSError: the disk is full; what was done before is kept.
     """
-    options, videos = options or BatchOptions(), find_videos(sources)
+    options = options or BatchOptions()
+    options.check(model)
+    videos = find_videos(sources)
     out.mkdir(parents=True, exist_ok=True)
     _check_settings(out / SETTINGS_NAME, _described(model, options))
     with held_lock(out) as is_held:
         if not is_held:
             raise DataError(f"{out}: another lsn batch writes there now; wait for it, or choose another --out")
-        journal = Journal(out.absolute() / JOURNAL_NAME)
+        journal = Journal(out.absolute() / JOURNAL_NAME, is_new=True)
         journal.clear_notes()
         batch = _Batch(videos, journal, model, options, progress)
         if batch.todo:
-            with Cluster(options.address, options.workers, device=model.device) as cluster:
+            needs_cpu = runs_graphs(model.weights, model.runtime)
+            with Cluster(options.address, options.workers, device=model.device, needs_cpu=needs_cpu) as cluster:
                 batch.run(cluster)
-        records = latest(journal.records(), videos)
-        if missing := [video.path for video in videos if video.path not in records]:
+        found = Found.of(journal, videos)
+        if missing := [video.path for video in videos if not found.is_known(video.path)]:
             raise DataError(f"{len(missing)} videos have no answer, such as {missing[0]}; run the same command again")
-        tables = write_tables(out, videos, records, list(journal.records()), model.labels)
-    failures = tuple(records[video.path] for video in videos if records[video.path].status != "done")
+        tables = write_tables(out, videos, found, model)
+        batch.remove_parts()
+    failures = tuple(found.records[video.path] for video in videos if found.records[video.path].status != "done")
     return BatchResult(len(videos), len(batch.todo), failures, tables)
 
 
@@ -137,79 +156,112 @@ class _Batch:
         options: BatchOptions,
         progress: Callable[[BatchProgress], None] | None,
     ) -> None:
-        before = list(journal.records())
-        found = latest(before, videos)
-        known = frozenset(record.sha256 for record in before if record.sha256 and record.has_result)
-        self._setup = Setup(model, journal.folder, known)
-        self._journal, self._options, self._report = journal, options, progress
-        self._began, self._num_failed = time.monotonic(), 0
-        is_over = ("done",) if options.retry_failed else ("done", "unreadable", "lost")
-        self.todo = [v for v in videos if v.path not in found or found[v.path].status not in is_over]
+        found = Found.of(journal, videos)
+        self._journal, self._model, self._options, self._report = journal, model, options, progress
+        self._known = frozenset(found.results)
+        self.todo = [
+            video for video in videos if not found.is_known(video.path, with_failures=not options.retry_failed)
+        ]
         """Videos that are to be answered."""
-        self._num_before = len(videos) - len(self.todo)
-        self._num_done = float(self._num_before)
-        self._num_total, self._unit = len(videos), "videos"
+        self._began, self._num_failed, self._workers = time.monotonic(), 0, 1
+        self._begin("videos", len(videos), num_before=len(videos) - len(self.todo))
 
     def run(self, cluster: Cluster) -> None:
         """Answers all that are left."""
         self._workers = cluster.num_workers
-        if self._setup.model.settings is None:
-            for row in cluster.run(self._groups(), read_clip, ClipModel, self._setup):
-                self._count(1, row["status"])
+        setup = Setup(self._model, self._journal.folder, Path.cwd(), self._known, num_open=min(8, self._workers))
+        if self._model.settings is None:
+            clips = [self.todo[first : first + CLIPS_PER_JOB] for first in range(0, len(self.todo), CLIPS_PER_JOB)]
+            for found in cluster.run(clips, read_clip, ClipModel, setup):
+                self._count(1, found)
             return
-        jobs = [[job] for job in self._parts(self._surveyed(cluster))]
-        self._num_before, self._num_done, self._unit = 0, 0.0, "seconds of video"
-        self._num_total = round(sum(job.of.seconds * _share(job) for [job] in jobs))
-        while jobs:  # parts that have waited in vain are tried again
-            again = set()
-            for row in cluster.run(jobs, read_part, PartModel, self._setup, in_order=True):
-                self._count(row["seconds"], row["status"])
-                again |= {(row["path"], row["part"])} if row["status"] == "waits" else set()
-            jobs = [[job] for [job] in jobs if (job.of.video.path, job.part.number) in again and not self._failed(job)]
+        self._run_parts(cluster, setup)
 
-    def _surveyed(self, cluster: Cluster) -> list[Surveyed]:
-        """How long the videos are; failures are written down, and copies of others."""
+    def _run_parts(self, cluster: Cluster, setup: Setup) -> None:
+        surveyed = self._surveyed(cluster, setup)
+        originals = {each.sha256: each for each in reversed(surveyed)}
+        jobs = self._parts(list(originals.values()))
+        self._begin("seconds of video", round(sum(share_of(job) * job.of.seconds for [job] in jobs)))
+        while jobs:  # what waited in vain, as a worker died or a file was damaged, is planned again
+            is_answered = False
+            for found in cluster.run(jobs, read_part, PartModel, setup, in_order=True):
+                if isinstance(found, Failed):
+                    self._fail(originals, found)
+                is_answered |= not (isinstance(found, Answered) and found.waits)
+                self._count(found.seconds if isinstance(found, Answered) else 0, found)
+            records = latest(self._journal.records(), [each.video for each in originals.values()])
+            over = {sha256 for sha256, each in originals.items() if each.video.path in records} | self._failed.keys()
+            jobs = self._parts([each for sha256, each in originals.items() if sha256 not in over])
+            if jobs and not is_answered:
+                raise DataError(f"{jobs[0][0].of.video.path}: its parts wait for each other; run the command again")
+        self._write_copies(surveyed, originals)
+
+    def _surveyed(self, cluster: Cluster, setup: Setup) -> list[Surveyed]:
+        """How long the videos are; failures, and copies of what was answered before, are written down."""
         writer = self._journal.writer()
-        found: dict[str, Surveyed] = {}
-        for each in cluster.run(self._groups(), survey, None, self._setup):
-            if isinstance(each, Record):
-                writer.write(each)
-                self._count(1, each.status)
-            elif each.sha256 in self._setup.known or each.sha256 in found:
+        found: list[Surveyed] = []
+        self._failed: dict[str, Failed] = {}
+        for each in cluster.run([[video] for video in self.todo], survey, None, setup):
+            if isinstance(each, Failed):
+                writer.write(each.record)
+                done(each.note)
+            elif each.sha256 in self._known:
                 writer.write(each.done(None))
-                self._count(1, "done")
             else:
-                found[each.sha256] = each
-        return list(found.values())
+                found.append(each)
+            self._count(1, each)
+        order = {video.path: number for number, video in enumerate(self.todo)}
+        return sorted(found, key=lambda each: order[each.video.path])
 
-    def _groups(self) -> list[list[SourceVideo]]:
-        """What is left, as a worker takes it at a time."""
-        return [self.todo[first : first + CLIPS_PER_JOB] for first in range(0, len(self.todo), CLIPS_PER_JOB)]
-
-    def _parts(self, found: Sequence[Surveyed]) -> list[PartJob]:
-        """The parts that are not answered, of all videos by turns, so that no part waits long for the one before."""
-        own, options = self._setup.model.settings, self._options
+    def _parts(self, videos: Sequence[Surveyed]) -> list[list[PartJob]]:
+        """The parts that are not answered: of as many videos as there are workers by turns, then of the next ones."""
+        own, options = self._model.settings, self._options
         assert own is not None
-        ticks_per_part = max(1, min(round(options.part_seconds * own.fps), MAX_PART_BYTES // (3 * own.size**2)))
-        warm_up = options.warm_up_seconds
-        num_warm_up = None if warm_up is None else max(1, round(warm_up * own.fps))
-        jobs: list[PartJob] = []
-        for each in found:
-            parts, files = cut(each.num_ticks, ticks_per_part, num_warm_up=num_warm_up), self._files(each)
+        num_warm_up = None if options.warm_up_seconds is None else max(1, round(options.warm_up_seconds * own.fps))
+        most = MAX_PART_BYTES // (3 * own.size**2) - (num_warm_up or 0)
+        if most < 1:
+            raise ConfigError(f"a warm-up of {options.warm_up_seconds:g} seconds takes too much memory; shorten it")
+        ticks_per_part = max(1, min(round(options.part_seconds * own.fps), most))
+        jobs: list[tuple[tuple[int, int], PartJob]] = []
+        for place, each in enumerate(videos):
+            files = self._files(each)
             files.forget_failure()
+            parts = cut(each.num_ticks, ticks_per_part, num_warm_up=num_warm_up)
             left = [part for part in parts if not files.has(part.number)] or parts[-1:]
-            jobs += [PartJob(each, part, len(parts)) for part in left]
-        return sorted(jobs, key=lambda job: job.part.number)
+            jobs += [((place // self._workers, part.number), PartJob(each, part, len(parts))) for part in left]
+        return [[job] for _, job in sorted(jobs, key=lambda pair: pair[0])]
 
-    def _failed(self, job: PartJob) -> bool:
-        return self._files(job.of).has_failed
+    def _fail(self, originals: dict[str, Surveyed], failed: Failed) -> None:
+        """A part cannot be read; of several in a pass, the first one that is reported counts."""
+        done(failed.note)
+        (sha256,) = (key for key, each in originals.items() if each.video.path == failed.video.path)
+        self._files(originals[sha256]).fail()
+        self._failed.setdefault(sha256, failed)
+
+    def _write_copies(self, surveyed: Sequence[Surveyed], originals: dict[str, Surveyed]) -> None:
+        """Writes down the failures of videos in parts, and what became of those with the content of another."""
+        writer = self._journal.writer()
+        for each in surveyed:
+            if (failed := self._failed.get(each.sha256)) is not None:
+                error = failed.error.replace(failed.video.path, each.video.path)
+                writer.write(Failed(each.video, failed.status, error).record)
+            elif each is not originals[each.sha256]:
+                writer.write(each.done(None))
+
+    def remove_parts(self) -> None:
+        """Deletes what is known of videos in part, once all are in the tables."""
+        for folder in self._journal.parts.iterdir():
+            PartFiles(folder).remove()
 
     def _files(self, video: Surveyed) -> PartFiles:
         return PartFiles(self._journal.parts / video.sha256)
 
-    def _count(self, done: float, status: str) -> None:
-        self._num_done += done
-        self._num_failed += status in ("unreadable", "lost")
+    def _begin(self, unit: str, num_total: int, *, num_before: int = 0) -> None:
+        self._unit, self._num_total, self._num_before, self._num_done = unit, num_total, num_before, float(num_before)
+
+    def _count(self, num_done: float, found: object) -> None:
+        self._num_done += num_done
+        self._num_failed += isinstance(found, Failed)
         if self._report is not None:
             self._report(
                 BatchProgress(
@@ -224,7 +276,8 @@ class _Batch:
             )
 
 
-def _share(job: PartJob) -> float:
+def share_of(job: PartJob) -> float:
+    """Of its video that a part is."""
     return (job.part.last - job.part.first) / job.of.num_ticks
 
 

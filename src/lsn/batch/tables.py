@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lsn.batch.journal import EVENT, Record
+from lsn.batch.journal import EVENT, Journal, Record, latest, printable
+from lsn.batch.model import BatchModel
 from lsn.batch.sources import SourceVideo
 from lsn.data.timelines.table import TimelineManifest, TimelineVideo, in_order
 from lsn.files import atomic_path
@@ -30,36 +32,54 @@ EVENTS = pa.schema([("path", pa.string()), *EVENT])
 ROWS_PER_GROUP = 50_000
 
 
-def write_tables(
-    out: Path,
-    videos: Sequence[SourceVideo],
-    records: Mapping[str, Record],
-    all_records: Sequence[Record],
-    labels: Sequence[str],
-) -> tuple[Path, ...]:
+@dataclass(frozen=True)
+class Found:
+    """What a journal says of videos."""
+
+    records: dict[str, Record]
+    """What became of them, by path."""
+    results: dict[str, Record]
+    """Records with a result, by the hash of the content."""
+
+    @classmethod
+    def of(cls, journal: Journal, videos: Sequence[SourceVideo]) -> Self:
+        """Reads it."""
+        records = list(journal.records())
+        results = {record.sha256: record for record in records if record.has_result and record.sha256}
+        return cls(latest(records, videos), results)
+
+    def is_known(self, path: str, *, with_failures: bool = True) -> bool:
+        """Whether a video has a result, or a failure that counts."""
+        record = self.records.get(path)
+        if record is None:
+            return False
+        return record.sha256 in self.results if record.status == "done" else with_failures
+
+
+def write_tables(out: Path, videos: Sequence[SourceVideo], found: Found, model: BatchModel) -> tuple[Path, ...]:
     """Writes `videos`, `failures`, and `predictions` of clips or `events` of long videos.
 
     Args:
         out: the folder.
         videos: in the order of the tables.
-        records: what became of each, by path.
-        all_records: also those that only hold the result of a copy.
-        labels: names of the classes in label order.
+        found: all of them.
+        model: what was run.
 
     Returns:
         The files.
     """
-    results = {record.sha256: record for record in all_records if record.has_result}
-    found = [(video.path, records[video.path], results.get(records[video.path].sha256)) for video in videos]
-    done = [(path, result) for path, record, result in found if record.status == "done" and result is not None]
+    records = [(printable(video.path), found.records[video.path]) for video in videos]
+    finished = [(path, found.results[str(record.sha256)]) for path, record in records if record.status == "done"]
     tables = {
-        "videos": (VIDEOS, ({**vars(record), "path": path} for path, record, _ in found)),
-        "failures": (FAILURES, (vars(record) for _, record, _ in found if record.status != "done")),
+        "videos": (VIDEOS, ({**vars(record), "path": path} for path, record in records)),
+        "failures": (FAILURES, ({**vars(rec), "path": path} for path, rec in records if rec.status != "done")),
     }
-    if any(result.events is not None for _, result in done):
-        tables["events"] = (EVENTS, ({"path": path, **event} for path, result in done for event in result.events or ()))
+    if model.settings is not None:
+        rows = ({"path": path, **event} for path, result in finished for event in result.events or ())
+        tables["events"] = (EVENTS, rows)
     else:
-        tables["predictions"] = (predictions_schema(labels), (_prediction(*each, labels) for each in done))
+        rows = (_prediction(*each, model.labels) for each in finished)
+        tables["predictions"] = (predictions_schema(model.labels), rows)
     return tuple(_write(out / f"{name}.parquet", *table) for name, table in tables.items())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,11 +39,11 @@ def batch(
     views: Annotated[ViewOptions | None, Parameter(name="*")] = None,
     options: Annotated[StreamOptions | None, Parameter(name="*")] = None,
 ) -> int:
-    """Run a model over a collection of videos, on all cores or a Ray cluster.
+    """Run a model over thousands of videos.
 
-    Writes Parquet tables: videos, failures, and predictions (or events, for models of long videos). The same command
-    resumes where it was stopped or killed, repeats nothing, and adds what is new among the sources. Videos that cannot
-    be read are rows of the table of failures; the exit code is then 2.
+    Works on all cores, or a Ray cluster. Writes Parquet tables: videos, failures, and predictions (or events, for
+    models of long videos). The same command resumes where it was stopped or killed, repeats nothing, and adds what is
+    new among the sources. Videos that cannot be read are rows of the table of failures; the exit code is then 2.
 
     Parameters
     ----------
@@ -56,7 +57,7 @@ def batch(
     address
         Of a Ray cluster, or auto; by default Ray runs here while the command does.
     workers
-        Processes that run the model, and as many that read; by default one per GPU, or per core.
+        Processes that run the model; by default one per GPU, or per core.
     part_seconds
         Long videos are cut into parts of this length, at most.
     warm_up
@@ -72,6 +73,8 @@ def batch(
     if not sources:
         raise ConfigError("no videos; lsn batch FOLDER --weights WEIGHTS --out OUT")
     refuse_weights_folder(out)
+    if importlib.util.find_spec("ray") is None:
+        raise ConfigError("lsn batch needs Ray; pip install 'lsn-video[ray]'")
     from lsn.batch import BatchOptions, run_batch
 
     settings = BatchOptions(address, workers, part_seconds, warm_up, retry_failed)
@@ -95,6 +98,7 @@ def _model(weights: Path, views: ViewOptions, options: StreamOptions) -> BatchMo
     runtime, device = options.runtime, options.device
     if options.source_fps is not None:
         raise ConfigError("--source-fps: a batch takes folders of frames at 30 a second; leave it out")
+    weights = weights.absolute() if weights.exists() else weights  # workers may run elsewhere
     if ready.is_for_long_videos:
         if views != ViewOptions():
             raise ConfigError("--clips, --crops and --average are for models of clips; these weights see whole videos")
