@@ -168,7 +168,7 @@ def test_a_pickle_named_safetensors_is_refused(lsn, copied, clip, tmp_path):
 
 def test_a_checkpoint_with_code_in_it_is_refused(lsn, videos, tiny_run, tmp_path):
     run, mark = tmp_path / "run", tmp_path / "mark"
-    assert lsn("train", "demo", *tiny_run, "--out", run).code == 0
+    assert lsn("train", "demo", *tiny_run, "training.keep_checkpoints=1", "--out", run).code == 0
     (run / "checkpoint.pt").write_bytes(pickle.dumps(Bomb(mark), protocol=2))
     answer = lsn("train", "demo", *tiny_run, "--out", run, "--resume")
     assert str(run / "checkpoint.pt") in answer.one_error_line()

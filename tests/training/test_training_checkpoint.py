@@ -292,8 +292,9 @@ def test_the_last_checkpoints_are_kept_and_a_damaged_one_gives_way_to_the_one_be
     for name, step in zip(names, (5, 4, 3), strict=True):
         assert load(tmp_path)["position"].step == step
         assert (f"Resumed from {name}, after step {step}" in caplog.text) == (name != CHECKPOINT_NAME)
+        assert load(tmp_path)["position"].step == step  # which has the name of the last one now
         caplog.clear()
-        with (tmp_path / name).open("r+b") as file:
+        with (tmp_path / CHECKPOINT_NAME).open("r+b") as file:
             file.truncate(100)
     with pytest.raises(WeightsError, match=r"checkpoint\.pt: not a checkpoint of LSN, or damaged"):
         load(tmp_path)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from lsn.batch.journal import Journal
 from lsn.batch.parts import Part, PartFiles, answer
 from lsn.batch.reading import ClipRead, Failed, PartRead, Setup, done
-from lsn.streaming.ticks import timeline_of_scores
+from lsn.batch.ticks import timeline_of_scores
 
 MAX_WAIT_SECONDS = 300
 """How long a part waits for the one before it while none of its video is answered; then it is left to the next pass."""

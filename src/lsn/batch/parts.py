@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from lsn.batch.ticks import Ticks
 from lsn.errors import WeightsError
 from lsn.streaming.engine import StreamEngine
-from lsn.streaming.ticks import Ticks
 
 MAX_PART_BYTES = 64 << 20
 """What the model sees of a part, which workers hold several times."""

@@ -20,12 +20,12 @@ from lsn.batch.journal import Journal, Record, Status
 from lsn.batch.model import BatchModel
 from lsn.batch.parts import Part
 from lsn.batch.sources import SourceVideo, local_version
+from lsn.batch.ticks import Ticks, ticks_of
 from lsn.errors import VideoError
 from lsn.evaluation.protocol import Views
 from lsn.inference.source import open_source
 from lsn.remote import is_address, local_copy
 from lsn.streaming.settings import StreamSettings
-from lsn.streaming.ticks import Ticks, ticks_of
 from lsn.video import VideoReader
 
 MAX_ATTEMPTS = 3

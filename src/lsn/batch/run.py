@@ -191,8 +191,8 @@ class _Batch:
                 self._count(found.seconds if isinstance(found, Answered) else 0, found)
             records = latest(self._journal.records(), [each.video for each in originals.values()])
             over = {sha256 for sha256, each in originals.items() if each.video.path in records} | self._failed.keys()
-            jobs = self._parts([each for sha256, each in originals.items() if sha256 not in over])
-            if jobs and not is_answered:
+            tried, jobs = jobs, self._parts([each for sha256, each in originals.items() if sha256 not in over])
+            if jobs == tried and not is_answered:
                 raise DataError(f"{jobs[0][0].of.video.path}: its parts wait for each other; run the command again")
         self._write_copies(surveyed, originals)
 
