@@ -3,7 +3,7 @@
     python benchmarks/survival.py training OUT --kills 20
     python benchmarks/survival.py batch OUT videos long.mp4 --weights starter:gestures --kills 10 --driver-kills 5
 
-The first kills `lsn train` with -9 at random moments, every other time while a checkpoint is being written, and starts it
+The first kills `lsn train` with -9 at random moments, every other time while a checkpoint is written, and starts it
 again; weights, states and metrics are compared bit by bit. The second kills Ray's workers and the command itself; the
 tables are compared row by row.
 """

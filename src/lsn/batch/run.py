@@ -159,6 +159,7 @@ class _Batch:
         found = Found.of(journal, videos)
         self._journal, self._model, self._options, self._report = journal, model, options, progress
         self._known = frozenset(found.results)
+        self._failed: dict[str, Failed] = {}  # by the hash of a long video
         self.todo = [
             video for video in videos if not found.is_known(video.path, with_failures=not options.retry_failed)
         ]
@@ -200,7 +201,6 @@ class _Batch:
         """How long the videos are; failures, and copies of what was answered before, are written down."""
         writer = self._journal.writer()
         found: list[Surveyed] = []
-        self._failed: dict[str, Failed] = {}
         for each in cluster.run([[video] for video in self.todo], survey, None, setup):
             if isinstance(each, Failed):
                 writer.write(each.record)

@@ -51,7 +51,8 @@ def check(
     manifests
         One manifest or folder of class folders, or two: what is trained on and what is validated on.
     decode
-        Decode every clip to its last frame, which finds files that are cut off. Slow.
+        Decode every clip to its last frame, which finds files that are cut off; of two splits, also name clips that
+        show almost the same pictures. Slow.
     root
         Folder that paths start from; by default each manifest's own.
     labels
@@ -197,6 +198,7 @@ def _check_clips(
     """Checks clips, or two splits of them; prints their numbers and returns what is wrong."""
     from lsn.data import check_manifest, check_splits, group_problems
     from lsn.data.clips.manifest import parse_manifest
+    from lsn.data.clips.near_duplicates import near_duplicates
 
     if len(manifests) == 1:
         manifest, problems = parse_manifest(manifests[0], root=root, labels=labels, group_column=group_column)
@@ -208,6 +210,9 @@ def _check_clips(
         if not any(problem.severity == "error" for problem in problems):
             with counting_progress("comparing groups") as progress:
                 problems += group_problems(*checked, progress=progress)
+            if decode:
+                with counting_progress("comparing pictures") as progress:
+                    problems += near_duplicates(*checked, progress=progress)
     for manifest in checked:
         output().print(f"{manifest.source}: {len(manifest)} clips of {len(manifest.labels)} classes")
     return problems

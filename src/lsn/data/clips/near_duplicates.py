@@ -1,0 +1,121 @@
+"""Clips that show almost the same pictures as one of another split, though their files differ.
+
+A clip that was compressed twice, or downloaded from two places, leaks what is trained on into what is validated on.
+Pictures are compared by their difference hash: 64 bits that say where a small grey copy becomes brighter from left to
+right, which compression and scaling hardly change.
+
+References:
+    N. Krawetz, "Kind of Like That", The Hacker Factor Blog, 2013 (dHash).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from PIL import Image
+
+from lsn.data.clips.table import Clip, Manifest, Problem
+from lsn.data.clips.windows import open_clip
+from lsn.errors import VideoError
+from lsn.hardware import usable_cores
+
+MOMENTS = (1 / 6, 1 / 2, 5 / 6)
+"""Of the length of a clip, whose pictures are compared."""
+MAX_BITS = 6
+"""That may differ, of 64, in each picture of two clips that are taken for the same."""
+MAX_SHOWN = 20
+"""Pairs that are named."""
+_MIN_STEP = 2.0  # levels of 256 between neighbours that count as a difference; a flat picture has hardly any
+_MIN_SET = 8  # bits of a picture that is not flat
+_ROWS = 256  # of one split that are compared with all of the other at a time
+_ONES = np.array([number.bit_count() for number in range(256)], dtype=np.uint8)
+
+
+def near_duplicates(
+    train: Manifest, val: Manifest, *, progress: Callable[[int, int], None] | None = None
+) -> list[Problem]:
+    """Warnings of clips in `val` that look like one in `train`; clips that cannot be read are left out.
+
+    Args:
+        train: What is trained on.
+        val: What is validated or tested on.
+        progress: Called with the number of clips looked at and their total.
+    """
+    clips = [*train.clips, *val.clips]
+    hashes = _hashes(clips, progress)
+    known = [[i for i in numbers if hashes[i] is not None] for numbers in _split(len(train), len(clips))]
+    if not all(known):
+        return []
+    pairs = same_pictures(*(np.stack([hashes[i] for i in numbers]) for numbers in known))  # type: ignore[misc]
+    problems = []
+    for theirs, ours in pairs[:MAX_SHOWN]:
+        clip, twin = clips[known[1][ours]], clips[known[0][theirs]]
+        if clip.path != twin.path:  # windows of one file are looked for by their times
+            message = f"looks like {twin.path}, which is trained on; leave one of them out, or give both one group"
+            problems.append(Problem("warning", message, val.where(clip)))
+    if len(pairs) > MAX_SHOWN:
+        problems.append(Problem("warning", f"{len(pairs) - MAX_SHOWN} more such clips", val.source))
+    return problems
+
+
+def picture_hashes(clip: Clip) -> np.ndarray | None:
+    """Difference hashes of the pictures at `MOMENTS`, uint8 (3, 8); None if one is too flat to be told apart.
+
+    Raises:
+        VideoError: the clip cannot be read.
+    """
+    with open_clip(clip) as video:
+        indices = [min(int(moment * video.num_frames), video.num_frames - 1) for moment in MOMENTS]
+        found = [difference_hash(video.frames_at([index]).frames_THWC[0]) for index in indices]
+    return np.stack([each for each in found if each is not None]) if all(e is not None for e in found) else None
+
+
+def difference_hash(frame_HWC: np.ndarray) -> np.ndarray | None:
+    """64 bits of a uint8 RGB picture, uint8 (8,); None if it is flat."""
+    small = Image.fromarray(frame_HWC).convert("L").resize((9, 8), Image.Resampling.BOX)
+    bits = np.diff(np.asarray(small, dtype=np.float32), axis=1) > _MIN_STEP
+    return np.packbits(bits) if _MIN_SET <= bits.sum() <= bits.size - _MIN_SET else None
+
+
+def same_pictures(ours_NMB: np.ndarray, theirs_NMB: np.ndarray) -> list[tuple[int, int]]:
+    """Pairs of rows, one of each, whose pictures differ in at most `MAX_BITS` bits each; a row of the second is in one.
+
+    Args:
+        ours_NMB: uint8, M hashes of B bytes a row.
+        theirs_NMB: likewise.
+    """
+    pairs: list[tuple[int, int]] = []
+    for first in range(0, len(theirs_NMB), _ROWS):
+        rows = theirs_NMB[first : first + _ROWS]
+        worst = np.zeros((len(rows), len(ours_NMB)), dtype=np.uint8)
+        for moment in range(ours_NMB.shape[1]):
+            differing = rows[:, None, moment] ^ ours_NMB[None, :, moment]
+            worst = np.maximum(worst, _ONES[differing].sum(axis=2, dtype=np.uint8))
+        nearest = worst.argmin(axis=1)
+        found = worst[np.arange(len(rows)), nearest] <= MAX_BITS
+        pairs += [(int(nearest[row]), first + int(row)) for row in np.flatnonzero(found)]
+    return pairs
+
+
+def _split(num_first: int, num_all: int) -> tuple[range, range]:
+    return range(num_first), range(num_first, num_all)
+
+
+def _hashes(clips: Sequence[Clip], progress: Callable[[int, int], None] | None) -> list[np.ndarray | None]:
+    """Of each clip; None where it cannot be read or told apart."""
+
+    def hashes(clip: Clip) -> np.ndarray | None:
+        try:
+            return picture_hashes(clip)
+        except VideoError:
+            return None
+
+    found: list[np.ndarray | None] = []
+    with ThreadPoolExecutor(max_workers=usable_cores()) as pool:
+        for each in pool.map(hashes, clips):
+            found.append(each)
+            if progress is not None:
+                progress(len(found), len(clips))
+    return found
