@@ -42,9 +42,8 @@ def test_a_clip_that_was_scaled_and_compressed_again_is_found(clips, tmp_path):
     subprocess.run(command, check=True)
     problems = near_duplicates(manifest("train.csv", *clips[:4]), manifest("val.csv", *clips[4:], again))
     assert [(problem.severity, problem.message.partition(",")[0]) for problem in problems] == [
-        ("warning", f"looks like {clips[2]}")
+        ("warning", f"{again} looks like {clips[2]}")
     ]
-    assert str(again) in problems[0].where
 
 
 def test_different_clips_windows_of_one_file_flat_pictures_and_broken_files_are_not(clips, tmp_path):

@@ -53,7 +53,7 @@ def near_duplicates(
     for theirs, ours in pairs[:MAX_SHOWN]:
         clip, twin = clips[known[1][ours]], clips[known[0][theirs]]
         if clip.path != twin.path:  # windows of one file are looked for by their times
-            message = f"looks like {twin.path}, which is trained on; leave one of them out, or give both one group"
+            message = f"{clip.path} looks like {twin.path}, which is trained on; leave one of them out"
             problems.append(Problem("warning", message, val.where(clip)))
     if len(pairs) > MAX_SHOWN:
         problems.append(Problem("warning", f"{len(pairs) - MAX_SHOWN} more such clips", val.source))
