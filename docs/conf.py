@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 
 from sphinx.application import Sphinx
 
@@ -18,6 +19,8 @@ html_theme = "furo"
 html_title = f"LSN {release}"
 highlight_language = "text"  # of indented blocks, which show commands
 myst_heading_anchors = 3  # as GitHub names them: the pages are read there too
+
+autodoc_mock_imports = [name for name in ("ray", "pyarrow") if find_spec(name) is None]  # of the extra `ray`
 
 default_role = "code"  # docstrings write `name` for code
 napoleon_numpy_docstring = False

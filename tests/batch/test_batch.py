@@ -5,6 +5,7 @@ import hashlib
 import multiprocessing
 import os
 import signal
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,9 @@ from small_recognizer import LABELS, noisy_frames
 
 from lsn.batch import BatchModel, BatchOptions, run_batch
 from lsn.batch.journal import Journal, Record, latest
-from lsn.batch.reading import ClipRead, Failed, Setup, done, read_clip, read_part
+from lsn.batch.parts import cut
+from lsn.batch.reading import ClipRead, Failed, PartJob, Setup, Surveyed, done, read_clip, read_part
+from lsn.batch.run import in_turns
 from lsn.batch.sources import SourceVideo, find_videos
 from lsn.data.timelines.reading import read_timelines
 from lsn.errors import ConfigError, DataError
@@ -140,6 +143,19 @@ def test_a_part_that_cannot_be_read_fails_its_video_and_copies_alone(here, archi
     paths = {row["path"] for row in rows(tmp_path / "out", "events")}
     assert {str(archive / "long.mp4"), str(archive / "long_copy.mp4")} <= paths
     assert not list((tmp_path / "out/journal/parts").iterdir())
+
+
+def test_the_parts_of_a_video_are_far_apart():
+    def parts(name: str, number: int) -> list[PartJob]:
+        video = Surveyed(SourceVideo(name, ""), name, 0.0, 1.0, number)
+        return [PartJob(video, part, number) for part in cut(number, 1, num_warm_up=None)]
+
+    videos = [parts("a", 3), parts("b", 1), parts("c", 2), parts("d", 4), *(parts(str(i), 1) for i in range(8))]
+    order = [(job.of.sha256, job.part.number) for job in in_turns(videos, 2)]
+    assert sorted(order) == sorted((job.of.sha256, job.part.number) for each in videos for job in each)
+    long = [each for each in order if each[0] in "acd"]
+    assert long == [("a", 0), ("c", 0), ("a", 1), ("c", 1), ("a", 2), ("d", 0), ("d", 1), ("d", 2), ("d", 3)]
+    assert all(before[0] != after[0] for before, after in pairwise(order))
 
 
 def test_a_damaged_part_is_answered_again(here, archive, long_model, tmp_path):

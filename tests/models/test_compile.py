@@ -46,6 +46,8 @@ def test_a_compiled_model_gives_the_same_scores_as_clip_and_as_stream() -> None:
             clip_BTCHW = clips(number)
             expected_BTK = model.forward_frames(clip_BTCHW)
             assert_close(compiled.forward_frames(clip_BTCHW), expected_BTK)
+            if number == 3:  # steps in batches of other sizes are those of test_compiled
+                continue
             state = compiled.init_state(number, 32, 32)
             for frame_BCHW, expected_BK in zip(clip_BTCHW.unbind(1), expected_BTK.unbind(1), strict=True):
                 logits_BK, state = compiled.step(frame_BCHW, state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import time
@@ -180,7 +181,9 @@ class _Batch:
 
     def _run_parts(self, cluster: Cluster, setup: Setup) -> None:
         surveyed = self._surveyed(cluster, setup)
-        originals = {each.sha256: each for each in reversed(surveyed)}
+        originals: dict[str, Surveyed] = {}
+        for each in surveyed:
+            originals.setdefault(each.sha256, each)
         jobs = self._parts(list(originals.values()))
         self._begin("seconds of video", round(sum(share_of(job) * job.of.seconds for [job] in jobs)))
         while jobs:  # what waited in vain, as a worker died or a file was damaged, is planned again
@@ -214,7 +217,7 @@ class _Batch:
         return sorted(found, key=lambda each: order[each.video.path])
 
     def _parts(self, videos: Sequence[Surveyed]) -> list[list[PartJob]]:
-        """The parts that are not answered: of as many videos as there are workers by turns, then of the next ones."""
+        """The parts that are not answered, as workers take them."""
         own, options = self._model.settings, self._options
         assert own is not None
         num_warm_up = None if options.warm_up_seconds is None else max(1, round(options.warm_up_seconds * own.fps))
@@ -222,14 +225,14 @@ class _Batch:
         if most < 1:
             raise ConfigError(f"a warm-up of {options.warm_up_seconds:g} seconds takes too much memory; shorten it")
         ticks_per_part = max(1, min(round(options.part_seconds * own.fps), most))
-        jobs: list[tuple[tuple[int, int], PartJob]] = []
-        for place, each in enumerate(videos):
+        left: list[list[PartJob]] = []
+        for each in videos:
             files = self._files(each)
             files.forget_failure()
             parts = cut(each.num_ticks, ticks_per_part, num_warm_up=num_warm_up)
-            left = [part for part in parts if not files.has(part.number)] or parts[-1:]
-            jobs += [((place // self._workers, part.number), PartJob(each, part, len(parts))) for part in left]
-        return [[job] for _, job in sorted(jobs, key=lambda pair: pair[0])]
+            missing = [part for part in parts if not files.has(part.number)] or parts[-1:]
+            left.append([PartJob(each, part, len(parts)) for part in missing])
+        return [[job] for job in in_turns(left, self._workers)]
 
     def _fail(self, originals: dict[str, Surveyed], failed: Failed) -> None:
         """A part cannot be read; of several in a pass, the first one that is reported counts."""
@@ -274,6 +277,21 @@ class _Batch:
                     workers=self._workers,
                 )
             )
+
+
+def in_turns(videos: Sequence[Sequence[PartJob]], num_workers: int) -> list[PartJob]:
+    """The parts of videos in an order in which those of one video are as far apart as they can be.
+
+    Long videos come by turns, as many at a time as there are workers, which keep them open; the others lie in between.
+    """
+    long = [parts for parts in videos if len(parts) > 1]
+    turns: list[PartJob] = []
+    for first in range(0, len(long), num_workers):
+        together = itertools.zip_longest(*long[first : first + num_workers])
+        turns += [job for of_turn in together for job in of_turn if job is not None]
+    short = [parts[0] for parts in videos if len(parts) == 1]
+    placed = [((place + 0.5) / len(jobs), job) for jobs in (turns, short) for place, job in enumerate(jobs)]
+    return [job for _, job in sorted(placed, key=lambda pair: pair[0])]
 
 
 def share_of(job: PartJob) -> float:
