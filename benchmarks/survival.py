@@ -116,8 +116,13 @@ def survive_batch(options: argparse.Namespace, rng: random.Random) -> int:
         while process.poll() is None:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(rng.uniform(0.5, 1.5) * between)
-            if process.poll() is None and killed < options.kills and (workers := ray_workers(process.pid)):
-                os.kill(rng.choice(workers), signal.SIGKILL)
+            workers: list[int] = []
+            while process.poll() is None and killed < options.kills and not workers:  # until one is at work
+                workers = ray_workers(process.pid)
+                time.sleep(0.05)
+            if workers:
+                with suppress(ProcessLookupError):
+                    os.kill(rng.choice(workers), signal.SIGKILL)
                 killed += 1
                 if killed * options.driver_kills // options.kills > driver_kills:
                     time.sleep(rng.uniform(0, between))
