@@ -70,11 +70,7 @@ def batch(
     hourly_price
         Of a worker: shows what the run has cost so far.
     """
-    if not sources:
-        raise ConfigError("no videos; lsn batch FOLDER --weights WEIGHTS --out OUT")
-    refuse_weights_folder(out)
-    if importlib.util.find_spec("ray") is None:
-        raise ConfigError("lsn batch needs Ray; pip install 'lsn-video[ray]'")
+    _check(sources, out)
     from lsn.batch import BatchOptions, run_batch
 
     settings = BatchOptions(address, workers, part_seconds, warm_up, retry_failed)
@@ -86,6 +82,14 @@ def batch(
     tables = [*result.tables, *([] if format is None else [_annotations(out, format, model)])]
     _print(result, tables)
     return 2 if result.failures else 0
+
+
+def _check(sources: tuple[str, ...], out: Path) -> None:
+    if not sources:
+        raise ConfigError("no videos; lsn batch FOLDER --weights WEIGHTS --out OUT")
+    refuse_weights_folder(out)
+    if importlib.util.find_spec("ray") is None:
+        raise ConfigError("lsn batch needs Ray; pip install 'lsn-video[ray]'")
 
 
 def _model(weights: Path, views: ViewOptions, options: StreamOptions) -> BatchModel:

@@ -6,7 +6,7 @@ import json
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lsn.cli.commands.evaluate_timelines import print_timeline_metrics
 from lsn.cli.commands.folds import cross_validate
@@ -75,14 +75,19 @@ def train(
         cross_validate(config, out or Path("runs", f"{path.stem}_folds"), num_folds=folds, num_seeds=seeds)
         return
     folder = out or Path("runs", path.stem)
+    result = _train(config, folder, resume="auto" if auto_resume else resume)
+    if is_main_process():
+        _print_result(config, folder, result)
+
+
+def _train(config: RunConfig, folder: Path, *, resume: bool | Literal["auto"]) -> TrainingResult:
+    """Trains; a scheduler's signal leaves with the code that asks it to start the command again."""
     try:
-        result = train_and_report(config, folder, resume="auto" if auto_resume else resume)
+        return train_and_report(config, folder, resume=resume)
     except Stopped as stopped:
         raise Stopped(stopped.signum, can_resume=True) from None
     except TrainingStopped:  # by a signal to another process that trains the same network
         raise Stopped(signal.SIGTERM, can_resume=True) from None
-    if is_main_process():
-        _print_result(config, folder, result)
 
 
 def _print_result(config: RunConfig, folder: Path, result: TrainingResult) -> None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from lsn.data.clips.describe import thinned
+from lsn.data.clips.probe import of_each_clip
 from lsn.data.clips.table import Clip, Manifest, Problem
 from lsn.data.clips.text import listing
 from lsn.data.clips.windows import open_clip
-from lsn.errors import VideoError
-from lsn.hardware import usable_cores
 
 MIN_GROUPS = 5
 """Groups that a validation set should have at least."""
@@ -49,7 +47,7 @@ def group_problems(
         problems.append(Problem("warning", f"{message}; cross-validate with `lsn train --folds`", val.source))
     looked_at = [thinned(split, MAX_CLIPS).clips for split in (train, val)]
     clips = [clip for split in looked_at for clip in split if clip.group]
-    looks = dict(zip(clips, _looks(clips, progress), strict=True))
+    looks = dict(zip(clips, of_each_clip(clips, look_of, progress), strict=True))
     groups = [_by_group(looks, [clip for clip in split if clip.group]) for split in looked_at]
     if not all(groups):
         return problems
@@ -78,24 +76,6 @@ def look_of(clip: Clip) -> np.ndarray:
             np.abs(np.diff(grey_THW, axis=0)).mean() if len(grey_THW) > 1 else 0.0,
         ]
     )
-
-
-def _looks(clips: list[Clip], progress: Callable[[int, int], None] | None) -> list[np.ndarray | None]:
-    """Of each clip; None where it cannot be read."""
-
-    def look(clip: Clip) -> np.ndarray | None:
-        try:
-            return look_of(clip)
-        except VideoError:
-            return None
-
-    found = []
-    with ThreadPoolExecutor(max_workers=usable_cores()) as pool:
-        for each in pool.map(look, clips):
-            found.append(each)
-            if progress is not None:
-                progress(len(found), len(clips))
-    return found
 
 
 def _by_group(looks: dict[Clip, np.ndarray | None], clips: list[Clip]) -> dict[str, np.ndarray]:

@@ -1,6 +1,6 @@
 """Clips that show almost the same pictures as one of another split, though their files differ.
 
-A clip that was compressed twice, or downloaded from two places, leaks what is trained on into what is validated on.
+A clip that was compressed twice, or downloaded from two sites, leaks what is trained on into what is validated on.
 Pictures are compared by their difference hash: 64 bits that say where a small grey copy becomes brighter from left to
 right, which compression and scaling hardly change.
 
@@ -10,16 +10,14 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
 
+from lsn.data.clips.probe import of_each_clip
 from lsn.data.clips.table import Clip, Manifest, Problem
 from lsn.data.clips.windows import open_clip
-from lsn.errors import VideoError
-from lsn.hardware import usable_cores
 
 MOMENTS = (1 / 6, 1 / 2, 5 / 6)
 """Of the length of a clip, whose pictures are compared."""
@@ -44,8 +42,9 @@ def near_duplicates(
         progress: Called with the number of clips looked at and their total.
     """
     clips = [*train.clips, *val.clips]
-    hashes = _hashes(clips, progress)
-    known = [[i for i in numbers if hashes[i] is not None] for numbers in _split(len(train), len(clips))]
+    hashes = of_each_clip(clips, picture_hashes, progress)
+    splits = (range(len(train)), range(len(train), len(clips)))
+    known = [[i for i in numbers if hashes[i] is not None] for numbers in splits]
     if not all(known):
         return []
     pairs = same_pictures(*(np.stack([hashes[i] for i in numbers]) for numbers in known))  # type: ignore[misc]
@@ -61,7 +60,7 @@ def near_duplicates(
 
 
 def picture_hashes(clip: Clip) -> np.ndarray | None:
-    """Difference hashes of the pictures at `MOMENTS`, uint8 (3, 8); None if one is too flat to be told apart.
+    """Difference hashes of the pictures at `MOMENTS`, uint8 (3, 8); None if one is too flat to be distinguished.
 
     Raises:
         VideoError: the clip cannot be read.
@@ -97,25 +96,3 @@ def same_pictures(ours_NMB: np.ndarray, theirs_NMB: np.ndarray) -> list[tuple[in
         found = worst[np.arange(len(rows)), nearest] <= MAX_BITS
         pairs += [(int(nearest[row]), first + int(row)) for row in np.flatnonzero(found)]
     return pairs
-
-
-def _split(num_first: int, num_all: int) -> tuple[range, range]:
-    return range(num_first), range(num_first, num_all)
-
-
-def _hashes(clips: Sequence[Clip], progress: Callable[[int, int], None] | None) -> list[np.ndarray | None]:
-    """Of each clip; None where it cannot be read or told apart."""
-
-    def hashes(clip: Clip) -> np.ndarray | None:
-        try:
-            return picture_hashes(clip)
-        except VideoError:
-            return None
-
-    found: list[np.ndarray | None] = []
-    with ThreadPoolExecutor(max_workers=usable_cores()) as pool:
-        for each in pool.map(hashes, clips):
-            found.append(each)
-            if progress is not None:
-                progress(len(found), len(clips))
-    return found

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, TypeVar
 
 from lsn.data.clips.table import Clip, Manifest
 from lsn.data.clips.windows import open_clip
 from lsn.errors import VideoError
 from lsn.hardware import usable_cores
 from lsn.video import VideoInfo
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,32 @@ def probe(
             if progress:
                 progress(len(results), len(manifest))
     return results
+
+
+def of_each_clip(
+    clips: Sequence[Clip], look: Callable[[Clip], T | None], progress: Callable[[int, int], None] | None = None
+) -> list[T | None]:
+    """What a function gives for each clip, in threads; None where it raises a `VideoError`.
+
+    Args:
+        clips: in the order of the results.
+        look: opens a clip.
+        progress: called with the number of clips done and their total.
+    """
+
+    def look_or_none(clip: Clip) -> T | None:
+        try:
+            return look(clip)
+        except VideoError:
+            return None
+
+    found: list[T | None] = []
+    with ThreadPoolExecutor(max_workers=usable_cores()) as pool:
+        for each in pool.map(look_or_none, clips):
+            found.append(each)
+            if progress is not None:
+                progress(len(found), len(clips))
+    return found
 
 
 def _probe_clip(clip: Clip, *, decode: bool, reader: Literal["pyav", "torchcodec"]) -> Probe:
