@@ -103,6 +103,8 @@ class DataConfig:
     """Column that names the source of a clip; a source is never split over train and val."""
     reader: Literal["pyav", "torchcodec"] = "pyav"
     """Decoder of video files, pyav or torchcodec; folders of JPEG frames need none."""
+    shuffle_buffer: int | None = None
+    """Clips that are shuffled together while shards come in random order; null shuffles all clips."""
     on_unreadable: Literal["raise", "skip"] = "raise"
     """A clip that cannot be read: raise stops; skip leaves it out and lists it in the report."""
     num_workers: int = 2
@@ -111,6 +113,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         require(0 < self.val_fraction < 1, "data.val_fraction", self.val_fraction, "between 0 and 1")
         require(self.clips_per_class >= 0, "data.clips_per_class", self.clips_per_class, "0 or more")
+        require((self.shuffle_buffer or 1) >= 1, "data.shuffle_buffer", self.shuffle_buffer, "at least 1, or null")
         require(self.num_workers >= 0, "data.num_workers", self.num_workers, "0 or more")
 
 

@@ -21,6 +21,7 @@ from lsn.profiling.timing import check_seconds, time_runs
 from lsn.training.clips.task import clip_dataset
 from lsn.training.clips.views import TrainingViews
 from lsn.training.start import start_model
+from lsn.video.decoding.archive import find_member
 from lsn.video.transforms import TrainTransform
 
 Work = Literal["disk", "decode", "transform"]
@@ -186,6 +187,10 @@ class _TimedTransform:
 
 
 def _read_bytes(path: Path) -> None:
+    if member := find_member(path):
+        for name in [None] if member.is_file() else member.names():
+            member.read(name)
+        return
     for file in sorted(path.iterdir()) if path.is_dir() else [path]:
         if file.is_file():
             file.read_bytes()

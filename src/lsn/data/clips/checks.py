@@ -11,8 +11,9 @@ from lsn.data.clips.overlap import Windows
 from lsn.data.clips.probe import probe
 from lsn.data.clips.table import Clip, Manifest, Problem
 from lsn.data.clips.text import listing, suggestions
-from lsn.errors import shown
-from lsn.files import exists, is_folder
+from lsn.data.clips.windows import is_there
+from lsn.errors import VideoError, shown
+from lsn.files import is_folder
 from lsn.parsing import is_unicode
 
 
@@ -42,7 +43,7 @@ def check_manifest(manifest: Manifest, *, decode: bool = False) -> list[Problem]
     problems = label_problems(manifest) + _missing_files(manifest) + _duplicates(manifest)
     if decode:
         # A missing file is already reported, and counted once for all of them.
-        clips = tuple(clip for clip in manifest.clips if exists(clip.path))
+        clips = tuple(clip for clip in manifest.clips if is_there(clip))
         results = probe(Manifest(manifest.source, manifest.labels, clips), decode=True)
         problems += [Problem("error", found.error, manifest.where(found.clip)) for found in results if found.error]
     return problems
@@ -81,9 +82,12 @@ def _missing_files(manifest: Manifest) -> list[Problem]:
     def is_missing(clip: Clip) -> bool:
         # Listing each folder once spares a network file system one question a file.
         folder, name = os.path.split(clip.path)
-        return name not in names_in(folder) and not exists(clip.path)
+        return name not in names_in(folder) and not is_there(clip)
 
-    missing = [clip for clip in manifest.clips if is_missing(clip)]
+    try:
+        missing = [clip for clip in manifest.clips if is_missing(clip)]
+    except VideoError as error:  # an archive of clips that cannot be read
+        return [Problem("error", str(error), manifest.source)]
     if not missing:
         return []
     first = missing[0]

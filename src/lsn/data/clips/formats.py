@@ -24,6 +24,7 @@ from lsn.data.clips.rows import (
 from lsn.data.clips.table import Clip, Problem
 from lsn.data.clips.text import read_text
 from lsn.errors import shown
+from lsn.remote import is_address
 
 Parsed = tuple[list[Clip], list[Problem]]
 
@@ -85,7 +86,7 @@ def parse_tsn_list(path: Path, *, root: str, labels: Sequence[str]) -> Parsed:
             problems.append(Problem("error", f"num_frames is {shown(num_frames)}; expected at least 1", where))
         else:
             label = labels[label_number]
-            clips.append(Clip(os.path.join(root, name), label, line=line_number, num_frames=num_frames))  # noqa: PTH118
+            clips.append(Clip(_from(root, name), label, line=line_number, num_frames=num_frames))
     return clips, problems
 
 
@@ -101,7 +102,7 @@ def _clip(row: Row, line: int, root: str, group_column: str | None) -> Clip:
         raise ValueError("no label")
     check_unicode(f"{label}{group}")
     clip = Clip(
-        path=os.path.join(root, path),  # noqa: PTH118 - pathlib is 10 times slower, and lists are long
+        path=_from(root, path),
         label=label,
         start_seconds=number_cell(row, "start_seconds"),
         end_seconds=number_cell(row, "end_seconds"),
@@ -114,6 +115,12 @@ def _clip(row: Row, line: int, root: str, group_column: str | None) -> Clip:
     )
     _check_window(clip)
     return clip
+
+
+def _from(root: str, path: str) -> str:
+    if is_address(path):
+        return path
+    return os.path.join(root, path)  # noqa: PTH118 - pathlib is 10 times slower, and lists are long
 
 
 def _check_window(clip: Clip) -> None:

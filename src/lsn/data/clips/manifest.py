@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lsn.data.clips.checks import label_problems
@@ -13,6 +14,7 @@ from lsn.data.clips.labels import check_labels, read_labels
 from lsn.data.clips.table import Manifest, Problem, raise_on_errors
 from lsn.errors import DataError
 from lsn.files import exists, is_folder
+from lsn.remote import is_address, local_copy
 
 Labels = Sequence[str] | str | Path
 
@@ -29,7 +31,7 @@ def read_manifest(
     Whether the files exist is not looked at here; `check_manifest` does.
 
     Args:
-        path: `.csv`, `.jsonl`, `.txt` (TSN list) or a folder.
+        path: `.csv`, `.jsonl`, `.txt` (TSN list), the address of one, or a folder.
         root: where relative paths start; by default the manifest's own folder.
         labels: the names in the order of their numbers, or a file of them (see `read_labels`);
             by default the sorted names found. A TSN list needs it.
@@ -57,13 +59,21 @@ def parse_manifest(
     Raises:
         DataError: the file as a whole cannot be used.
     """
-    path = Path(path)
+    source = os.fspath(path)
     names = _label_names(labels)
-    start = os.fspath(path.parent if root is None else root)
-    clips, problems = _parse(path, "" if start == "." else start, names, group_column)
+    if is_address(source):
+        start = source.rpartition("/")[0] if root is None else os.fspath(root)
+        with local_copy(source, error=DataError) as copy:
+            clips, problems = _parse(copy, start, names, group_column)
+        problems = [replace(problem, where=problem.where.replace(str(copy), source)) for problem in problems]
+    else:
+        path = Path(path)
+        source = str(path)
+        start = os.fspath(path.parent if root is None else root)
+        clips, problems = _parse(path, "" if start == "." else start, names, group_column)
     if names is None:
         names = tuple(sorted({clip.label for clip in clips}))
-    return Manifest(str(path), names, tuple(clips)), problems
+    return Manifest(source, names, tuple(clips)), problems
 
 
 def _parse(path: Path, root: str, labels: tuple[str, ...] | None, group_column: str | None) -> Parsed:

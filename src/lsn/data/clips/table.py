@@ -11,6 +11,7 @@ from typing import Literal
 
 from lsn.data.clips.text import suggestion
 from lsn.errors import DataError
+from lsn.remote import is_address
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ class Clip:
     """One labelled stretch of video: a whole file, a folder of frames, or a window of either."""
 
     path: str
-    """Usable as it is: absolute, or relative to the working directory."""
+    """Usable as it is: absolute, relative to the working directory, in a tar (`a.tar/7.mp4`), or an address."""
     label: str
     start_seconds: float | None = None
     end_seconds: float | None = None
@@ -45,8 +46,8 @@ class Clip:
 
     @property
     def file(self) -> str:
-        """The path as absolute, however it is written; links are not followed, which costs a call a folder."""
-        return os.path.abspath(self.path)  # noqa: PTH100 - quick, for manifests of 200 000 clips
+        """The path as absolute, however it is written; links are not followed, which costs a call for each folder."""
+        return self.path if is_address(self.path) else os.path.abspath(self.path)  # noqa: PTH100 - quick, for long lists
 
 
 @dataclass(frozen=True)

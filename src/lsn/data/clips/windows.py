@@ -7,7 +7,10 @@ from typing import Literal
 
 from lsn.data.clips.table import Clip
 from lsn.errors import VideoError
+from lsn.files import exists
+from lsn.remote import cached_copy, is_address
 from lsn.video import VideoReader, open_video, window
+from lsn.video.decoding.archive import find_member, split_member
 
 # Lists round the durations of files, so a window may end a little behind the last frame.
 END_TOLERANCE_SECONDS = 0.5
@@ -23,15 +26,43 @@ def open_clip(clip: Clip, *, reader: Literal["pyav", "torchcodec"] = "pyav") -> 
     file counts as its first that many frames, and fewer are an error.
 
     Raises:
-        VideoError: the file cannot be opened, is shorter than the manifest promises, or lacks the window.
+        VideoError: the file cannot be fetched or opened, is shorter than the manifest promises, or lacks the window.
     """
-    video = open_video(clip.path, reader=reader, frame_pattern=clip.frame_pattern)
+    video = _open(clip, reader)
     try:
         first, last = frame_range(clip, video)
     except VideoError:
         video.close()
         raise
     return video if (first, last) == (0, video.num_frames) else window(video, first=first, last=last)
+
+
+def is_there(clip: Clip) -> bool:
+    """Whether the file or folder of a clip exists. That of an address is taken to: to ask takes as long as to read."""
+    if is_address(clip.path):
+        return True
+    member = find_member(clip.path)
+    return exists(clip.path) if member is None else member.is_there()
+
+
+def shard_of(clip: Clip) -> str:
+    """The archive that a clip lies in, or else its own file."""
+    return (split_member(clip.path) or (clip.path,))[0]
+
+
+def _open(clip: Clip, reader: Literal["pyav", "torchcodec"]) -> VideoReader:
+    """Opens the file or folder of a clip; what is remote is copied here first."""
+    if not is_address(clip.path):
+        return open_video(clip.path, reader=reader, frame_pattern=clip.frame_pattern)
+    archive, *member = split_member(clip.path) or (clip.path,)
+    for is_last in (False, False, True):
+        copy = cached_copy(archive, error=VideoError)
+        try:
+            return open_video(copy.joinpath(*member), reader=reader, frame_pattern=clip.frame_pattern)
+        except VideoError:
+            if is_last or copy.exists():  # else another process needed its space at this moment
+                raise
+    raise AssertionError
 
 
 def frame_range(clip: Clip, video: VideoReader) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from lsn.data.clips.formats import OPTIONAL_COLUMNS
@@ -12,10 +13,20 @@ from lsn.parsing import to_json
 GROUP_COLUMN = "group"
 
 
-def write_manifest(path: str | Path, manifest: Manifest) -> None:
-    """Writes clips as CSV, with absolute paths and their groups in the column `group`; labels are not among them."""
+def write_manifest(path: str | Path, manifest: Manifest, *, paths: Sequence[str] | None = None) -> None:
+    """Writes clips as CSV, with their groups in the column `group`; the order of labels is not in it.
+
+    Args:
+        path: the file.
+        manifest: the clips.
+        paths: where each of them is, from the folder of the file; by default, absolute paths.
+    """
+    paths = [clip.file for clip in manifest.clips] if paths is None else paths
     used = [name for name in OPTIONAL_COLUMNS if any(getattr(clip, name) is not None for clip in manifest.clips)]
-    rows = ([clip.file, clip.label, *(getattr(clip, name) for name in used), clip.group] for clip in manifest.clips)
+    rows = (
+        [file, clip.label, *(getattr(clip, name) for name in used), clip.group]
+        for file, clip in zip(paths, manifest.clips, strict=True)
+    )
     write_csv(path, [("path", "label", *used, GROUP_COLUMN), *rows])
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -45,6 +46,10 @@ class StepSampler:
     """Processes that share each forward pass."""
     num_planned: int | None = None
     """Processes for which the run was planned, whose forward passes are kept; None for those that share them."""
+    shards: Sequence[str] | None = None
+    """The file that each clip lies in."""
+    shuffle_buffer: int | None = None
+    """Clips that are shuffled together while the shards come one after the other; None shuffles all clips."""
 
     def __len__(self) -> int:
         """Steps per epoch."""
@@ -57,8 +62,12 @@ class StepSampler:
 
     def steps(self, epoch: int) -> list[Step]:
         """The steps of an epoch, counted from 0, with the share of this process; the same whenever it is asked."""
-        order = list(range(self.num_clips))
-        random.Random(f"order/{self.seed}/{epoch}").shuffle(order)
+        rng = random.Random(f"order/{self.seed}/{epoch}")
+        if self.shuffle_buffer is None:
+            order = list(range(self.num_clips))
+            rng.shuffle(order)
+        else:
+            order = list(_shuffled_by_shard(self.shards or [""] * self.num_clips, self.shuffle_buffer, rng))
         return [self._step(clips) for clips in split_evenly(order, len(self))]
 
     def _step(self, clips: Sequence[int]) -> Step:
@@ -69,6 +78,24 @@ class StepSampler:
     @property
     def _clips_per_pass(self) -> int:
         return self.batch_size * (self.num_planned or self.num_processes)
+
+
+def _shuffled_by_shard(shards: Sequence[str], buffer_size: int, rng: random.Random) -> Iterator[int]:
+    """All clips once, such that few shards are in use at a time: shards in random order, clips through a buffer."""
+    clips_of: dict[str, list[int]] = {}
+    for clip, shard in enumerate(shards):
+        clips_of.setdefault(shard, []).append(clip)
+    order = list(clips_of.values())
+    rng.shuffle(order)
+    buffer: list[int] = []
+    for clip in itertools.chain.from_iterable(order):
+        buffer.append(clip)
+        if len(buffer) > buffer_size:
+            chosen = rng.randrange(buffer_size)
+            buffer[chosen], buffer[-1] = buffer[-1], buffer[chosen]
+            yield buffer.pop()
+    rng.shuffle(buffer)
+    yield from buffer
 
 
 def split_evenly(items: Sequence[T], num_parts: int) -> list[Sequence[T]]:

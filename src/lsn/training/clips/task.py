@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lsn.config import FrameRates, RunConfig
 from lsn.data import Batch, ClipDataset, Manifest, StepSampler, load_splits, load_steps, load_test_set
+from lsn.data.clips.windows import shard_of
 from lsn.distributed import World
 from lsn.evaluation.evaluate import evaluate
 from lsn.evaluation.protocol import EvaluationProtocol
@@ -66,6 +67,8 @@ class ClipTask:
             rank=world.rank,
             num_processes=world.size,
             num_planned=num_planned,
+            shards=[shard_of(clip) for clip in self.clips.clips],
+            shuffle_buffer=config.data.shuffle_buffer,
         )
 
     @property

@@ -18,8 +18,17 @@ from lsn.video.decoding.limits import CONTAINERS, MAX_PIXELS_VARIABLE, check_pix
 Source = str | Path | bytes
 
 
+class NamedBytes(bytes):
+    """The content of a file that lies in another one."""
+
+    name: str
+    """What messages call it."""
+
+
 def source_name(source: Source) -> str:
     """What messages call a source."""
+    if isinstance(source, NamedBytes):
+        return source.name
     return f"video of {len(source)} bytes in memory" if isinstance(source, bytes) else str(source)
 
 

@@ -1,13 +1,15 @@
-"""Folders of images, one a frame, as TSN's and Something-Something's tools write them."""
+"""Folders of images, one for each frame, as TSN's and Something-Something's tools write them."""
 
 from __future__ import annotations
 
 import io
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import simplejpeg
@@ -28,53 +30,96 @@ _WHOLE = "send a whole JPEG, WebP or PNG"
 _NAMED = 5  # missing frames that an error names
 
 
+class Images(Protocol):
+    """Where images are."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+
+    def names(self) -> Iterable[str]:
+        """Of all files there, in any order."""
+
+    def read(self, name: str) -> bytes:
+        """The content of one.
+
+        Raises:
+            VideoError: it cannot be read.
+        """
+
+
+@dataclass(frozen=True)
+class FolderOfImages:
+    """Images in a folder of the file system."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The folder."""
+        return str(self.folder)
+
+    def names(self) -> Iterable[str]:
+        """Of all files in the folder."""
+        return (path.name for path in self.folder.iterdir())
+
+    def read(self, name: str) -> bytes:
+        """The content of one."""
+        return read_bytes(self.folder / name, "frame", error=VideoError, max_bytes=_MAX_IMAGE_BYTES)
+
+
 class FramesReader(VideoReader):
-    """A folder of numbered images, in the order of their numbers.
+    """Numbered images, in the order of their numbers.
 
     Args:
-        folder: Where the images are.
+        images: Where they are.
         frame_pattern: Their names with the place of the number, such as `img_{:05d}.jpg`. By default all
-            images of the folder, which then must share one pattern.
+            images that are there, which then must share one pattern.
         fps: Frames per second, which images do not record.
 
     Raises:
-        VideoError: no folder, no images, several kinds of them, missing numbers, or an image that is broken.
+        VideoError: no images, several kinds of them, missing numbers, or an image that is broken.
         ConfigError: the pattern has no place for a number.
     """
 
-    def __init__(self, folder: str | Path, *, frame_pattern: str | None = None, fps: float) -> None:
-        check_fps(fps, str(folder))
-        self._files = numbered_files(Path(folder), frame_pattern)
-        num_frames = len(self._files)
+    def __init__(self, images: Images, *, frame_pattern: str | None = None, fps: float) -> None:
+        check_fps(fps, images.name)
+        self._images = images
+        self._names = _numbered(images.names(), images.name, frame_pattern)
+        num_frames = len(self._names)
         width, height = self._size()
         self.pts_seconds = np.arange(num_frames, dtype=np.float64) / fps
         self.info = VideoInfo(
-            name=str(folder),
+            name=images.name,
             num_frames=num_frames,
             width=width,
             height=height,
             duration_seconds=num_frames / fps,
             average_fps=float(fps),
-            codec=self._files[0].suffix[1:].lower(),
+            codec=Path(self._names[0]).suffix[1:].lower(),
         )
 
     def _frames(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
         return map(self._read, indices)
 
     def _frame_name(self, index: int) -> str:
-        return self._files[index].name
+        return self._names[index]
 
     def _size(self) -> tuple[int, int]:
         """Width and height of the first image, from its header."""
-        path = self._files[0]
-        with _naming_broken(path, "extract the frames again"), Image.open(io.BytesIO(_image_bytes(path))) as image:
-            check_pixels(*image.size, str(path))
+        name = self._full_name(0)
+        data = self._images.read(self._names[0])
+        with _naming_broken(name, "extract the frames again"), Image.open(io.BytesIO(data)) as image:
+            check_pixels(*image.size, name)
             return image.size
 
     def _read(self, index: int) -> np.ndarray:
-        path = self._files[index]
-        with _naming_broken(path, "extract the frames again"):
-            return _decoded(_image_bytes(path), str(path))
+        name = self._full_name(index)
+        with _naming_broken(name, "extract the frames again"):
+            return _decoded(self._images.read(self._names[index]), name)
+
+    def _full_name(self, index: int) -> str:
+        return f"{self._images.name}/{self._names[index]}"
 
 
 def decode_image(data: bytes, name: str, *, max_pixels: int) -> np.ndarray:
@@ -124,12 +169,8 @@ def _decoded(data: bytes, name: str) -> np.ndarray:
         return np.array(image.convert("RGB"))
 
 
-def _image_bytes(path: Path) -> bytes:
-    return read_bytes(path, "frame", error=VideoError, max_bytes=_MAX_IMAGE_BYTES)
-
-
 @contextmanager
-def _naming_broken(name: Path | str, remedy: str) -> Iterator[None]:
+def _naming_broken(name: str, remedy: str) -> Iterator[None]:
     try:
         yield
     except (OSError, SyntaxError, ValueError) as error:  # Pillow raises all three for broken files
@@ -139,30 +180,35 @@ def _naming_broken(name: Path | str, remedy: str) -> Iterator[None]:
 
 
 def numbered_files(folder: Path, frame_pattern: str | None) -> list[Path]:
-    """The images in the order of their numbers, without holes."""
+    """The images of a folder in the order of their numbers, without holes."""
+    return [folder / name for name in _numbered(FolderOfImages(folder).names(), str(folder), frame_pattern)]
+
+
+def _numbered(names: Iterable[str], where: str, frame_pattern: str | None) -> list[str]:
+    """Names of images in the order of their numbers."""
     matcher = _matcher(frame_pattern)
-    by_kind: dict[tuple[str, str], dict[int, Path]] = {}
-    for path in sorted(folder.iterdir()):
-        if match := matcher.fullmatch(path.name):
+    by_kind: dict[tuple[str, str], dict[int, str]] = {}
+    for name in sorted(names):
+        if match := matcher.fullmatch(name):
             files = by_kind.setdefault((match["before"], match["after"]), {})
             number = int(match["number"])
             if number in files:
-                raise VideoError(f"{folder}: {files[number].name} and {path.name} are the same frame; remove one")
-            files[number] = path
+                raise VideoError(f"{where}: {files[number]} and {name} are the same frame; remove one")
+            files[number] = name
     if not by_kind:
         expected = f"{frame_pattern!r}" if frame_pattern else f"numbered images ({', '.join(sorted(IMAGE_SUFFIXES))})"
-        raise VideoError(f"{folder}: holds no frames; expected {expected}")
+        raise VideoError(f"{where}: holds no frames; expected {expected}")
     if len(by_kind) > 1:
         kinds = ", ".join(f"{before}*{after}" for before, after in sorted(by_kind))
-        raise VideoError(f"{folder}: holds several kinds of images ({kinds}); keep one, or name it with frame_pattern")
+        raise VideoError(f"{where}: holds several kinds of images ({kinds}); keep one, or name it with frame_pattern")
     (files,) = by_kind.values()
     promised = max(files) - min(files) + 1  # without end if the numbers are times, so the holes are never listed
     if num_missing := promised - len(files):
         missing = (number for number in itertools.count(min(files)) if number not in files)
-        names = ", ".join(map(str, itertools.islice(missing, min(num_missing, _NAMED))))
+        some = ", ".join(map(str, itertools.islice(missing, min(num_missing, _NAMED))))
         more = f" and {num_missing - _NAMED} more" if num_missing > _NAMED else ""
         raise VideoError(
-            f"{folder}: {len(files)} of {promised} frames are there; missing: {names}{more}; extract them again"
+            f"{where}: {len(files)} of {promised} frames are there; missing: {some}{more}; extract them again"
         )
     return [files[number] for number in sorted(files)]
 

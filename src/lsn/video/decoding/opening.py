@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from lsn.errors import ConfigError, VideoError, did_you_mean
 from lsn.files import is_folder
-from lsn.video.decoding.container import Source, check_source, source_name
-from lsn.video.decoding.frames_reader import FramesReader
+from lsn.video.decoding.archive import ArchiveMember, find_member
+from lsn.video.decoding.container import NamedBytes, Source, check_source, source_name
+from lsn.video.decoding.frames_reader import FolderOfImages, FramesReader
 from lsn.video.decoding.pyav_reader import PyAVReader
 from lsn.video.decoding.reader import VideoReader
 from lsn.video.decoding.torchcodec_reader import TorchcodecReader
@@ -23,7 +25,7 @@ def open_video(
     frame_pattern: str | None = None,
     frames_fps: float = 30.0,
 ) -> VideoReader:
-    """Opens a video file, the bytes of one, or a folder of numbered images.
+    """Opens a video file, the bytes of one, or a folder of numbered images; either may lie in a tar: `a.tar/7.mp4`.
 
     Args:
         source: Path of a file or folder, or the whole content of a file.
@@ -41,8 +43,13 @@ def open_video(
         raise ConfigError(f"unknown video reader {reader!r}; {did_you_mean(reader, _READERS)}")
     if num_threads < 1:
         raise ConfigError(f"{num_threads} decoding threads; it must be at least 1")
-    if not isinstance(source, bytes) and is_folder(source):
-        return FramesReader(source, frame_pattern=frame_pattern, fps=frames_fps)
+    if not isinstance(source, bytes):
+        member = find_member(source)
+        if member is None and is_folder(source):
+            return FramesReader(FolderOfImages(Path(source)), frame_pattern=frame_pattern, fps=frames_fps)
+        if member is not None and member.names() and not member.is_file():
+            return FramesReader(member, frame_pattern=frame_pattern, fps=frames_fps)
+        source = source if member is None else _content(member)
     check_source(source)
     if frame_pattern is not None:
         raise VideoError(
@@ -50,3 +57,9 @@ def open_video(
             "leave the pattern out for video files"
         )
     return _READERS[reader](source, num_threads=num_threads)
+
+
+def _content(member: ArchiveMember) -> bytes:
+    content = NamedBytes(member.read())
+    content.name = member.name
+    return content

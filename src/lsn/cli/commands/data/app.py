@@ -10,6 +10,7 @@ from rich.text import Text
 
 from lsn.cli.commands.bench import bench_data
 from lsn.cli.commands.data.prepare import extract_frames, prepare
+from lsn.cli.commands.data.shards import shard
 from lsn.cli.commands.data.timelines import TimelineOptions, check_timelines, convert, show_timelines
 from lsn.cli.ui.console import bar, columns, output
 from lsn.cli.ui.progress import counting_progress
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
 MAX_OPENED = 200
 """Clips that `show` opens to measure sizes and durations."""
 
-data = App(name="data", help="Check, show, convert, prepare, extract or synthesize data sets.")
+data = App(name="data", help="Check, show, convert, prepare, extract, pack or synthesize data sets.")
 data.command(prepare)
 data.command(extract_frames)
+data.command(shard)
 data.command(bench_data, name="bench")
 data.command(convert)
 
