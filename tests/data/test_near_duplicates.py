@@ -12,7 +12,13 @@ from PIL import Image
 from small_recognizer import noisy_frames
 
 from lsn.data import Clip, Manifest
-from lsn.data.clips.near_duplicates import MAX_BITS, difference_hash, near_duplicates, same_pictures
+from lsn.data.clips.near_duplicates import (
+    MAX_BITS,
+    difference_hash,
+    near_duplicate_problems,
+    near_duplicates,
+    same_pictures,
+)
 from lsn.video import write_video
 
 
@@ -40,7 +46,10 @@ def test_a_clip_that_was_scaled_and_compressed_again_is_found(clips, tmp_path):
     again = tmp_path / "again.mp4"
     command = ["ffmpeg", "-v", "error", "-i", clips[2], "-vf", "scale=96:72", "-crf", "26", again]
     subprocess.run(command, check=True)
-    problems = near_duplicates(manifest("train.csv", *clips[:4]), manifest("val.csv", *clips[4:], again))
+    val = manifest("val.csv", *clips[4:], again)
+    found = near_duplicates(manifest("train.csv", *clips[:4]), val)
+    assert [(each.clip.path, each.twin.path) for each in found] == [(str(again), str(clips[2]))]
+    problems = near_duplicate_problems(found, val)
     assert [(problem.severity, problem.message.partition(",")[0]) for problem in problems] == [
         ("warning", f"{again} looks like {clips[2]}")
     ]

@@ -145,7 +145,7 @@ def test_v2_from_its_json_files_and_videos(tmp_path, short_names):
     prepared = prepare(V2, annotations=tmp_path / "lists", videos=tmp_path / "videos", out=tmp_path / "out")
 
     config = DataConfig(train=str(prepared.train), val=str(prepared.val), labels=str(tmp_path / "out/labels.txt"))
-    train, val, problems = check_splits(config, seed=0, decode=True)
+    train, val, problems = check_splits(config, seed=0)
     assert [clip.label for clip in (*train.clips, *val.clips)] == [NAMES[5], NAMES[9], NAMES[5]]
     assert train.labels == tuple(NAMES)
     assert [str(problem) for problem in problems if problem.severity == "error"] == []

@@ -171,6 +171,7 @@ def _read_labels(path: Path) -> None:
 def _read_table(path: Path) -> None:
     from lsn.config import DataConfig
     from lsn.data import check_manifest, check_splits, describe, probe, read_manifest, thinned
+    from lsn.data.clips.decoding import damaged_clips
     from lsn.errors import LSNError
 
     named = path.with_name("names.txt")
@@ -179,7 +180,7 @@ def _read_table(path: Path) -> None:
     refused = []
     for read in (
         lambda: check_splits(DataConfig(train=str(path), val=str(path), labels=labels), 0),
-        lambda: check_splits(DataConfig(train=str(path), labels=labels, val_fraction=0.5), 0, decode=True),
+        lambda: check_splits(DataConfig(train=str(path), labels=labels, val_fraction=0.5), 0),
         lambda: read_manifest(path, labels=labels),
     ):
         try:
@@ -189,5 +190,6 @@ def _read_table(path: Path) -> None:
     if refused:
         raise refused[-1]
     assert all(isinstance(clip.path, str) and clip.label in manifest.labels for clip in manifest.clips)
-    check_manifest(manifest, decode=True)
+    check_manifest(manifest)
+    damaged_clips(manifest)
     describe(manifest, probe(thinned(manifest, 5)))

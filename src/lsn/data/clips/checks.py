@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 
 from lsn.data.clips.overlap import Windows
-from lsn.data.clips.probe import probe
 from lsn.data.clips.table import Clip, Manifest, Problem
 from lsn.data.clips.text import listing, suggestions
 from lsn.data.clips.windows import is_there
@@ -17,36 +16,27 @@ from lsn.files import is_folder
 from lsn.parsing import is_unicode
 
 
-def check_manifests(
-    train: Manifest, val: Manifest, *, decode: bool = False, names: tuple[str, str] = ("train", "val")
-) -> list[Problem]:
+def check_manifests(train: Manifest, val: Manifest, *, names: tuple[str, str] = ("train", "val")) -> list[Problem]:
     """Checks two splits, each by itself and against the other.
 
     Args:
         train: what is trained on.
         val: what is validated or tested on; its labels must be those of `train`, in the same order.
-        decode: also decode every clip to its last frame, which finds files that are cut off. Slow.
         names: what messages call the two.
 
     Returns:
         Errors (training would fail or its figures would mean nothing) and warnings.
     """
-    problems = check_manifest(train, decode=decode) + check_manifest(val, decode=decode)
+    problems = check_manifest(train) + check_manifest(val)
     if train.labels != val.labels:
         message = f"its labels differ from those of {train.source}; read both with the same labels"
         problems.append(Problem("error", message, val.source))
     return problems + _split_label_problems(train, val, names) + leak_problems(train, val, names=names)
 
 
-def check_manifest(manifest: Manifest, *, decode: bool = False) -> list[Problem]:
-    """Checks one split: labels, missing files, clips listed twice, and with `decode` every frame of every clip."""
-    problems = label_problems(manifest) + _missing_files(manifest) + _duplicates(manifest)
-    if decode:
-        # A missing file is already reported, and counted once for all of them.
-        clips = tuple(clip for clip in manifest.clips if is_there(clip))
-        results = probe(Manifest(manifest.source, manifest.labels, clips), decode=True)
-        problems += [Problem("error", found.error, manifest.where(found.clip)) for found in results if found.error]
-    return problems
+def check_manifest(manifest: Manifest) -> list[Problem]:
+    """Checks one split: labels, missing files, clips listed twice."""
+    return label_problems(manifest) + _missing_files(manifest) + _duplicates(manifest)
 
 
 def label_problems(manifest: Manifest) -> list[Problem]:

@@ -10,7 +10,8 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -31,10 +32,20 @@ _ROWS = 256  # of one split that are compared with all of the other at a time
 _ONES = np.array([number.bit_count() for number in range(256)], dtype=np.uint8)
 
 
+@dataclass(frozen=True)
+class NearDuplicate:
+    """Two clips that show almost the same pictures."""
+
+    clip: Clip
+    """What is validated or tested on."""
+    twin: Clip
+    """What is trained on."""
+
+
 def near_duplicates(
     train: Manifest, val: Manifest, *, progress: Callable[[int, int], None] | None = None
-) -> list[Problem]:
-    """Warnings of clips in `val` that look like one in `train`; clips that cannot be read are left out.
+) -> list[NearDuplicate]:
+    """Clips in `val` that look like one in `train`; clips that cannot be read are left out.
 
     Args:
         train: What is trained on.
@@ -48,14 +59,22 @@ def near_duplicates(
     if not all(known):
         return []
     pairs = same_pictures(*(np.stack([hashes[i] for i in numbers]) for numbers in known))  # type: ignore[misc]
-    problems = []
-    for theirs, ours in pairs[:MAX_SHOWN]:
-        clip, twin = clips[known[1][ours]], clips[known[0][theirs]]
-        if clip.path != twin.path:  # windows of one file are looked for by their times
-            message = f"{clip.path} looks like {twin.path}, which is trained on; leave one of them out"
-            problems.append(Problem("warning", message, val.where(clip)))
-    if len(pairs) > MAX_SHOWN:
-        problems.append(Problem("warning", f"{len(pairs) - MAX_SHOWN} more such clips", val.source))
+    found = [NearDuplicate(clips[known[1][ours]], clips[known[0][theirs]]) for theirs, ours in pairs]
+    return [each for each in found if each.clip.path != each.twin.path]  # windows of one file are compared by times
+
+
+def near_duplicate_problems(found: Sequence[NearDuplicate], val: Manifest) -> list[Problem]:
+    """Warnings of clips that look like one that is trained on, the first `MAX_SHOWN` by name."""
+    problems = [
+        Problem(
+            "warning",
+            f"{each.clip.path} looks like {each.twin.path}, which is trained on; leave one of them out",
+            val.where(each.clip),
+        )
+        for each in found[:MAX_SHOWN]
+    ]
+    if len(found) > MAX_SHOWN:
+        problems.append(Problem("warning", f"{len(found) - MAX_SHOWN} more such clips", val.source))
     return problems
 
 

@@ -25,13 +25,12 @@ class Probe:
     info: VideoInfo | None
     """Of the window; None if the clip cannot be opened."""
     error: str | None
-    """Why it cannot be opened, or not decoded to the end."""
+    """Why it cannot be opened."""
 
 
 def probe(
     manifest: Manifest,
     *,
-    decode: bool = False,
     reader: Literal["pyav", "torchcodec"] = "pyav",
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Probe]:
@@ -39,14 +38,13 @@ def probe(
 
     Args:
         manifest: the clips.
-        decode: also decode each clip to its last frame, which finds files that are cut off.
         reader: the decoder.
         progress: called with the number of clips done and their total.
     """
     results: list[Probe] = []
     # Decoders release the interpreter's lock, so threads use all cores.
     with ThreadPoolExecutor(max_workers=usable_cores()) as pool:
-        for found in pool.map(partial(_probe_clip, decode=decode, reader=reader), manifest.clips):
+        for found in pool.map(partial(_probe_clip, reader=reader), manifest.clips):
             results.append(found)
             if progress:
                 progress(len(results), len(manifest))
@@ -79,15 +77,9 @@ def of_each_clip(
     return found
 
 
-def _probe_clip(clip: Clip, *, decode: bool, reader: Literal["pyav", "torchcodec"]) -> Probe:
-    info = None
+def _probe_clip(clip: Clip, *, reader: Literal["pyav", "torchcodec"]) -> Probe:
     try:
         with open_clip(clip, reader=reader) as video:
-            info = video.info
-            if decode:
-                num_decoded = sum(1 for _ in video.of_one_size(range(video.num_frames)))
-                if num_decoded != video.num_frames:
-                    raise VideoError(f"{clip.path}: {num_decoded} of {video.num_frames} frames can be decoded")
+            return Probe(clip, video.info, None)
     except VideoError as error:
-        return Probe(clip, info, str(error))
-    return Probe(clip, info, None)
+        return Probe(clip, None, str(error))

@@ -48,13 +48,12 @@ def load_test_set(data: DataConfig, train: Manifest, val: Manifest) -> Manifest 
     return test
 
 
-def check_splits(data: DataConfig, seed: int, *, decode: bool = False) -> tuple[Manifest, Manifest, list[Problem]]:
+def check_splits(data: DataConfig, seed: int) -> tuple[Manifest, Manifest, list[Problem]]:
     """Like `load_splits`, but returns the problems, whole.
 
     Args:
         data: the recipe's section.
         seed: as for `load_splits`.
-        decode: also decode every clip to its last frame.
 
     Raises:
         DataError: a manifest as a whole cannot be used.
@@ -75,7 +74,7 @@ def check_splits(data: DataConfig, seed: int, *, decode: bool = False) -> tuple[
     if len(train.labels) == 1:
         message = f"{shown(train.labels[0])} is the only class; training needs clips of two at least"
         problems.append(Problem("error", message, train.source))
-    return train, val, problems + check_manifests(train, val, decode=decode)
+    return train, val, problems + check_manifests(train, val)
 
 
 def draw_clips(manifest: Manifest, clips_per_class: int, *, seed: int = 0) -> Manifest:

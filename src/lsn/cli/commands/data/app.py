@@ -9,12 +9,12 @@ from cyclopts import App, Parameter
 from rich.text import Text
 
 from lsn.cli.commands.bench import bench_data
+from lsn.cli.commands.data.check import Reading, check_clips
 from lsn.cli.commands.data.prepare import extract_frames, prepare
 from lsn.cli.commands.data.shards import shard
 from lsn.cli.commands.data.timelines import TimelineOptions, check_timelines, convert, show_timelines
 from lsn.cli.ui.console import bar, columns, output
 from lsn.cli.ui.progress import counting_progress
-from lsn.config import DataConfig
 from lsn.errors import ConfigError, DataError
 from lsn.files import check_outputs
 
@@ -36,6 +36,8 @@ data.command(convert)
 def check(
     *manifests: str,
     decode: bool = False,
+    doubts: Path | None = None,
+    out: Path | None = None,
     root: str | None = None,
     labels: str | None = None,
     group_column: str | None = None,
@@ -55,6 +57,11 @@ def check(
     decode
         Decode every clip to its last frame, which finds files that are cut off; of two splits, also name clips that
         show almost the same pictures. Slow.
+    doubts
+        Folder of predictions on the clips by a model that was not trained on them (an evaluation, or a run of lsn train
+        --folds): name clips that it is sure have another label.
+    out
+        Folder for a report with pictures (report.html), and for what was decoded so far: the same command resumes.
     root
         Folder that paths start from; by default each manifest's own.
     labels
@@ -68,11 +75,14 @@ def check(
         raise ConfigError(f"lsn data check takes one manifest, or two (train and val); got {len(manifests)}")
     options = options or TimelineOptions()
     if any(map(options.apply_to, manifests)):
+        if decode or doubts or out:
+            raise ConfigError("--decode, --doubts and --out are for clips, and these are timelines; leave them out")
         problems = check_timelines(
             manifests, options, root=root, labels=labels, group_column=group_column, multi_label=multi_label
         )
     else:
-        problems = _check_clips(manifests, decode=decode, root=root, labels=labels, group_column=group_column)
+        reading = Reading(root, labels, group_column)
+        problems = check_clips(manifests, reading, decode=decode, doubts=doubts, out=out)
     _print_problems(problems)
     errors = sum(problem.severity == "error" for problem in problems)
     if errors:
@@ -192,32 +202,6 @@ def synthesize(
     numbers = f"{written.num_train} + {written.num_val}"
     output().print(f"{numbers} videos of {len(written.labels)} classes: {', '.join(written.labels)}")
     output().print(f"Train on {written.train}, validate on {written.val}.")
-
-
-def _check_clips(
-    manifests: tuple[str, ...], *, decode: bool, root: str | None, labels: str | None, group_column: str | None
-) -> list[Problem]:
-    """Checks clips, or two splits of them; prints their numbers and returns what is wrong."""
-    from lsn.data import check_manifest, check_splits, group_problems
-    from lsn.data.clips.manifest import parse_manifest
-    from lsn.data.clips.near_duplicates import near_duplicates
-
-    if len(manifests) == 1:
-        manifest, problems = parse_manifest(manifests[0], root=root, labels=labels, group_column=group_column)
-        problems, checked = problems + check_manifest(manifest, decode=decode), [manifest]
-    else:
-        train, val = manifests
-        config = DataConfig(train=train, val=val, root=root, labels=labels, group_column=group_column)
-        *checked, problems = check_splits(config, seed=0, decode=decode)
-        if not any(problem.severity == "error" for problem in problems):
-            with counting_progress("comparing groups") as progress:
-                problems += group_problems(*checked, progress=progress)
-            if decode:
-                with counting_progress("comparing pictures") as progress:
-                    problems += near_duplicates(*checked, progress=progress)
-    for manifest in checked:
-        output().print(f"{manifest.source}: {len(manifest)} clips of {len(manifest.labels)} classes")
-    return problems
 
 
 def _print_problems(problems: list[Problem]) -> None:
