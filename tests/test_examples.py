@@ -5,9 +5,12 @@ import re
 import runpy
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+
+from lsn import create_model
 
 FOLDER = Path(__file__).parents[1] / "examples"
 SAYS = {
@@ -44,7 +47,9 @@ def test_an_example_runs(name, tmp_path, monkeypatch, capsys):
 
 
 def make_export(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the example's other process makes, with a shorter proof."""
+    """What the example's other process makes, with fewer memories and a shorter proof."""
+    monkeypatch.syspath_prepend(FOLDER)
+    monkeypatch.setattr("toy.create_model", partial(create_model, memory_stages=(3,)))
     monkeypatch.setattr("lsn.export.proof.MANY_STEPS", 10)
     with monkeypatch.context() as here:
         here.chdir(folder)

@@ -70,6 +70,8 @@ def test_commands_and_python_examples_run(desk: Path, monkeypatch: pytest.Monkey
     assert all(line.startswith("lsn ") for line in lines)
     for line in lines:
         extra = SHORT if line.startswith(("lsn train ", "lsn probe ")) else []
+        if extra and "model.name=" not in line:
+            extra = [*extra, "model.name=lsn_test_resnet"]
         if line.startswith("lsn train timeline "):
             extra = [*extra, "timelines.stretch_frames=32"]
         assert main([*line.split()[1:], *extra]) == 0, line
@@ -77,7 +79,7 @@ def test_commands_and_python_examples_run(desk: Path, monkeypatch: pytest.Monkey
         assert (desk / "runs/mine" / name).is_file()
     assert (desk / "seen.mp4").is_file() and (desk / "measured/report.html").is_file()
     for example in blocks("python"):
-        run([sys.executable, "-c", example], desk)
+        exec(example, {"__name__": "__main__"})
 
 
 def test_every_command_named_in_the_text_exists() -> None:

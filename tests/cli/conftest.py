@@ -94,7 +94,7 @@ def streaming(videos, tmp_path_factory):
 def tiny_run(videos) -> tuple[str, ...]:
     """Overrides that turn any recipe into a training of seconds on the synthetic set."""
     settings = {
-        "model.name": "lsn_resnet10t",
+        "model.name": "lsn_test_resnet",
         "model.num_frames": 2,
         "data.train": str(videos.train),
         "data.val": str(videos.val),

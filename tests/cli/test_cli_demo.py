@@ -30,7 +30,7 @@ def short_demo(monkeypatch, tiny_run):
 
 def assert_complete(out: Path) -> None:
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
-    assert [model["name"] for model in summary["models"]] == ["lsn_resnet10t", "tsn_resnet10t"]
+    assert [model["name"] for model in summary["models"]] == ["lsn_test_resnet", "tsn_test_resnet"]
     assert summary["seconds"] > 0
     for model, name in zip(summary["models"], ("lsn", "tsn"), strict=True):
         evaluation = json.loads((out / name / "evaluation.json").read_text(encoding="utf-8"))
@@ -52,7 +52,7 @@ from lsn.cli import main
 from lsn.cli.commands import demo
 from lsn.config import load_config
 from lsn.files import held_lock
-demo.NUM_TRAIN, demo.NUM_VAL, demo.NUM_WORKERS = 200, 10, 0
+demo.NUM_TRAIN, demo.NUM_VAL, demo.NUM_WORKERS = 20, 10, 0
 demo.load_config = lambda path: load_config(path, sys.argv[2:])
 sys.exit(main(["demo", "--out", sys.argv[1]]))
 """
@@ -147,7 +147,7 @@ def test_a_demo_tells_its_progress_leaves_what_it_promises_and_can_be_repeated(l
     assert re.search(r"training: \d+%, .+ left, epoch 1/1, loss", first.err)
     assert "epoch 1: validation top-1" in first.err
     assert not re.search(r"\d+%,|epoch", first.out)
-    assert "lsn_resnet10t" in first.out
+    assert "lsn_test_resnet" in first.out
 
     own.write_text("not the demo's", encoding="utf-8")
     video = next(out.glob("videos/val/*/*.mp4"))

@@ -32,30 +32,30 @@ def small(tiny_run, *changed):
 def test_folds(lsn, grouped, tiny_run, tmp_path):
     overrides = small(tiny_run, "data.train", "data.val")
     command = ["train", "demo", *overrides, f"data.train={grouped}", "data.val=null", "data.group_column=scene"]
-    command += ["training.keep=last", "--folds", "3", "--seeds", "2", "--out", tmp_path / "cv"]
+    command += ["training.keep=last", "--folds", "2", "--seeds", "2", "--out", tmp_path / "cv"]
     answer = lsn(*command)
     assert answer.code == 0
     clips = list(csv.DictReader(grouped.open()))
     for seed in (0, 1):
         tested = []
-        for fold in range(3):
+        for fold in range(2):
             folder = tmp_path / f"cv/seed{seed}/fold{fold}"
             tested += [row["path"] for row in csv.DictReader((folder / "predictions.csv").open())]
             assert (folder / "report.html").is_file()
         assert sorted(tested) == sorted(row["path"] for row in clips)
     rows = [line.split() for line in answer.out.splitlines() if line.strip()[:2] in ("0 ", "1 ")]
-    assert [len(row) for row in rows] == [5, 5]
+    assert [len(row) for row in rows] == [4, 4]
     assert "95% interval" in answer.out and "by bootstrap over 5 groups" in answer.out
     assert "Calibration error" in answer.out and "risk-coverage" in answer.out
     report = (tmp_path / "cv/report.html").read_text(encoding="utf-8")
-    for expected in ("3 folds by scene", 'href="seed1/fold2/report.html"', "s4", "at the last epoch"):
+    for expected in ("2 folds by scene", 'href="seed1/fold1/report.html"', "s4", "at the last epoch"):
         assert expected in report
 
-    before = (tmp_path / "cv/seed1/fold2/model.safetensors").stat().st_mtime_ns
+    before = (tmp_path / "cv/seed1/fold1/model.safetensors").stat().st_mtime_ns
     again = lsn(*command)
-    assert again.code == 0 and again.out.count("done already") == 6
-    assert (tmp_path / "cv/seed1/fold2/model.safetensors").stat().st_mtime_ns == before
-    assert "holds other clips" in lsn(*command[:-5], "4", *command[-4:]).one_error_line()
+    assert again.code == 0 and again.out.count("done already") == 4
+    assert (tmp_path / "cv/seed1/fold1/model.safetensors").stat().st_mtime_ns == before
+    assert "holds other clips" in lsn(*command[:-5], "3", *command[-4:]).one_error_line()
 
 
 def test_what_makes_no_sense_with_or_without_folds(lsn, grouped, tmp_path):
@@ -72,16 +72,16 @@ def test_folds_side_by_side(grouped, tiny_run, tmp_path):
     """Two processes with one command share the folds, and both report the whole."""
     overrides = [*small(tiny_run, "data.train", "data.val"), f"data.train={grouped}", "data.val=null"]
     command = [sys.executable, "-m", "lsn", "train", "demo", *overrides, "data.group_column=scene"]
-    command += ["training.keep=last", "--folds", "4", "--out", str(tmp_path / "cv")]
+    command += ["training.keep=last", "--folds", "3", "--out", str(tmp_path / "cv")]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     outs = [process.communicate(timeout=240) for process in both]
     assert [process.returncode for process in both] == [0, 0], outs
     trained = Counter(line.split(",")[0] for out, _ in outs for line in out.splitlines() if ", in " in line)
     assert sum(out.count("Top-1") for out, _ in outs) >= 2
-    assert set(trained) == {f"fold {number} of 4" for number in range(1, 5)}
+    assert set(trained) == {f"fold {number} of 3" for number in range(1, 4)}
     best = [
         json.loads((tmp_path / f"cv/seed0/fold{n}/evaluation.json").read_text())["metrics"]["num_videos"]
-        for n in range(4)
+        for n in range(3)
     ]
     assert sum(best) == len(list(csv.DictReader(grouped.open())))
 
@@ -101,11 +101,12 @@ def test_a_test_set_is_tested_at_the_end(lsn, videos, tiny_run, tmp_path):
 
 
 @pytest.mark.slow
-def test_probe(lsn, videos, tiny_run, tmp_path):
+def test_probe(lsn, videos, tiny_run, tmp_path, monkeypatch):
+    monkeypatch.setattr("lsn.training.linear_probe.MAX_ITERATIONS", 50)
     overrides = small(tiny_run, "data.train")
     answer = lsn("probe", videos.train, *overrides, "model.pretrained=false", "--out", tmp_path / "probe")
     assert answer.code == 0
-    assert "A linear classifier on 512 features of the frozen CNN" in answer.out
+    assert "A linear classifier on 96 features of the frozen CNN" in answer.out
     for name in ("model.safetensors", "evaluation.json", "report.html"):
         assert (tmp_path / "probe" / name).is_file()
     clip = next(csv.DictReader(videos.val.open()))["path"]

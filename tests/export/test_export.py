@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_recognizer import INPUT, LABELS, RATES, lively_model
+from small_recognizer import INPUT, LABELS
 
 import lsn
+from lsn import profiling
 from lsn.cli.app import main
 from lsn.config import EventRules
 from lsn.errors import ConfigError, ModelError, WeightsError
@@ -23,7 +24,8 @@ from lsn.inference.runtimes.onnx import OnnxRuntime
 from lsn.inference.runtimes.opening import open_model
 from lsn.inference.runtimes.openvino import OpenVinoRuntime
 from lsn.models.memory.plain_recurrence import plain_recurrence
-from lsn.models.weights import load_weights, save_weights
+from lsn.models.weights import load_weights
+from lsn.profiling.model import Bench, _measure_here
 from lsn.streaming import StreamingPredictor
 from lsn.streaming.timeline import make_timeline
 
@@ -32,12 +34,6 @@ pytest.importorskip("openvino")
 pytestmark = pytest.mark.slow  # PyTorch's exporter takes seconds for each graph
 
 SIZE = INPUT.size
-
-
-def write_weights(folder: Path, name: str = "lsn_resnet10t", **options) -> Path:
-    model = lively_model(name, **options)
-    save_weights(folder, model, labels=LABELS, input=INPUT, metrics={}, frame_rates=RATES)
-    return folder
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -49,21 +45,12 @@ def expected_logits(weights: Path, clips_BTCHW: np.ndarray) -> np.ndarray:
         return load_weights(weights).model.forward_frames(torch.from_numpy(clips_BTCHW)).numpy()
 
 
-def test_an_onnx_export(tmp_path, monkeypatch, manifest, videos, capsys):
-    weights = write_weights(tmp_path / "weights")
-    exported, description = export_weights(weights, "onnx")
-    assert read_description(exported) == description
-    check_onnx_runtime_alone(weights, exported)
-    check_clips(weights, exported)
-    check_events_where_little_is_installed(weights, exported, videos / "6.mp4")
-    check_commands(weights, manifest.source, videos, tmp_path / "timeline", capsys)
-    check_bad_input(weights, exported, monkeypatch)
-
-
-def check_onnx_runtime_alone(weights: Path, exported: Path) -> None:
+def test_onnx_runtime_alone(weights, exported):
     """Streams with what the description says."""
-    about = json.loads((exported / "export.json").read_text())
-    session = onnxruntime.InferenceSession(exported / about["step"]["file"], providers=["CPUExecutionProvider"])
+    folder, description = exported
+    assert read_description(folder) == description
+    about = json.loads((folder / "export.json").read_text())
+    session = onnxruntime.InferenceSession(folder / about["step"]["file"], providers=["CPUExecutionProvider"])
     states = {state["input"]: np.zeros((2, *state["shape"]), state["dtype"]) for state in about["states"]}
     assert [state["input"] for state in about["states"]] == sorted(states)
     clips_BTCHW, found = noise(2, 9, 3, SIZE, SIZE), []
@@ -77,27 +64,28 @@ def check_onnx_runtime_alone(weights: Path, exported: Path) -> None:
     assert about["labels"] == list(LABELS)
     assert all(0 < line["difference"] <= line["limit"] == 1e-4 for line in about["proof"])
     assert len(about["proof"]) == 10
+    assert "1,000 steps" in {line["check"] for line in about["proof"]}
 
 
-def check_clips(weights: Path, exported: Path) -> None:
+def test_clips_of_any_length(weights, exported):
     for num_frames in (1, 4, 7):
         clips_BTCHW = noise(3, num_frames, 3, SIZE, SIZE)
         expected = expected_logits(weights, clips_BTCHW)
-        found = OnnxRuntime(exported, num_threads=1).forward_frames(clips_BTCHW)
+        found = OnnxRuntime(exported[0], num_threads=1).forward_frames(clips_BTCHW)
         np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize(
     ("name", "target", "options"),
     [
-        ("lsn_resnet10t", "torch", {"order": 2, "steps": 4, "memory_stages": (3,)}),
-        ("lsn_ss_resnet10t", "onnx", {"shift": "causal", "memory_stages": (3,)}),
-        ("convlstm_resnet10t", "onnx", {"frame_differences": True, "memory_stages": (3,)}),
-        ("gru_resnet10t", "openvino", {"memory_stages": (3,)}),
+        ("lsn_test_resnet", "torch", {"order": 2, "steps": 4, "memory_stages": (3,)}),
+        ("lsn_ss_test_resnet", "onnx", {"shift": "causal", "memory_stages": (3,)}),
+        ("convlstm_test_resnet", "onnx", {"frame_differences": True, "memory_stages": (2, 3)}),
+        ("gru_test_resnet", "openvino", {"memory_stages": (3,)}),
     ],
 )
-def test_every_memory_in_a_format(tmp_path, monkeypatch, name, target, options):
-    monkeypatch.setattr(proof, "MANY_STEPS", 50)  # the test of an ONNX export has all
+def test_every_memory_in_a_format(write_weights, tmp_path, monkeypatch, name, target, options):
+    monkeypatch.setattr(proof, "MANY_STEPS", 50)  # that all tests share has a thousand
     weights = write_weights(tmp_path / "weights", name, **options)
     folder, description = export_weights(weights, target)
     assert read_description(folder) == description
@@ -173,8 +161,9 @@ def check_signals_after_a_graph_is_freed(folder: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
 
 
-def test_a_model_that_looks_ahead_answers_clips_alone(tmp_path, capsys):
-    weights, folder = write_weights(tmp_path / "weights", "lsn_ss_resnet10t", memory_stages=(3,)), tmp_path / "clips"
+def test_a_model_that_looks_ahead_answers_clips_alone(write_weights, tmp_path, capsys):
+    weights, folder = tmp_path / "weights", tmp_path / "clips"
+    write_weights(weights, "lsn_ss_test_resnet", memory_stages=(3,))
     command = ["export", str(weights), "--to", "onnx", "--out", str(folder)]
     assert main(command) == 0
     shown = capsys.readouterr().out
@@ -186,14 +175,14 @@ def test_a_model_that_looks_ahead_answers_clips_alone(tmp_path, capsys):
     runtime, clips_BTCHW = OnnxRuntime(folder), noise(2, 4, 3, SIZE, SIZE)
     expected = expected_logits(weights, clips_BTCHW)
     np.testing.assert_allclose(runtime.forward_frames(clips_BTCHW), expected, atol=1e-4 * np.abs(expected).max())
-    with pytest.raises(ModelError, match="clips of 5 frames; lsn_ss_resnet10t was exported for 4"):
+    with pytest.raises(ModelError, match="clips of 5 frames; lsn_ss_test_resnet was exported for 4"):
         runtime.forward_frames(noise(1, 5, 3, SIZE, SIZE))
     with pytest.raises(ModelError, match="cannot stream"):
         runtime.allocate(1)
 
 
-def test_a_graph_with_other_numbers_is_not_left_behind(tmp_path_factory, tmp_path, monkeypatch):
-    weights = write_weights(tmp_path_factory.mktemp("small") / "weights", memory_stages=(3,))
+def test_a_graph_with_other_numbers_is_not_left_behind(write_weights, tmp_path_factory, tmp_path, monkeypatch):
+    weights = write_weights(tmp_path_factory.mktemp("small"), "lsn_test_resnet", memory_stages=(3,))
     monkeypatch.setattr(proof, "MANY_STEPS", 10)
 
     def forgetful(gates_BTGHW, past_BPHW, cell_BDHW, *others):
@@ -205,20 +194,21 @@ def test_a_graph_with_other_numbers_is_not_left_behind(tmp_path_factory, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-def check_bad_input(weights: Path, exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_go_together_is_refused(weights, exported, monkeypatch):
+    folder, _ = exported
     with pytest.raises(WeightsError, match="exists; delete it"):
         export_weights(weights, "onnx")
     with pytest.raises(ConfigError, match="say where the export goes"):
         export_weights("starter:gestures", "onnx")
-    runtime = OnnxRuntime(exported)
+    runtime = OnnxRuntime(folder)
     for clips in (noise(1, 4, 3, SIZE, SIZE).astype(np.float32), noise(4, 3, SIZE, SIZE), noise(1, 4, 3, 8, 8)):
         with pytest.raises(ModelError, match=r"expected uint8 \(batch, frames, 3, 32, 32\)"):
             runtime.forward_frames(clips)
     with pytest.raises(ConfigError, match="an export for onnx, not for openvino; export again with --to openvino"):
-        OpenVinoRuntime(exported)
+        OpenVinoRuntime(folder)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ConfigError, match=r"onnxruntime is not installed .*pip install 'lsn-video\[export\]'"):
-        OnnxRuntime(exported)
+        OnnxRuntime(folder)
 
 
 NUMBER = r"\d+(?:\.\d+)?"
@@ -226,8 +216,9 @@ INSTALLED = ("av", "numpy", "onnxruntime", "PIL", "yaml", "safetensors", "simple
 """What examples/without_torch.py says that a machine needs."""
 
 
-def check_events_where_little_is_installed(weights: Path, exported: Path, video: Path) -> None:
+def test_events_where_little_is_installed(weights, exported, videos):
     """The events and probabilities of a video are PyTorch's."""
+    (folder, _), video = exported, videos / "6.mp4"
     rules = EventRules(on_threshold=0.1, off_threshold=0.05, min_seconds=0.0)
     code = f"""
     import json, sys
@@ -239,9 +230,10 @@ def check_events_where_little_is_installed(weights: Path, exported: Path, video:
 
     sys.meta_path.insert(0, Little)
     from lsn.config import EventRules
-    from lsn.streaming import StreamingPredictor
+    from lsn.profiling.model import Bench, _measure_here
+from lsn.streaming import StreamingPredictor
     from lsn.streaming.timeline import make_timeline
-    found = make_timeline(StreamingPredictor({str(exported)!r}, events={rules!r}), {str(video)!r})
+    found = make_timeline(StreamingPredictor({str(folder)!r}, events={rules!r}), {str(video)!r})
     events = [[event.label, event.start_seconds, event.end_seconds] for event in found.events]
     print(json.dumps([events, found.track.probabilities_TK.tolist()]))
     """
@@ -254,17 +246,17 @@ def check_events_where_little_is_installed(weights: Path, exported: Path, video:
     np.testing.assert_allclose(probabilities_TK, expected.track.probabilities_TK, atol=1e-4)
 
 
-def check_commands(weights: Path, manifest: str, videos: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every command that takes a runtime, under the export and under PyTorch."""
-    video = str(videos / "6.mp4")
-    capsys.readouterr()
+def test_every_command_that_takes_a_runtime(weights, exported, manifest, videos, tmp_path, monkeypatch, capsys):
+    """Under the export and under PyTorch."""
+    video, out = str(videos / "6.mp4"), tmp_path / "timeline"
+    monkeypatch.setattr(proof, "MANY_STEPS", 50)
 
     def shown(*command: str) -> str:
         assert main([*command]) == 0, capsys.readouterr().err
         return capsys.readouterr().out
 
     for options in ([], ["--anytime"]):
-        command = ["evaluate", str(weights), manifest, "--workers", "0", *options]
+        command = ["evaluate", str(weights), manifest.source, "--workers", "0", *options]
         graph, torch_ = (shown(*command, *o) for o in (["--runtime", "onnx"], ["--device", "cpu"]))
         assert re.sub(NUMBER, "", graph) == re.sub(NUMBER, "", torch_)
         np.testing.assert_allclose(
@@ -276,5 +268,9 @@ def check_commands(weights: Path, manifest: str, videos: Path, out: Path, capsys
     shown(*command)
     assert (out / "events.jsonl").is_file()
     assert "FAIL" not in shown("verify", str(weights), "--num-frames", "8", "--runtime", "onnx")
+    monkeypatch.setattr(profiling, "PARTS", ("test", "stream"))  # each is a process of its own; the others are here
     parts = shown("bench", str(weights), video, "--runtime", "onnx", "--seconds", "0.1", "--json")
-    assert [figure["part"] for figure in json.loads(parts)["figures"]] == ["test", "stream", "decode", "transform"]
+    assert [figure["part"] for figure in json.loads(parts)["figures"]] == ["test", "stream"]
+    bench = Bench(str(weights), runtime="onnx", videos=(video,), seconds=0.1)
+    others = [_measure_here(bench, part) for part in ("training", "decode", "transform")]
+    assert [figure and figure.part for figure in others] == [None, "decode", "transform"]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from small_recognizer import INPUT, LABELS, RATES, lively_model
+from small_recognizer import INPUT, lively_model
 
 from lsn.cli.app import main
 from lsn.errors import ConfigError, ModelError
@@ -11,17 +11,9 @@ from lsn.export.export import Measure, Reduction, export_weights
 from lsn.inference.predictor import Predictor
 from lsn.inference.runtimes.description import read_description
 from lsn.inference.runtimes.onnx import OnnxRuntime
-from lsn.models.weights import load_weights, save_weights
+from lsn.models.weights import load_weights
 
 CLIPS = [np.zeros((4, 3, INPUT.size, INPUT.size), np.uint8)]
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("weights")
-    model = lively_model("lsn_resnet10t", memory_stages=(3,))
-    save_weights(folder, model, labels=LABELS, input=INPUT, metrics={}, frame_rates=RATES)
-    return folder
 
 
 @pytest.mark.parametrize(
@@ -48,10 +40,12 @@ def test_int8_is_calibrated_and_measured(weights, manifest, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("target", "precision"), [("onnx", "fp16"), ("onnx", "int8"), ("openvino", "int8")])
-def test_fewer_bits(weights, manifest, videos, monkeypatch, capsys, target, precision):
+def test_fewer_bits(request, weights, manifest, videos, monkeypatch, capsys, target, precision):
     pytest.importorskip(f"{target}runtime" if target == "onnx" else target)
     if precision == "int8":
         pytest.importorskip("nncf")
+    if target == "onnx":
+        request.getfixturevalue("traced_before")
     monkeypatch.setattr(proof, "MANY_STEPS", 20)
     command = ["export", str(weights), "--to", target, "--precision", precision, "--max-drop", "100"]
     calibrate = ["--calibrate", manifest.source] if precision == "int8" else []
@@ -70,9 +64,9 @@ def test_fewer_bits(weights, manifest, videos, monkeypatch, capsys, target, prec
 
 
 @pytest.mark.slow
-def test_an_accuracy_that_falls_too_far_leaves_nothing(weights, tmp_path, monkeypatch):
+def test_an_accuracy_that_falls_too_far_leaves_nothing(write_weights, tmp_path_factory, tmp_path):
     pytest.importorskip("onnxruntime")
-    monkeypatch.setattr(proof, "MANY_STEPS", 10)
+    weights = write_weights(tmp_path_factory.mktemp("clips"), "tsm_test_resnet")  # one graph: it looks ahead
 
     def right_in_pytorch(ready):
         return 0.5 if isinstance(ready.runtime, OnnxRuntime) else 0.9

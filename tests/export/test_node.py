@@ -8,11 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_recognizer import INPUT, LABELS, RATES, lively_model
+from small_recognizer import INPUT, LABELS
 
-from lsn.export import proof
-from lsn.export.export import export_weights
-from lsn.models.weights import save_weights
+from lsn.models.weights import load_weights
 
 pytestmark = pytest.mark.slow
 EXAMPLE = Path(__file__).parents[2] / "examples/node_stream.mjs"
@@ -31,19 +29,16 @@ def program(tmp_path_factory) -> Path:
     return Path(shutil.copy(EXAMPLE, folder))
 
 
-def test_a_stream_in_node(program, tmp_path, monkeypatch):
-    pytest.importorskip("onnxruntime")
-    monkeypatch.setattr(proof, "MANY_STEPS", 10)
-    model = lively_model("lsn_resnet10t", memory_stages=(3,))
-    save_weights(tmp_path / "weights", model, labels=LABELS, input=INPUT, metrics={}, frame_rates=RATES)
-    folder, _ = export_weights(tmp_path / "weights", "onnx")
+def test_a_stream_in_node(program, weights, exported):
+    folder, _ = exported
     frames_THWC = np.random.default_rng(0).integers(0, 256, (5, INPUT.size, INPUT.size, 3), dtype=np.uint8)
     done = subprocess.run(
         ["node", program, folder], input=frames_THWC.tobytes(), capture_output=True, timeout=60, check=True
     )
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     with torch.inference_mode():
-        expected = model.eval().forward_frames(torch.from_numpy(frames_THWC).permute(0, 3, 1, 2)[None])[0].numpy()
+        clip_BTCHW = torch.from_numpy(frames_THWC).permute(0, 3, 1, 2)[None]
+        expected = load_weights(weights).model.forward_frames(clip_BTCHW)[0].numpy()
     found = np.array([line["logits"] for line in lines])
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
     assert [line["label"] for line in lines] == [LABELS[number] for number in expected.argmax(axis=1)]

@@ -298,20 +298,22 @@ def test_weights_without_a_run_have_a_card_too(tmp_path, user):
 
 
 @pytest.mark.slow  # PyTorch's exporter takes seconds
-def test_an_export_comes_from_the_hub_without_the_weights(run_folder, hub, user, videos, monkeypatch):
+def test_an_export_comes_from_the_hub_without_the_weights(hub, user, videos, tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime")
     monkeypatch.setattr(proof, "MANY_STEPS", 10)
-    export_weights(run_folder, "onnx")
-    assert user.lsn("push", run_folder, "ann/gestures").code == 0
+    folder, model = tmp_path / "mine", lively_model("lsn_test_resnet", memory_stages=(3,))
+    save_weights(folder, model, labels=LABELS, input=INPUT, metrics={})
+    export_weights(folder, "onnx")
+    assert user.lsn("push", folder, "ann/gestures").code == 0
     card = hub.repositories["ann/gestures"].commits[-1][1]["README.md"].decode()
     assert "| Export onnx | fp32; logits differ from PyTorch's by at most " in card
     assert "lsn predict ann/gestures clip.mp4 --runtime onnx   # without PyTorch" in card
-    here = json.loads(user.lsn("predict", run_folder, videos / "5.mp4", "--json").out)
+    here = json.loads(user.lsn("predict", folder, videos / "5.mp4", "--json").out)
     hub.requests.clear()
     there = user.lsn("predict", "ann/gestures", videos / "5.mp4", "--json", "--runtime", "onnx")
     assert there.code == 0, there.err
     assert json.loads(there.out)["probabilities"] == pytest.approx(here["probabilities"], abs=1e-5)
     assert any("onnx/clip.onnx" in request for request in hub.requests)
     assert not any("model.safetensors" in request for request in hub.requests)
-    save_weights(run_folder, lively_model("convlstm_resnet10t"), labels=LABELS, input=INPUT, metrics={})
-    assert "onnx: was exported from other weights" in user.lsn("push", run_folder, "ann/gestures").error
+    save_weights(folder, lively_model("convlstm_resnet10t"), labels=LABELS, input=INPUT, metrics={})
+    assert "onnx: was exported from other weights" in user.lsn("push", folder, "ann/gestures").error

@@ -79,6 +79,28 @@ def live_in_time(server: Server, name: str) -> ClientConnection:
             time.sleep(5)  # as each try is a request
 
 
+@pytest.mark.slow
+def test_connections_that_say_nothing_are_closed(server):
+    host, port = server.address.removeprefix("http://").split(":")
+    with sockets.create_connection((host, int(port))) as loris, live_in_time(server, "yard") as live:
+        begin(live)
+        loris.sendall(b"GET /healthz HTTP/1.1\r\n")
+        until = time.monotonic() + 60
+        loris.settimeout(1)
+        while True:
+            assert time.monotonic() < until
+            try:
+                loris.sendall(b"X-Slow: 1\r\n")
+                if loris.recv(1) == b"":
+                    break
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                break
+        live.send('{"type": "end"}')  # one that has become a WebSocket stays
+        assert json.loads(live.recv(timeout=60))["type"] == "ended"
+
+
 def test_a_client_has_its_share(server, folder):
     with live_in_time(server, "door") as socket, live_in_time(server, "yard"):
         begin(socket)
@@ -154,32 +176,6 @@ def test_tls(weights, tmp_path):
             assert answer.status == 200
         with connect(f"wss{server.address[5:]}/v1/live", ssl=trusted) as socket:
             assert begin(socket)["type"] == "ready"
-    finally:
-        end(server)
-
-
-@pytest.mark.slow
-def test_connections_that_say_nothing_are_closed(weights):
-    server = start(weights)
-    host, port = server.address.removeprefix("http://").split(":")
-    try:
-        with sockets.create_connection((host, int(port))) as loris, server.live() as live:
-            begin(live)
-            loris.sendall(b"GET /healthz HTTP/1.1\r\n")
-            until = time.monotonic() + 60
-            loris.settimeout(1)
-            while True:
-                assert time.monotonic() < until
-                try:
-                    loris.sendall(b"X-Slow: 1\r\n")
-                    if loris.recv(1) == b"":
-                        break
-                except TimeoutError:
-                    continue
-                except ConnectionError:
-                    break
-            live.send('{"type": "end"}')  # one that has become a WebSocket stays
-            assert json.loads(live.recv(timeout=60))["type"] == "ended"
     finally:
         end(server)
 

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,33 +92,42 @@ def test_a_live_stream_in_asyncio(server, weights):
     np.testing.assert_allclose(asyncio.run(watch())[:10], answers_alone(weights, frames), atol=1e-4)
 
 
+class Mortal:
+    """A server that is killed with -9 and started again at the same place."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments, self.server = arguments, start(*arguments)
+
+    def kill_and_start(self) -> None:
+        self.server.process.kill()
+        self.server.process.wait()
+        self.server = start(*self.arguments, port=self.server.port)
+
+
+@pytest.fixture(scope="module")
+def mortal(weights, tmp_path_factory) -> Iterator[Mortal]:
+    states = tmp_path_factory.mktemp("states")
+    mortal = Mortal(weights, "--state-store", str(states), "--snapshot-seconds", "0.1")
+    yield mortal
+    end(mortal.server)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("is_async", [False, True])
-def test_a_server_that_dies_costs_nothing_but_time(is_async, weights, tmp_path):
-    """It is killed with -9 and started again; the answers after that are those of a stream that went on."""
+def test_a_server_that_dies_costs_nothing_but_time(is_async, weights, mortal):
+    """The answers after its death are those of a stream that went on."""
     frames = pictures(6, 20)
-    options = ("--state-store", str(tmp_path / "states"), "--snapshot-seconds", "0.1")
-    servers = [start(weights, *options)]
-
-    def kill_and_start() -> None:
-        servers[-1].process.kill()
-        servers[-1].process.wait()
-        servers.append(start(weights, *options, port=servers[0].port))
-
     found: dict[int, list[float]] = {}
-    try:
-        if is_async:
-            asyncio.run(watch_async(servers[0], frames, found, kill_and_start))
-        else:
-            with Client(servers[0].address).live() as live:
-                for t, frame in enumerate(frames):
-                    if t == 10:
-                        kill_and_start()
-                    live.send(t / 10, frame)
-                    found[t] = answer_of(live, t)["probabilities"]
-                assert live.conversation.num_lost == 0
-    finally:
-        end(servers[-1])
+    if is_async:
+        asyncio.run(watch_async(mortal.server, frames, found, mortal.kill_and_start))
+    else:
+        with Client(mortal.server.address).live() as live:
+            for t, frame in enumerate(frames):
+                if t == 10:
+                    mortal.kill_and_start()
+                live.send(t / 10, frame)
+                found[t] = answer_of(live, t)["probabilities"]
+            assert live.conversation.num_lost == 0
     expected = answers_alone(weights, frames)
     np.testing.assert_allclose([found[t] for t in range(20)], expected, atol=1e-4)
 

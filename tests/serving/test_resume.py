@@ -46,9 +46,26 @@ def redis_address(tmp_path_factory) -> Iterator[str]:
     process.wait(timeout=60)
 
 
-@pytest.fixture(params=["folder", pytest.param("redis", marks=pytest.mark.slow)])
-def store(request, tmp_path) -> str:
-    return str(tmp_path / "states") if request.param == "folder" else request.getfixturevalue("redis_address")
+@pytest.fixture(scope="module")
+def states(tmp_path_factory) -> Path:
+    """Where servers keep their streams."""
+    return tmp_path_factory.mktemp("served") / "states"
+
+
+@pytest.fixture(scope="module")
+def heir(weights, states) -> Iterator[Server]:
+    """A server that goes on with the streams of others, from a folder."""
+    server = start(weights, "--state-store", str(states))
+    yield server
+    end(server)
+
+
+@pytest.fixture(scope="module")
+def redis_heir(weights, redis_address) -> Iterator[Server]:
+    """The same from Redis."""
+    server = start(weights, "--state-store", redis_address)
+    yield server
+    end(server)
 
 
 def ask(socket: ClientConnection, number: int, frames: list[bytes]) -> tuple[Answer, list[Answer]]:
@@ -79,9 +96,14 @@ def kill(server: Server) -> None:
     server.process.wait(timeout=60)
 
 
-def test_a_stream_survives_the_death_of_its_server(weights, store):
-    options = ("--state-store", store, "--snapshot-seconds", "0.05")
-    first, second = (start(weights, *options) for _ in range(2))
+@pytest.mark.parametrize(
+    ("store", "survivor"),
+    [("states", "heir"), pytest.param("redis_address", "redis_heir", marks=pytest.mark.slow)],
+    ids=["folder", "redis"],
+)
+def test_a_stream_survives_the_death_of_its_server(request, weights, store, survivor):
+    store, second = map(request.getfixturevalue, (store, survivor))
+    first = start(weights, "--state-store", str(store), "--snapshot-seconds", "0.05")
     frames = pictures(7, 24)
     try:
         with first.live() as socket:
@@ -101,12 +123,11 @@ def test_a_stream_survives_the_death_of_its_server(weights, store):
             check({number: ask(socket, number, frames)[0] for number in range(last + 1, 24)}, alone(weights, frames))
     finally:
         kill(first)
-        end(second)
+    wait_until_free(second)
 
 
-def test_a_stopped_server_keeps_its_streams_and_lost_frames_are_counted(weights, tmp_path):
-    options = ("--state-store", str(tmp_path / "states"))
-    first, second = (start(weights, *options) for _ in range(2))
+def test_a_stopped_server_keeps_its_streams_and_lost_frames_are_counted(weights, states, heir):
+    first = start(weights, "--state-store", str(states))
     frames = pictures(8, 16)
     try:
         with first.live() as socket:
@@ -116,17 +137,17 @@ def test_a_stopped_server_keeps_its_streams_and_lost_frames_are_counted(weights,
             end(first)
             (ended,) = of("ended", all_messages(socket))
             assert ended["error"] == "the server ended the stream; resume it with its token"
-        with second.live() as socket:
+        with heir.live() as socket:
             assert begin(socket, resume=token)["resumed"]["frame"] == 5
             answer, others = ask(socket, 9, frames)
             assert of("missing", others) == [{"type": "missing", "frames": 3, "before": 9}]
             assert [each["frame"] for each in of("result", others)] == [5, 5, 5]  # on screen until frame 9
             found = {9: answer} | {number: ask(socket, number, frames)[0] for number in range(10, 16)}
             check(found, alone(weights, frames, left_out=range(6, 9)))
-            assert all(path.stat().st_mode & 0o077 == 0 for path in (tmp_path / "states").iterdir())
+            assert all(path.stat().st_mode & 0o077 == 0 for path in states.iterdir())
     finally:
         kill(first)
-        end(second)
+    wait_until_free(heir)
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +186,7 @@ def test_a_client_whose_clock_has_started_again(server):
             assert later["num_frames"] == answer["num_frames"] + number + 1
 
 
-def test_streams_that_cannot_be_resumed_begin_anew(server, weights, tmp_path):
+def test_streams_that_cannot_be_resumed_begin_anew(server, heir, states, tmp_path):
     with server.live() as socket:
         ready = begin(socket, resume="never given")
         assert ready["resumed"]["error"].startswith("no stream was kept under this token")
@@ -174,10 +195,10 @@ def test_streams_that_cannot_be_resumed_begin_anew(server, weights, tmp_path):
         all_messages(socket)
     with server.live() as socket:
         assert begin(socket, resume=ready["token"])["resumed"]["error"].startswith("no stream was kept")
-    other, folder = tmp_path / "other", tmp_path / "states"
+    other = tmp_path / "other"
     save_weights(other, lively_model("convlstm_resnet10t"), labels=LABELS, input=INPUT, metrics={}, frame_rates=RATES)
-    token, frames = leave_a_stream(weights, folder), pictures(2, 3)
-    elsewhere = start(other, "--state-store", str(folder))
+    token, frames = leave_a_stream(heir), pictures(2, 3)
+    elsewhere = start(other, "--state-store", str(states))
     try:
         with elsewhere.live() as socket:
             assert (
@@ -185,7 +206,7 @@ def test_streams_that_cannot_be_resumed_begin_anew(server, weights, tmp_path):
                 in begin(socket, resume=token)["resumed"]["error"]
             )
             assert ask(socket, 0, frames)[0]["num_frames"] == 1
-        path = folder / f"{hashlib.sha256(token.encode()).hexdigest()}.lsnstate"
+        path = states / f"{hashlib.sha256(token.encode()).hexdigest()}.lsnstate"
         path.write_bytes(path.read_bytes()[:-5] + b"12345")
         with elsewhere.live() as socket:
             assert "its content is not what was written" in begin(socket, resume=token)["resumed"]["error"]
@@ -193,14 +214,13 @@ def test_streams_that_cannot_be_resumed_begin_anew(server, weights, tmp_path):
         end(elsewhere)
 
 
-def leave_a_stream(weights: Path, folder: Path) -> str:
+def leave_a_stream(server: Server) -> str:
     """Has a server keep a stream; returns its token."""
-    server = start(weights, "--state-store", str(folder))
     with server.live() as socket:
         token = begin(socket)["token"]
         for number in range(3):
             ask(socket, number, pictures(2, 3))
-    end(server)
+    wait_until_free(server)
     return token
 
 

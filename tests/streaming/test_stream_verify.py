@@ -27,7 +27,7 @@ def saved(model: Recognizer, folder):
     "options", [{"memory": "gru"}, {"memory": "convlstm"}, {"shift": "causal", "steps": 4}], ids=str
 )
 def test_every_model_that_claims_to_stream_is_proven(options, tmp_path, videos):
-    weights = saved(lively_model(**options), tmp_path / "weights")
+    weights = saved(lively_model("lsn_test_resnet", **options), tmp_path / "weights")
     checks = verify(weights, videos / "6.mp4", num_frames=12)
     assert [check for check in checks if not check.passed] == []
     assert [check.is_control for check in checks] == [False] * 4 + [True]
@@ -36,14 +36,14 @@ def test_every_model_that_claims_to_stream_is_proven(options, tmp_path, videos):
 
 @pytest.mark.slow
 def test_a_model_without_a_past_has_no_control(tmp_path):
-    model = create_model("tsn_resnet10t", num_classes=len(LABELS))
+    model = create_model("tsn_test_resnet", num_classes=len(LABELS))
     checks = verify(saved(model, tmp_path / "weights"), num_frames=6)
     assert all(check.passed and not check.is_control for check in checks)
 
 
 @pytest.mark.slow
 def test_a_memory_that_loses_its_state_is_found_out(tmp_path, monkeypatch):
-    weights = saved(lively_model(), tmp_path / "weights")
+    weights = saved(lively_model("lsn_test_resnet"), tmp_path / "weights")
     forward = ConvLSTM.forward
     monkeypatch.setattr(ConvLSTM, "forward", lambda self, x, state=None: forward(self, x))
     checks = {check.name: check.passed for check in verify(weights, num_frames=8)}
@@ -53,7 +53,7 @@ def test_a_memory_that_loses_its_state_is_found_out(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_memory_that_says_nothing_fails_the_control(tmp_path):
-    model = create_model("lsn_resnet10t", num_classes=len(LABELS))  # fresh: the identity
+    model = create_model("lsn_test_resnet", num_classes=len(LABELS))  # fresh: the identity
     *_, control = verify(saved(model, tmp_path / "weights"), num_frames=6)
     assert control.is_control and not control.passed
 
@@ -66,8 +66,8 @@ def test_a_check_is_what_it_says():
 
 def test_bad_input_is_refused(tmp_path, videos):
     with pytest.raises(ModelError, match="cannot stream"):
-        verify(saved(lively_model(shift="bidirectional"), tmp_path / "ahead"))
-    weights = saved(lively_model(), tmp_path / "weights")
+        verify(saved(lively_model("lsn_test_resnet", shift="bidirectional"), tmp_path / "ahead"))
+    weights = saved(lively_model("lsn_test_resnet"), tmp_path / "weights")
     with pytest.raises(ConfigError, match="between 4 and 4096"):
         verify(weights, num_frames=3)
     with pytest.raises(ConfigError, match="between 4 and 4096"):

@@ -38,7 +38,7 @@ def colours(tmp_path_factory) -> Path:
 def config(colours) -> RunConfig:
     """A run of a second or two: 2 epochs of 4 steps."""
     return RunConfig(
-        model=ModelConfig(name="lsn_resnet10t", num_frames=2, pretrained=False, memory_stages=(3,), dropout=0.5),
+        model=ModelConfig(name="lsn_test_resnet", num_frames=2, pretrained=False, memory_stages=(3,), dropout=0.5),
         data=DataConfig(train=str(colours / "train.csv"), val=str(colours / "val.csv"), num_workers=0),
         input=InputConfig(size=32, short_side=32, color_jitter=0.1),
         optim=OptimConfig(

@@ -32,7 +32,7 @@ def start(tmp_path_factory):
     """Weights whose statistics and memory are those of no fresh network."""
     folder = tmp_path_factory.mktemp("start")
     torch.manual_seed(5)
-    model = create_model("lsn_resnet10t", num_classes=3, num_frames=2, memory_stages=(3,))
+    model = create_model("lsn_test_resnet", num_classes=3, num_frames=2, memory_stages=(3,))
     torch.nn.init.normal_(model.memory["3"].expand[1].weight, std=0.1)
     with torch.no_grad():
         for _ in range(20):
@@ -51,7 +51,7 @@ def runs(tmp_path_factory, colours, start):
     (folder / "broken.csv").write_text("\n".join(["path,label", *rows, f"{broken},red"]) + "\n")
     config = change(
         RunConfig(),
-        model={"name": "lsn_resnet10t", "num_frames": 2, "pretrained": False, "memory_stages": (3,), "dropout": 0.0},
+        model={"name": "lsn_test_resnet", "num_frames": 2, "pretrained": False, "memory_stages": (3,), "dropout": 0.0},
         data={"train": str(colours / "train.csv"), "val": str(colours / "val.csv"), "num_workers": 0},
     )
     config = replace(

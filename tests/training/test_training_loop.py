@@ -199,7 +199,7 @@ RESUMED_CONFIGS = {
         },
     },
     "stream": {
-        "model": {"name": "lsn_ss_resnet10t", "shift": "causal", "num_frames": 4},
+        "model": {"name": "lsn_ss_test_resnet", "shift": "causal", "num_frames": 4},
         "input": {"sampling": "timed", "fps": 5.0, "fps_jitter": 1.5},
         "training": {
             "checkpoint_every": 1,
@@ -323,7 +323,7 @@ def test_the_moving_average_is_what_is_saved(tmp_path, config):
     assert any(not torch.equal(saved[name], states["model"][name]) for name in saved)
 
 
-@pytest.mark.parametrize("name", ["lsn_ss_resnet10t", "tsm_resnet10t"])
+@pytest.mark.parametrize("name", ["lsn_ss_test_resnet", "tsm_test_resnet"])
 def test_a_causal_network_is_trained_to_stream(tmp_path, config, name):
     config = change(config, "model", name=name, shift="causal", num_frames=4)
     config = change(config, "model", memory_stages=(3,) if name.startswith("lsn") else None)
@@ -343,7 +343,7 @@ def test_a_causal_network_is_trained_to_stream(tmp_path, config, name):
 
 @pytest.mark.parametrize(("key", "value"), [("state_carry_prob", 0.5), ("tbptt_frames", 1)])
 def test_what_needs_a_causal_network_is_refused_for_others(tmp_path, config, key, value):
-    config = change(change(config, "model", name="lsn_ss_resnet10t"), "training", **{key: value})
+    config = change(change(config, "model", name="lsn_ss_test_resnet"), "training", **{key: value})
     with pytest.raises(ConfigError, match=f"training.{key} is {value}, .* one frame ahead; set model.shift=causal"):
         train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -82,7 +82,7 @@ def experiment(tmp_path_factory, colours):
         copies.append(f"{folder}/{number}.mp4,{label}")
     (folder / "train.csv").write_text("\n".join(["path,label", *copies]) + "\n")
     config = RunConfig(
-        model=ModelConfig(name="lsn_resnet10t", num_frames=2, pretrained=False, memory_stages=(3,), dropout=0.5),
+        model=ModelConfig(name="lsn_test_resnet", num_frames=2, pretrained=False, memory_stages=(3,), dropout=0.5),
         data=DataConfig(train=str(folder / "train.csv"), val=str(colours / "val.csv"), num_workers=1),
         input=InputConfig(size=32, short_side=32, color_jitter=0.1),
         optim=OptimConfig(
@@ -99,7 +99,7 @@ def experiment(tmp_path_factory, colours):
     )
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    train(config, folder / "whole")
+    train(replace(config, data=replace(config.data, num_workers=0)), folder / "whole")
     torch.set_num_threads(threads)
     (folder / "recipe.yaml").write_text(to_yaml(config))
     return folder, config
@@ -107,12 +107,13 @@ def experiment(tmp_path_factory, colours):
 
 @pytest.fixture(scope="module")
 def by_two(experiment, tmp_path_factory):
-    """The recipe, and what a run of it by two processes that nobody stops leaves."""
-    folder = tmp_path_factory.mktemp("two")
-    (folder / "two.yaml").write_text(to_yaml(experiment[1]))
+    """The run without workers, to be trained by two processes, and what one that nobody stops leaves."""
+    folder, config = tmp_path_factory.mktemp("two"), experiment[1]
+    config = replace(config, data=replace(config.data, num_workers=0))
+    (folder / "two.yaml").write_text(to_yaml(config))
     with Training(folder / "two.yaml", folder / "whole", start=TORCHRUN) as training:
         assert training.end()[0] == 0
-    return folder / "two.yaml", folder / "whole"
+    return config, folder / "whole"
 
 
 def metrics_of(out):
@@ -160,8 +161,9 @@ def test_sigterm_ends_a_run_after_its_step_and_it_resumes(experiment, tmp_path):
 
 
 @pytest.mark.slow
-def test_processes_of_torchrun_stop_at_the_same_step_though_one_alone_is_asked(experiment, by_two, tmp_path):
-    config = replace(experiment[1], training=replace(experiment[1].training, checkpoint_every=0))
+def test_processes_of_torchrun_stop_at_the_same_step_though_one_alone_is_asked(by_two, tmp_path):
+    config, whole = by_two
+    config = replace(config, training=replace(config.training, checkpoint_every=0))
     (tmp_path / "two.yaml").write_text(to_yaml(config))
     with Training(tmp_path / "two.yaml", tmp_path / "run", start=TORCHRUN) as training:
         training.wait_for(2)
@@ -179,12 +181,12 @@ def test_processes_of_torchrun_stop_at_the_same_step_though_one_alone_is_asked(e
         training.end()
     with Training(tmp_path / "two.yaml", tmp_path / "run", "--resume", start=TORCHRUN) as training:
         assert training.end()[0] == 0
-    assert_same_run(tmp_path / "run", by_two[1])
+    assert_same_run(tmp_path / "run", whole)
 
 
 @pytest.mark.slow
-def test_torchrun_replaces_a_worker_that_was_killed(by_two, tmp_path):
-    recipe, whole = by_two
+def test_torchrun_replaces_a_worker_that_was_killed(experiment, by_two, tmp_path):
+    recipe, whole = experiment[0] / "recipe.yaml", by_two[1]
     elastic = [*TORCHRUN[:2], "--max-restarts", "2", *TORCHRUN[2:]]
     with Training(recipe, tmp_path / "run", "--auto-resume", start=elastic) as training:
         training.wait_for(5)

@@ -21,7 +21,7 @@ def take_steps(world: World, *, shares: list[tuple[int, ...]]) -> tuple[dict[str
     `shares[i][r]` is the number of clips that process r reads for forward pass i. Returns weights and losses.
     """
     torch.manual_seed(0)
-    model = create_model("lsn_resnet10t", num_classes=3, num_frames=2, memory_stages=(3,), dropout=0.0).double()
+    model = create_model("lsn_test_resnet", num_classes=3, num_frames=2, memory_stages=(3,), dropout=0.0).double()
     torch.nn.init.normal_(model.memory["3"].expand[1].weight)
     clips, labels = torch.randn(7, 2, 3, 32, 32).double(), torch.tensor([0, 1, 2, 0, 1, 2, 1])
     if world.size > 1:
