@@ -83,3 +83,10 @@ def read_in_every_way(path: Path) -> list[str]:
     except LSNError as error:
         refused.append(f"as a stream: {error}")
     return refused
+
+
+def predict(weights: Path, path: Path) -> None:
+    """Predicts one video, as `lsn predict` does."""
+    from lsn import Predictor
+
+    Predictor(weights, device="cpu")(path)
