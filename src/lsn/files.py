@@ -220,6 +220,17 @@ def is_folder(path: str | Path) -> bool:
     return os.path.isdir(path)  # noqa: PTH112
 
 
+def version_of(path: str | Path) -> str:
+    """Size and time of change of a file, or of the files of a folder; empty if there is none."""
+    try:
+        files = [Path(path)] if not is_folder(path) else [each for each in Path(path).iterdir() if each.is_file()]
+        states = [each.stat() for each in files]
+    except (OSError, ValueError):
+        return ""
+    times = max((state.st_mtime_ns for state in states), default=0)
+    return f"{sum(state.st_size for state in states)} {times}" + (f" {len(states)}" if is_folder(path) else "")
+
+
 def read_bytes(path: str | Path, what: str, *, error: type[LSNError], max_bytes: int = MAX_TEXT_BYTES) -> bytes:
     """The content of a regular file, which must not be larger than a file of its kind can be.
 

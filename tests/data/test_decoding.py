@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 from video_files import encode_pictures
 
 from lsn.data import Clip, Manifest
@@ -41,7 +42,7 @@ def test_what_is_damaged_and_how(manifest):
 def test_what_is_in_the_record_is_not_decoded_again_unless_the_file_has_changed(manifest, tmp_path):
     record = tmp_path / "decoded.jsonl"
     expected = damaged_clips(manifest, record=record)
-    assert len(record.read_text().splitlines()) == 5  # what is missing is looked for again
+    assert len(record.read_text().splitlines()) == 2  # what is missing or damaged is looked at again
     whole, about = tmp_path / "1.mp4", (tmp_path / "1.mp4").stat()
     content = whole.read_bytes()
     whole.write_bytes(bytes(len(content)))
@@ -54,6 +55,20 @@ def test_what_is_in_the_record_is_not_decoded_again_unless_the_file_has_changed(
     encode_pictures(tmp_path / "4.mp4", num_frames=3)
     whole.write_bytes(content)
     assert damaged_clips(manifest, record=record) == expected == damaged_clips(manifest)
+    encode_pictures(tmp_path / "3.mp4", num_frames=3)
+    assert [each.clip.line for each in damaged_clips(manifest, record=record)] == [4, 7]
+
+
+def test_a_frame_that_is_damaged_later_is_found(tmp_path):
+    for number in range(3):
+        Image.new("RGB", (16, 16), (80 * number, 0, 0)).save(tmp_path / f"img_{number}.jpg")
+    frames = Manifest("m.csv", ("a",), (Clip(str(tmp_path), "a", line=2),))
+    record = tmp_path.with_suffix(".jsonl")
+    assert damaged_clips(frames, record=record) == []
+    (tmp_path / "img_1.jpg").write_bytes(b"\xff\xd8\xff broken")
+    assert "img_1.jpg: a broken image" in damaged_clips(frames, record=record)[0].error
+    Image.new("RGB", (16, 16)).save(tmp_path / "img_1.jpg")
+    assert damaged_clips(frames, record=record) == []
 
 
 def test_a_killed_call_is_resumed(manifest, tmp_path):
@@ -64,6 +79,8 @@ def test_a_killed_call_is_resumed(manifest, tmp_path):
         "damaged_clips(read_manifest(sys.argv[1]), record=sys.argv[2],\n"
         "    progress=lambda done, _: done < 3 or os.kill(os.getpid(), signal.SIGKILL))"
     )
+    for number in (2, 3):
+        encode_pictures(tmp_path / f"{number}.mp4", num_frames=3)
     (tmp_path / "m.csv").write_text("path,label\n" + "".join(f"{clip.path},a\n" for clip in manifest.clips[:5]))
     done = subprocess.run([sys.executable, "-c", call, str(tmp_path / "m.csv"), str(record)])
     assert done.returncode == -signal.SIGKILL
@@ -74,8 +91,8 @@ def test_a_killed_call_is_resumed(manifest, tmp_path):
     found = damaged_clips(manifest, record=record)
 
     assert found == damaged_clips(manifest)
-    whole = [line for line in record.read_text().splitlines() if line.endswith("]")]
-    assert len({json.loads(line)[0] for line in whole}) == 5
+    whole = [line for line in record.read_text().splitlines() if line.endswith('"')]
+    assert len({json.loads(line) for line in whole}) == 4
 
 
 def test_a_record_that_is_none(manifest, tmp_path):

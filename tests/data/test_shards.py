@@ -18,12 +18,14 @@ import numpy as np
 import pytest
 from video_files import encode_pictures
 
-from lsn.data import StepSampler, check_manifest, open_clip, read_manifest
+from lsn.cli import main
+from lsn.data import StepSampler, check_manifest, open_clip, parse_manifest, read_manifest
 from lsn.data.clips.windows import shard_of
 from lsn.data.frames.extraction import extract_manifests
 from lsn.data.shards.write import write_shards
 from lsn.errors import ConfigError, DataError, VideoError
 from lsn.video import open_video
+from lsn.video.decoding import archive
 
 NUM_VIDEOS = 12
 
@@ -209,7 +211,7 @@ def test_from_a_web_server(served, shards):
     assert Counter(fetched(asked)) == {f"/{path.name}": 1 for path in shards.glob("*.tar")}
 
 
-def test_copies_go_when_their_space_is_needed(served, shards, tmp_path, monkeypatch):
+def test_copies_go_when_their_space_is_needed(served, shards, tmp_path, monkeypatch, caplog):
     pytest.importorskip("aiohttp")
     address, _, asked = served
     clips = {shard_of(clip): clip for clip in read_manifest(f"{address}/train.csv").clips}
@@ -217,15 +219,19 @@ def test_copies_go_when_their_space_is_needed(served, shards, tmp_path, monkeypa
     most = sum((shards / Path(shard_of(clip)).name).stat().st_size for clip in (first, second, third)) - 1
     monkeypatch.setenv("LSN_CACHE_GB", str(most / 1e9))
 
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache/thesis.mp4").write_bytes(bytes(most))
     for clip in (first, second, first, third, first):  # the second was not used for longest when the third came
         pictures(clip)
-        copies = [path for path in (tmp_path / "cache").iterdir() if path.suffix == ".tar"]
+        copies = list((tmp_path / "cache/remote").glob("*.tar"))
         assert sum(path.stat().st_size for path in copies) <= most
     assert fetched(asked).count(f"/{Path(shard_of(first)).name}") == 1
     pictures(second)
     assert fetched(asked).count(f"/{Path(shard_of(second)).name}") == 2
+    assert "is fetched again, as copies of remote files may take up" in caplog.text
+    assert (tmp_path / "cache/thesis.mp4").exists()  # somebody else's
     monkeypatch.setenv("LSN_CACHE_GB", "1e-6")
-    with pytest.raises(VideoError, match=r"copies of remote files may have 1e-06 GB together; set .*LSN_CACHE_GB"):
+    with pytest.raises(DataError, match=r"copies of remote files may take up 1e-06 GB together; set .*LSN_CACHE_GB"):
         pictures(last)
 
 
@@ -258,8 +264,17 @@ def test_a_server_without_the_file_and_one_that_is_gone(served, tmp_path, monkey
         path.unlink()
     with pytest.raises(VideoError, match=r"train-0000\d.tar: no such file"):
         open_clip(manifest.clips[0])
-    with pytest.raises(VideoError, match=r"127.0.0.1:1/a.tar: cannot be fetched"):
+    monkeypatch.setattr("lsn.remote._WAITS", (0.0, 0.0))
+    with pytest.raises(DataError, match=r"127.0.0.1:1/a.tar: cannot be fetched"):
         open_clip(replace(manifest.clips[0], path="http://127.0.0.1:1/a.tar/7.mp4"))
+    with pytest.raises(DataError, match=r"\[abc/x.csv: cannot be fetched .*Invalid IPv6 URL"):
+        read_manifest("http://[abc/x.csv")
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("LSN_CACHE_DIR", str(tmp_path / "file"))
+    (folder / "c.tar").write_bytes(b"x")
+    with pytest.raises(ConfigError, match=r"file/remote: copies .* cannot be kept there .*LSN_CACHE_DIR"):
+        open_clip(replace(manifest.clips[0], path=f"{address}/c.tar/7.mp4"))
+    monkeypatch.setenv("LSN_CACHE_DIR", str(tmp_path / "other"))
     monkeypatch.setenv("LSN_CACHE_GB", "much")
     shutil.copytree(folder, tmp_path / "x", dirs_exist_ok=True)
     (folder / "b.tar").write_bytes(b"x")
@@ -278,17 +293,75 @@ def test_archives_that_cannot_be_read(shards, tmp_path):
     encode_pictures(tmp_path / "folder.tar/1.mp4", num_frames=3)
 
     for file in ("cut", "packed", "text"):
-        with pytest.raises(VideoError, match=rf"{file}.tar: no sound tar file .*unpack it, or fetch it again"):
+        with pytest.raises(VideoError, match=rf"{file}.tar: not an intact tar file .*unpack it, or fetch it again"):
             open_video(tmp_path / f"{file}.tar" / name)
     with pytest.raises(VideoError, match=r"whole.tar: holds no 'nothing.mp4'"):
         open_video(tmp_path / "whole.tar/nothing.mp4")
     assert open_video(tmp_path / "folder.tar/1.mp4").num_frames == 3
     (tmp_path / "list.csv").write_text(f"path,label\nwhole.tar/{name},a\nwhole.tar/nothing.mp4,a\ncut.tar/{name},a\n")
     (problem, *_) = check_manifest(read_manifest(tmp_path / "list.csv"))
-    assert "cut.tar: no sound tar file" in problem.message
+    assert "cut.tar: not an intact tar file" in problem.message
     (tmp_path / "list.csv").write_text(f"path,label\nwhole.tar/{name},a\nwhole.tar/nothing.mp4,a\n")
     (problem,) = check_manifest(read_manifest(tmp_path / "list.csv"))
     assert "1 of 2 files are missing, first" in problem.message and "nothing.mp4" in problem.message
+
+
+def test_a_list_from_an_address_does_not_make_this_machine_read_its_own_files(served, loose):
+    pytest.importorskip("aiohttp")
+    address, folder, _ = served
+    (folder / "evil.csv").write_text(f"path,label\n{loose}/1.mp4,a\nfile://{loose}/1.mp4,a\ntrain-00000.tar/1.mp4,a\n")
+    manifest, problems = parse_manifest(f"{address}/evil.csv?token=a/b")
+    assert [problem.where for problem in problems] == [f"{address}/evil.csv?token=a/b line {line}" for line in (2, 3)]
+    assert all("set data.root if it is meant to be read" in problem.message for problem in problems)
+    assert manifest.clips[2].path == f"{address}/train-00000.tar/1.mp4"
+
+
+def test_a_server_that_fails_once_is_asked_again(served, monkeypatch):
+    pytest.importorskip("aiohttp")
+    address, _, _ = served
+    monkeypatch.setattr("lsn.remote._WAITS", (0.0, 0.0))
+    sent, failures = http.server.SimpleHTTPRequestHandler.do_GET, [1, 1]
+
+    def fail_sometimes(self):
+        if failures and self.path.endswith(".tar"):
+            failures.pop()
+            return self.send_error(503)
+        return sent(self)
+
+    monkeypatch.setattr(http.server.SimpleHTTPRequestHandler, "do_GET", fail_sometimes)
+    assert len(pictures(read_manifest(f"{address}/train.csv").clips[0])) > 0 and not failures
+
+
+def test_an_archive_is_looked_through_once(shards, monkeypatch):
+    looked = []
+    opened = archive.tarfile.open
+    monkeypatch.setattr(archive.tarfile, "open", lambda path, mode: looked.append(path) or opened(path, mode))
+    monkeypatch.setattr(archive, "_indices", archive._Indices())
+    for _ in range(2):
+        for clip in read_manifest(shards / "train.csv").clips:
+            open_clip(clip).close()
+    assert sorted(looked) == sorted(shards.glob("*.tar"))
+
+
+def test_one_numbering_of_labels_and_no_clip_in_two_splits(loose, tmp_path):
+    (tmp_path / "one.csv").write_text(
+        "".join(["path,label\n", *(f"{loose}/{n}.mp4,{'abc'[n % 3]}\n" for n in range(6))])
+    )
+    (tmp_path / "two.csv").write_text(f"path,label\n{loose}/6.mp4,a\n{loose}/8.mp4,c\n")
+    assert (
+        main(["data", "shard", str(tmp_path / "one.csv"), str(tmp_path / "two.csv"), "--out", str(tmp_path / "out")])
+        == 0
+    )
+    webdataset = pytest.importorskip("webdataset")
+    samples = list(webdataset.WebDataset([str(tmp_path / "out/two-00000.tar")], shardshuffle=False))
+    numbers = {json.loads(sample["json"])["clips"][0]["label"]: int(sample["cls"]) for sample in samples}
+    assert numbers == {"a": 0, "c": 2}
+    (tmp_path / "two.csv").write_text(f"path,label\n{loose}/6.mp4,a\n{loose}/1.mp4,b\n")
+    manifests = [read_manifest(tmp_path / f"{name}.csv", labels=["a", "b", "c"]) for name in ("one", "two")]
+    with pytest.raises(DataError, match=r"1 clip of two also in one, first .*1.mp4"):
+        write_shards(manifests, tmp_path / "other")
+    with pytest.raises(DataError, match="its labels differ from those of"):
+        write_shards([manifests[0], read_manifest(tmp_path / "two.csv")], tmp_path / "other")
 
 
 def test_what_cannot_be_packed(loose, shards, tmp_path):
@@ -299,11 +372,15 @@ def test_what_cannot_be_packed(loose, shards, tmp_path):
     (tmp_path / "full/note.txt").write_text("mine")
     with pytest.raises(DataError, match=r"is not empty and holds no shards.json; choose a new folder"):
         write_shards([manifest], tmp_path / "full")
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn/shards.json").write_text('{"vers')
+    with pytest.raises(DataError, match=r"torn/shards.json: not the record of shards"):
+        write_shards([manifest], tmp_path / "torn")
     with pytest.raises(DataError, match="manifests of the same name"):
         write_shards([manifest, manifest], tmp_path / "out")
     with pytest.raises(DataError, match="is remote or in a shard already"):
         write_shards([read_manifest(shards / "train.csv")], tmp_path / "out")
     (tmp_path / "gone.csv").write_text("path,label\nnowhere.mp4,a\n")
-    with pytest.raises(DataError, match=r"gone.csv line 2: .*nowhere.mp4: no such file"):
+    with pytest.raises(DataError, match=r"gone.csv line 2: 1 of 1 files are missing, first .*nowhere.mp4"):
         write_shards([read_manifest(tmp_path / "gone.csv")], tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -62,26 +62,26 @@ def test_the_report_says_all_that_the_command_says_with_pictures(splits, capsys)
     said = " ".join(capsys.readouterr().out.split())
     assert "b5.mp4" in said and f"a4.mp4 looks like {splits}/train/a1.mp4" in said
     assert "a6.mp4 is 'b' (12%), but the model says 'a' (88%); look at it" in said
-    assert f"Report: {out}/report.html" in said
+    assert f"Report: {out}/check.html" in said
 
-    page = (out / "report.html").read_text()
+    page = (out / "check.html").read_text()
     assert "train.csv and val.csv" in page and "14 clips" in page
     for title in ("Clips that cannot be decoded", "Clips that look the same", "Labels that the model doubts"):
         assert title in page
     assert page.count('src="data:image/jpeg;base64,') == 3 * 6  # a pair and a doubt, all their frames
     for name in ("b5.mp4", "a4.mp4", "a6.mp4"):
         assert name in page
-    assert len((out / "decoded.jsonl").read_text().splitlines()) == 14
+    assert len((out / "decoded.jsonl").read_text().splitlines()) == 13
 
 
 def test_nothing_wrong_and_nothing_asked(splits, capsys):
     (splits / "good.csv").write_text("path,label\ntrain/a0.mp4,a\ntrain/b0.mp4,b\n")
     assert check(splits, "--out", splits / "checked", names=["good"]) == 0
     assert "No problems." in capsys.readouterr().out
-    page = (splits / "checked/report.html").read_text()
+    page = (splits / "checked/check.html").read_text()
     assert "No problems." in page and "not decoded: --decode" in page and "no predictions: --doubts" in page
     assert check(splits, "--decode", "--out", splits / "checked", names=["good"]) == 0
-    assert "None: every clip was decoded to its last frame." in (splits / "checked/report.html").read_text()
+    assert "None: every clip was decoded to its last frame." in (splits / "checked/check.html").read_text()
 
 
 def test_predictions_that_cannot_be_used(splits, capsys):

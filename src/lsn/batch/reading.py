@@ -19,10 +19,11 @@ import numpy as np
 from lsn.batch.journal import Journal, Record, Status
 from lsn.batch.model import BatchModel
 from lsn.batch.parts import Part
-from lsn.batch.sources import SourceVideo, local_version
+from lsn.batch.sources import SourceVideo
 from lsn.batch.ticks import Ticks, ticks_of
 from lsn.errors import VideoError
 from lsn.evaluation.protocol import Views
+from lsn.files import version_of
 from lsn.inference.source import open_source
 from lsn.remote import is_address, local_copy
 from lsn.streaming.settings import StreamSettings
@@ -222,7 +223,7 @@ def read_part(job: PartJob, setup: Setup) -> PartRead | Failed:
     def read(note: Path) -> PartRead:
         settings, video, part = setup.model.settings, job.of.video, job.part
         assert settings is not None
-        if not is_address(video.path) and local_version(str(setup.cwd / video.path)) != video.version:
+        if not is_address(video.path) and version_of(str(setup.cwd / video.path)) != video.version:
             raise VideoError(f"{video.path}: has changed while it was read; run the batch again")
         opened = _open.pop(video, None) or OpenVideo(video, setup.cwd)
         _open[video] = opened

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from lsn.data.clips.folders import VIDEO_SUFFIXES
 from lsn.errors import DataError
-from lsn.files import csv_rows, is_file, is_folder, read_text
+from lsn.files import csv_rows, is_file, is_folder, read_text, version_of
 from lsn.remote import file_system, is_address, suffix_of
 
 LIST_SUFFIXES = (".txt", ".csv")
@@ -70,18 +70,7 @@ def _videos(source: str) -> Iterator[SourceVideo]:
 
 def _local(path: str) -> SourceVideo:
     path = os.path.normpath(path)
-    return SourceVideo(path, local_version(path))
-
-
-def local_version(path: str) -> str:
-    """Size and time of change of a file, or of the files of a folder; empty if there is none."""
-    try:
-        files = [Path(path)] if not is_folder(path) else [each for each in Path(path).iterdir() if each.is_file()]
-        states = [each.stat() for each in files]
-    except (OSError, ValueError):
-        return ""
-    times = max((state.st_mtime_ns for state in states), default=0)
-    return f"{sum(state.st_size for state in states)} {times}" + (f" {len(states)}" if is_folder(path) else "")
+    return SourceVideo(path, version_of(path))
 
 
 def _below(folder: str) -> Iterator[str]:

@@ -6,6 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
@@ -15,13 +16,14 @@ import torch
 
 from lsn.config import RunConfig
 from lsn.data import ClipDataset, load_splits, make_loader
+from lsn.data.clips.windows import local_path
 from lsn.hardware import resolve_device, tune_allocator, usable_cores
 from lsn.profiling.model import training_step
 from lsn.profiling.timing import check_seconds, time_runs
 from lsn.training.clips.task import clip_dataset
 from lsn.training.clips.views import TrainingViews
 from lsn.training.start import start_model
-from lsn.video.decoding.archive import find_member
+from lsn.video.decoding.archive import ArchiveMember, find_member
 from lsn.video.transforms import TrainTransform
 
 Work = Literal["disk", "decode", "transform"]
@@ -145,7 +147,7 @@ def _ms_a_clip(dataset: ClipDataset) -> dict[Work, float]:
     torch.set_num_threads(1)
     try:
         for index, clip in enumerate(dataset.manifest.clips):
-            disk(_read_bytes)(Path(clip.path))
+            disk(_read_bytes)(Path(local_path(clip)))
             error = read(timed.__getitem__)(index).error
             if error is not None and dataset.on_unreadable == "raise":
                 raise error
@@ -187,9 +189,10 @@ class _TimedTransform:
 
 
 def _read_bytes(path: Path) -> None:
-    if member := find_member(path):
-        for name in [None] if member.is_file() else member.names():
-            member.read(name)
+    if found := find_member(path):
+        with closing(ArchiveMember(*found)) as member:
+            for name in [None] if member.is_file() else member.names():
+                member.read(name)
         return
     for file in sorted(path.iterdir()) if path.is_dir() else [path]:
         if file.is_file():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from lsn.report.html import Content, Markup, count, figure, join, note, table, t
 from lsn.report.overview import tile_row
 from lsn.report.page import Section, page, titled
 
-REPORT_NAME = "report.html"
+REPORT_NAME = "check.html"
 MAX_PICTURED = 60
 """Doubted labels, and pairs of clips, whose pictures are shown."""
 _NUM_FRAMES = 8
@@ -40,22 +40,23 @@ class DataCheck:
 
 
 def write_check_report(folder: str | Path, found: DataCheck) -> Path:
-    """Writes `report.html`: one file that needs no other and no network.
+    """Writes `check.html`: one file that needs no other and no network.
 
     Returns:
         The path of the report.
     """
     path = Path(folder) / REPORT_NAME
     names = " and ".join(Path(manifest.source).name for manifest in found.manifests)
-    num_clips = sum(map(len, found.manifests))
+    where = {clip: manifest.where(clip) for manifest in found.manifests for clip in manifest.clips}
+    num_clips = len(where)
     summary = join([tag("strong", names), f" {count(num_clips, 'clip')}, {count(len(found.problems), 'problem')}"])
     sections: list[Section] = [("found", "Found", titled("What was found", _tiles(found), _problems(found)))]
     if found.damaged is not None:
-        sections.append(("damaged", "Damaged", titled("Clips that cannot be decoded", _damaged(found.damaged))))
+        sections.append(("damaged", "Damaged", titled("Clips that cannot be decoded", _damaged(found.damaged, where))))
     if found.duplicates is not None:
         sections.append(("duplicates", "Duplicates", titled("Clips that look the same", _duplicates(found.duplicates))))
     if found.doubts is not None:
-        sections.append(("labels", "Labels", titled("Labels that the model doubts", _doubts(found.doubts))))
+        sections.append(("labels", "Labels", titled("Labels that the model doubts", _doubts(found.doubts, where))))
     write_text(path, page(f"{names} · LSN data check", summary, sections, Path(folder)))
     return path
 
@@ -83,12 +84,12 @@ def _problems(found: DataCheck) -> Content:
     return figure(table(("Where", "What"), cells, class_="wide"), caption="All problems, errors first.")
 
 
-def _damaged(damaged: Sequence[DamagedClip]) -> Content:
+def _damaged(damaged: Sequence[DamagedClip], where: Mapping[Clip, str]) -> Content:
     if not damaged:
         return tag("p", "None: every clip was decoded to its last frame.", class_="lead")
-    rows = [(_line(each.clip), each.clip.label, each.error) for each in damaged]
+    rows = [(where[each.clip], each.clip.label, each.error) for each in damaged]
     return figure(
-        table(("Line", "Label", "Why"), rows, class_="wide"),
+        table(("Where", "Label", "Why"), rows, class_="wide"),
         caption="Fetch or write these files again, or take them out of the list.",
     )
 
@@ -104,7 +105,7 @@ def _duplicates(duplicates: Sequence[NearDuplicate]) -> Content:
     return join([tag("p", "One of each pair should go.", class_="lead"), cards(), _rest(len(duplicates))])
 
 
-def _doubts(doubts: Sequence[LabelDoubt]) -> Content:
+def _doubts(doubts: Sequence[LabelDoubt], where: Mapping[Clip, str]) -> Content:
     if not doubts:
         return tag("p", "None: the model is sure of no other class for any clip.", class_="lead")
     lead = (
@@ -116,7 +117,7 @@ def _doubts(doubts: Sequence[LabelDoubt]) -> Content:
         for each in doubts[:MAX_PICTURED]:
             given, suggested = tag("span", each.clip.label, class_="bad"), tag("span", each.suggested, class_="good")
             odds = f"{whole_percent(each.probability)} and {whole_percent(each.suggested_probability)}"
-            yield _card((given, " or ", suggested, "?"), odds, [(_line(each.clip), each.clip)])
+            yield _card((given, " or ", suggested, "?"), odds, [(where[each.clip], each.clip)])
 
     return join([tag("p", lead, class_="lead"), cards(), _rest(len(doubts))])
 
@@ -147,7 +148,3 @@ def _strip(clip: Clip) -> Markup:
         for number, jpeg in zip(frames, files, strict=True)
     )
     return tag("div", tag("div", images, class_="strip"), class_="scroll")
-
-
-def _line(clip: Clip) -> str:
-    return f"line {clip.line}" if clip.line else Path(clip.path).name

@@ -213,7 +213,7 @@ def _check_data(table: Table, row: Row, plan: PlannedRun) -> None:
     """Refuses before hours of training what would fail after them."""
     data = plan.config.data
     for path in (data.train, data.val, data.labels):
-        if path is not None and not is_address(path) and not Path(path).exists():
+        if path is not None and not (path is not data.labels and is_address(path)) and not Path(path).exists():
             home = next((each for each in TABLES.values() if row.recipe in {one.recipe for one in each.rows}), table)
             raise DataError(f"{row.name}: {path} is not there. {home.way_to_data}")
     if row.start and plan.start:

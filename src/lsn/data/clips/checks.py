@@ -10,7 +10,7 @@ from pathlib import Path
 from lsn.data.clips.overlap import Windows
 from lsn.data.clips.table import Clip, Manifest, Problem
 from lsn.data.clips.text import listing, suggestions
-from lsn.data.clips.windows import is_there
+from lsn.data.clips.windows import is_there, shard_of
 from lsn.errors import VideoError, shown
 from lsn.files import is_folder
 from lsn.parsing import is_unicode
@@ -70,19 +70,25 @@ def _missing_files(manifest: Manifest) -> list[Problem]:
             return frozenset()
 
     def is_missing(clip: Clip) -> bool:
-        # Listing each folder once spares a network file system one question a file.
+        # Listing each folder once spares a network file system one question for each file.
         folder, name = os.path.split(clip.path)
         return name not in names_in(folder) and not is_there(clip)
 
-    try:
-        missing = [clip for clip in manifest.clips if is_missing(clip)]
-    except VideoError as error:  # an archive of clips that cannot be read
-        return [Problem("error", str(error), manifest.source)]
+    missing: list[int] = []
+    broken: dict[str, Problem] = {}
+    shards = list(map(shard_of, manifest.clips))
+    for index in sorted(range(len(shards)), key=shards.__getitem__):  # each archive is looked through once
+        clip = manifest.clips[index]
+        try:
+            if shards[index] not in broken and is_missing(clip):
+                missing.append(index)
+        except VideoError as error:
+            broken[shards[index]] = Problem("error", str(error), manifest.where(clip))
     if not missing:
-        return []
-    first = missing[0]
+        return list(broken.values())
+    first = manifest.clips[min(missing)]
     some = f"{len(missing)} of {len(manifest)} files are missing, first {first.path}"
-    return [Problem("error", f"{some}; {_missing_hint(first)}", manifest.where(first))]
+    return [*broken.values(), Problem("error", f"{some}; {_missing_hint(first)}", manifest.where(first))]
 
 
 def _missing_hint(clip: Clip) -> str:

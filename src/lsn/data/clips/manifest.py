@@ -12,9 +12,9 @@ from lsn.data.clips.folders import VIDEO_SUFFIXES, parse_folder
 from lsn.data.clips.formats import Parsed, parse_table, parse_tsn_list
 from lsn.data.clips.labels import check_labels, read_labels
 from lsn.data.clips.table import Manifest, Problem, raise_on_errors
-from lsn.errors import DataError
+from lsn.errors import DataError, shown
 from lsn.files import exists, is_folder
-from lsn.remote import is_address, local_copy
+from lsn.remote import folder_of, is_address, local_copy
 
 Labels = Sequence[str] | str | Path
 
@@ -62,10 +62,14 @@ def parse_manifest(
     source = os.fspath(path)
     names = _label_names(labels)
     if is_address(source):
-        start = source.rpartition("/")[0] if root is None else os.fspath(root)
+        start = folder_of(source) if root is None else os.fspath(root)
         with local_copy(source, error=DataError) as copy:
             clips, problems = _parse(copy, start, names, group_column)
         problems = [replace(problem, where=problem.where.replace(str(copy), source)) for problem in problems]
+        for clip in clips if root is None else ():
+            if not clip.path.startswith(f"{start}/"):  # somebody else's list must not make this machine read its files
+                message = f"{shown(clip.path)} is not below {start}; set data.root if it is meant to be read"
+                problems.append(Problem("error", message, f"{source} line {clip.line}"))
     else:
         path = Path(path)
         source = str(path)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Literal, TypeVar
 
 from lsn.data.clips.table import Clip, Manifest
-from lsn.data.clips.windows import open_clip
+from lsn.data.clips.windows import open_clip, shard_of
 from lsn.errors import VideoError
 from lsn.hardware import usable_cores
 from lsn.video import VideoInfo
@@ -68,12 +68,13 @@ def of_each_clip(
         except VideoError:
             return None
 
-    found: list[T | None] = []
+    found: list[T | None] = [None] * len(clips)
+    order = sorted(range(len(clips)), key=lambda index: shard_of(clips[index]))  # each archive is fetched once
     with ThreadPoolExecutor(max_workers=usable_cores()) as pool:
-        for each in pool.map(look_or_none, clips):
-            found.append(each)
+        for done, each in enumerate(pool.map(lambda index: look_or_none(clips[index]), order), start=1):
+            found[order[done - 1]] = each
             if progress is not None:
-                progress(len(found), len(clips))
+                progress(done, len(clips))
     return found
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from contextlib import closing
 from typing import Literal
 
 from lsn.data.clips.table import Clip
 from lsn.errors import VideoError
 from lsn.files import exists
-from lsn.remote import cached_copy, is_address
+from lsn.remote import cached_copy, is_address, is_cached
 from lsn.video import VideoReader, open_video, window
-from lsn.video.decoding.archive import find_member, split_member
+from lsn.video.decoding.archive import ArchiveMember, find_member, split_member
 
 # Lists round the durations of files, so a window may end a little behind the last frame.
 END_TOLERANCE_SECONDS = 0.5
@@ -26,7 +27,8 @@ def open_clip(clip: Clip, *, reader: Literal["pyav", "torchcodec"] = "pyav") -> 
     file counts as its first that many frames, and fewer are an error.
 
     Raises:
-        VideoError: the file cannot be fetched or opened, is shorter than the manifest promises, or lacks the window.
+        VideoError: the file cannot be opened, is shorter than the manifest promises, or lacks the window.
+        DataError: it cannot be fetched.
     """
     video = _open(clip, reader)
     try:
@@ -38,31 +40,47 @@ def open_clip(clip: Clip, *, reader: Literal["pyav", "torchcodec"] = "pyav") -> 
 
 
 def is_there(clip: Clip) -> bool:
-    """Whether the file or folder of a clip exists. That of an address is taken to: to ask takes as long as to read."""
+    """Whether the file or folder of a clip exists. That of an address is taken to: to ask takes as long as to read.
+
+    Raises:
+        VideoError: it lies in an archive that cannot be read.
+    """
     if is_address(clip.path):
         return True
-    member = find_member(clip.path)
-    return exists(clip.path) if member is None else member.is_there()
+    found = find_member(clip.path)
+    if found is None:
+        return exists(clip.path)
+    with closing(ArchiveMember(*found)) as member:
+        return member.is_file() or member.is_images()
 
 
 def shard_of(clip: Clip) -> str:
-    """The archive that a clip lies in, or else its own file."""
+    """The archive that a clip lies in, or else its own file, whether they are there or not."""
     return (split_member(clip.path) or (clip.path,))[0]
 
 
-def _open(clip: Clip, reader: Literal["pyav", "torchcodec"]) -> VideoReader:
-    """Opens the file or folder of a clip; what is remote is copied here first."""
+def local_path(clip: Clip) -> str:
+    """The path of a clip on this machine; what is remote is copied here first.
+
+    Raises:
+        VideoError: there is no such file.
+        DataError: it cannot be fetched.
+    """
     if not is_address(clip.path):
-        return open_video(clip.path, reader=reader, frame_pattern=clip.frame_pattern)
+        return clip.path
     archive, *member = split_member(clip.path) or (clip.path,)
-    for is_last in (False, False, True):
-        copy = cached_copy(archive, error=VideoError)
+    return str(cached_copy(archive, missing=VideoError).joinpath(*member))
+
+
+def _open(clip: Clip, reader: Literal["pyav", "torchcodec"]) -> VideoReader:
+    """Opens the file or folder of a clip."""
+    while True:
+        path = local_path(clip)
         try:
-            return open_video(copy.joinpath(*member), reader=reader, frame_pattern=clip.frame_pattern)
+            return open_video(path, reader=reader, frame_pattern=clip.frame_pattern)
         except VideoError:
-            if is_last or copy.exists():  # else another process needed its space at this moment
-                raise
-    raise AssertionError
+            if not is_address(clip.path) or is_cached(shard_of(clip)):
+                raise  # else another process needed its space at this moment
 
 
 def frame_range(clip: Clip, video: VideoReader) -> tuple[int, int]:

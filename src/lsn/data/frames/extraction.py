@@ -17,6 +17,8 @@ from lsn.data.frames.video_job import ExtractionSettings, Span, VideoJob, VideoR
 from lsn.data.loading.workers import map_in_processes
 from lsn.errors import DataError, shown
 from lsn.files import check_outputs, csv_rows, is_folder, read_text, remove_leftovers, write_csv
+from lsn.remote import is_address
+from lsn.video.decoding.archive import find_member
 from lsn.video.writing.jpeg_frames import check_extraction
 
 FRAMES, FAILURES = "frames", "failures.csv"
@@ -170,6 +172,10 @@ def _clips_by_video(manifests: Sequence[Manifest]) -> dict[str, dict[_Key, tuple
     clips_of: dict[str, dict[_Key, tuple[str, Clip]]] = {}
     for manifest in manifests:
         for clip in manifest.clips:
+            if is_address(clip.path) or find_member(clip.path) is not None:
+                raise DataError(
+                    f"{manifest.where(clip)}: {clip.path} is remote or in an archive; give files of this disk"
+                )
             if is_folder(clip.path):
                 raise DataError(f"{manifest.where(clip)}: {clip.path} is a folder of frames already; give video files")
             clips_of.setdefault(clip.file, {}).setdefault(_key(clip), (manifest.where(clip), clip))

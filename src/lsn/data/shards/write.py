@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import random
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lsn.data.clips.checks import check_manifest, leak_problems
 from lsn.data.clips.formats import OPTIONAL_COLUMNS
-from lsn.data.clips.table import Clip, Manifest
+from lsn.data.clips.table import Clip, Manifest, Problem, raise_on_errors
 from lsn.data.clips.writing import write_manifest
 from lsn.errors import ConfigError, DataError
-from lsn.files import atomic_path, check_outputs, exists, is_folder, read_text, remove_leftovers, write_text
+from lsn.files import atomic_path, check_outputs, is_folder, is_leftover, read_text, remove_leftovers, write_text
 from lsn.parsing import parse_json, to_json
 from lsn.remote import is_address
 from lsn.video import IMAGE_SUFFIXES
@@ -87,8 +89,8 @@ def write_shards(
 
     Raises:
         ConfigError: `max_bytes` is not above 0.
-        DataError: the folder holds something else, or shards of other videos; two manifests have one name; videos are
-            missing, in shards already, or cannot be read.
+        DataError: the folder holds something else, or shards of other videos; two manifests have one name, other
+            labels, or clips in common; videos are missing, in shards already, or cannot be read.
     """
     if max_bytes < 1:
         raise ConfigError(f"shards of {max_bytes} bytes; expected a size above 0")
@@ -97,11 +99,12 @@ def write_shards(
     if len(set(names)) < len(names):
         raise DataError(f"manifests of the same name would be written to {out}: {', '.join(names)}; rename one")
     check_outputs([out / name for name in names], [manifest.source for manifest in manifests])
+    raise_on_errors(_problems(manifests))
     plans = {
         name: _plan(Path(name).stem, _videos(manifest, seed), max_bytes)
         for name, manifest in zip(names, manifests, strict=True)
     }
-    _claim(out, plans)
+    _claim(out, plans, manifests[0].labels)
     num_videos = sum(len(videos) for shards in plans.values() for videos in shards.values())
     num_done = num_found = 0
     for name, manifest in zip(names, manifests, strict=True):
@@ -130,13 +133,23 @@ _Plan = Mapping[str, Mapping[str, _Video]]
 """Videos by their key, by the name of their shard."""
 
 
+def _problems(manifests: Sequence[Manifest]) -> list[Problem]:
+    """What is wrong with each, and what two have in common, which their shards would not show."""
+    problems = [problem for manifest in manifests for problem in check_manifest(manifest)]
+    for one, other in itertools.combinations(manifests, 2):
+        if one.labels != other.labels:
+            message = f"its labels differ from those of {one.source}; read both with the same labels"
+            problems.append(Problem("error", message, other.source))
+        names = Path(one.source).stem, Path(other.source).stem
+        problems += leak_problems(one, other, names=names)
+    return problems
+
+
 def _videos(manifest: Manifest, seed: int) -> list[_Video]:
     """The videos of a manifest in the order in which they are packed."""
     clips_of: dict[str, list[Clip]] = {}
     for clip in manifest.clips:
         clips_of.setdefault(clip.file, []).append(clip)
-    if not clips_of:
-        raise DataError(f"{manifest.source}: no clips; there is nothing to pack")
     videos = [_Video(tuple(clips), _files(manifest, clips[0])) for clips in clips_of.values()]
     random.Random(f"shards/{seed}").shuffle(videos)
     return videos
@@ -146,8 +159,6 @@ def _files(manifest: Manifest, clip: Clip) -> tuple[tuple[Path, int, int], ...]:
     path = Path(clip.path)
     if is_address(clip.path) or find_member(path) is not None:
         raise DataError(f"{manifest.where(clip)}: {clip.path} is remote or in a shard already; give files of this disk")
-    if not exists(path):
-        raise DataError(f"{manifest.where(clip)}: {clip.path}: no such file; `lsn data check` lists what is missing")
     try:
         paths = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES) if is_folder(path) else [path]
         stats = [p.stat() for p in paths]
@@ -171,17 +182,19 @@ def _plan(name: str, videos: Sequence[_Video], max_bytes: int) -> _Plan:
     return {f"{name}-{number:05d}{TAR}": videos_of for number, videos_of in enumerate(shards)}
 
 
-def _claim(out: Path, plans: Mapping[str, _Plan]) -> None:
+def _claim(out: Path, plans: Mapping[str, _Plan], labels: Sequence[str]) -> None:
     """Writes down what the folder will hold.
 
     Raises:
         DataError: it holds something else.
     """
-    digests = {name: _digest(plan) for name, plan in plans.items()}
+    digests = {name: _digest(plan, labels) for name, plan in plans.items()}
     record = out / RECORD
     if record.exists():
-        found = parse_json(read_text(record, "record of shards", error=DataError))
-        earlier = found.get("contents", {}) if isinstance(found, dict) else {}
+        try:
+            earlier = dict(parse_json(read_text(record, "record of shards", error=DataError))["contents"])
+        except (LookupError, TypeError, ValueError):
+            raise DataError(f"{record}: not the record of shards; delete the folder, or choose another") from None
         for name, digest in digests.items():
             if earlier.get(name, digest) != digest:
                 raise DataError(
@@ -189,14 +202,14 @@ def _claim(out: Path, plans: Mapping[str, _Plan]) -> None:
                     "delete them or choose another folder"
                 )
         digests = {**earlier, **digests}
-    elif out.exists() and any(out.iterdir()):
+    elif out.exists() and not all(map(is_leftover, out.iterdir())):
         raise DataError(f"{out}: is not empty and holds no {RECORD}; choose a new folder")
     write_text(record, to_json({"version": 1, "contents": digests}) + "\n")
 
 
-def _digest(plan: _Plan) -> str:
+def _digest(plan: _Plan, labels: Sequence[str]) -> str:
     """Of all that shards are written from, without reading it."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(to_json(labels).encode())
     for shard, key, video in _each(plan):
         files = [(str(path), *about) for path, *about in video.files]
         digest.update(to_json([shard, key, files, [_about(clip) for clip in video.clips]]).encode())

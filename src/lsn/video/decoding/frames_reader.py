@@ -40,12 +40,15 @@ class Images(Protocol):
     def names(self) -> Iterable[str]:
         """Of all files there, in any order."""
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, *, max_bytes: int) -> bytes:
         """The content of one.
 
         Raises:
-            VideoError: it cannot be read.
+            VideoError: it cannot be read, or is larger.
         """
+
+    def close(self) -> None:
+        """Closes what was opened."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +66,12 @@ class FolderOfImages:
         """Of all files in the folder."""
         return (path.name for path in self.folder.iterdir())
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, *, max_bytes: int) -> bytes:
         """The content of one."""
-        return read_bytes(self.folder / name, "frame", error=VideoError, max_bytes=_MAX_IMAGE_BYTES)
+        return read_bytes(self.folder / name, "frame", error=VideoError, max_bytes=max_bytes)
+
+    def close(self) -> None:
+        """Nothing was opened."""
 
 
 class FramesReader(VideoReader):
@@ -108,7 +114,7 @@ class FramesReader(VideoReader):
     def _size(self) -> tuple[int, int]:
         """Width and height of the first image, from its header."""
         name = self._full_name(0)
-        data = self._images.read(self._names[0])
+        data = self._content(0)
         with _naming_broken(name, "extract the frames again"), Image.open(io.BytesIO(data)) as image:
             check_pixels(*image.size, name)
             return image.size
@@ -116,7 +122,13 @@ class FramesReader(VideoReader):
     def _read(self, index: int) -> np.ndarray:
         name = self._full_name(index)
         with _naming_broken(name, "extract the frames again"):
-            return _decoded(self._images.read(self._names[index]), name)
+            return _decoded(self._content(index), name)
+
+    def close(self) -> None:  # noqa: D102 - as in VideoReader
+        self._images.close()
+
+    def _content(self, index: int) -> bytes:
+        return self._images.read(self._names[index], max_bytes=_MAX_IMAGE_BYTES)
 
     def _full_name(self, index: int) -> str:
         return f"{self._images.name}/{self._names[index]}"

@@ -9,7 +9,7 @@ from lsn.errors import ConfigError, VideoError, did_you_mean
 from lsn.files import is_folder
 from lsn.video.decoding.archive import ArchiveMember, find_member
 from lsn.video.decoding.container import NamedBytes, Source, check_source, source_name
-from lsn.video.decoding.frames_reader import FolderOfImages, FramesReader
+from lsn.video.decoding.frames_reader import FolderOfImages, FramesReader, Images
 from lsn.video.decoding.pyav_reader import PyAVReader
 from lsn.video.decoding.reader import VideoReader
 from lsn.video.decoding.torchcodec_reader import TorchcodecReader
@@ -44,12 +44,13 @@ def open_video(
     if num_threads < 1:
         raise ConfigError(f"{num_threads} decoding threads; it must be at least 1")
     if not isinstance(source, bytes):
-        member = find_member(source)
-        if member is None and is_folder(source):
-            return FramesReader(FolderOfImages(Path(source)), frame_pattern=frame_pattern, fps=frames_fps)
-        if member is not None and member.names() and not member.is_file():
-            return FramesReader(member, frame_pattern=frame_pattern, fps=frames_fps)
-        source = source if member is None else _content(member)
+        images, source = _images_or_file(source)
+        if images is not None:
+            try:
+                return FramesReader(images, frame_pattern=frame_pattern, fps=frames_fps)
+            except BaseException:
+                images.close()
+                raise
     check_source(source)
     if frame_pattern is not None:
         raise VideoError(
@@ -59,7 +60,17 @@ def open_video(
     return _READERS[reader](source, num_threads=num_threads)
 
 
-def _content(member: ArchiveMember) -> bytes:
-    content = NamedBytes(member.read())
+def _images_or_file(path: str | Path) -> tuple[Images | None, Source]:
+    """The images that a path names, or None and the file; that in an archive is read."""
+    found = find_member(path)
+    if found is None:
+        return FolderOfImages(Path(path)) if is_folder(path) else None, path
+    member = ArchiveMember(*found)
+    if member.is_images():
+        return member, path
+    try:
+        content = NamedBytes(member.read())
+    finally:
+        member.close()
     content.name = member.name
-    return content
+    return None, content

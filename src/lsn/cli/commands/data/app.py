@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MAX_OPENED = 200
 """Clips that `show` opens to measure sizes and durations."""
 
-data = App(name="data", help="Check, show, convert, prepare, extract, pack or synthesize data sets.")
+data = App(name="data", help="Check, show, convert, prepare, pack or synthesize data sets.")
 data.command(prepare)
 data.command(extract_frames)
 data.command(shard)
@@ -61,7 +61,7 @@ def check(
         Folder of predictions on the clips by a model that was not trained on them (an evaluation, or a run of lsn train
         --folds): name clips that it is sure have another label.
     out
-        Folder for a report with pictures (report.html), and for what was decoded so far: the same command resumes.
+        Folder for a report with pictures (check.html), and for what was decoded so far: the same command resumes.
     root
         Folder that paths start from; by default each manifest's own.
     labels

@@ -12,6 +12,7 @@ from lsn.cli.ui.progress import counting_progress
 from lsn.config import DataConfig
 from lsn.config.json_files import EVALUATION_NAME
 from lsn.errors import DataError
+from lsn.files import check_outputs
 
 if TYPE_CHECKING:
     from lsn.data import Manifest, Problem
@@ -37,10 +38,12 @@ def check_clips(
     """Checks clips, or two splits of them; prints their numbers, writes the report, and returns what is wrong."""
     from lsn.data.clips.decoding import damage_problems, damaged_clips
     from lsn.data.clips.near_duplicates import near_duplicate_problems, near_duplicates
+    from lsn.report.data_check import REPORT_NAME, DataCheck, write_check_report
 
     checked, problems = _tables(manifests, reading)
     damaged = duplicates = found_doubts = None
     if out is not None:
+        check_outputs([out / RECORD_NAME, out / REPORT_NAME], [m for m in manifests if Path(m).is_file()])
         out.mkdir(parents=True, exist_ok=True)
     if decode:
         damaged = []
@@ -59,8 +62,6 @@ def check_clips(
     for manifest in checked:
         output().print(f"{manifest.source}: {len(manifest)} clips of {len(manifest.labels)} classes")
     if out is not None:
-        from lsn.report.data_check import DataCheck, write_check_report
-
         report = write_check_report(out, DataCheck(checked, problems, damaged, duplicates, found_doubts))
         output().print(f"Report: {report}")
     return problems

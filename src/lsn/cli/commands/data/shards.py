@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from lsn.cli.ui.console import output
@@ -47,6 +48,8 @@ def shard(
     from lsn.data.shards.write import write_shards
 
     tables = [read_manifest(path, root=root, labels=labels, group_column=group_column) for path in manifests]
+    names = tables[0].labels if labels else tuple(sorted({name for table in tables for name in table.labels}))
+    tables = [replace(table, labels=names) for table in tables]
     start = time.monotonic()
     with counting_progress("packing videos") as progress:
         done = write_shards(tables, out, max_bytes=shard_mb << 20, seed=seed, progress=progress)

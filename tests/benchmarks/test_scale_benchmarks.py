@@ -1,0 +1,75 @@
+"""The benchmarks of shards, of odd files and of the cost of large archives, on little."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from lsn.video import write_video
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("videos")
+    rng = np.random.default_rng(0)
+    rows = ["path,label"]
+    for number in range(20):
+        write_video(folder / f"{number}.mp4", rng.integers(0, 255, (9, 48, 64, 3), dtype=np.uint8), fps=9)
+        rows.append(f"{number}.mp4,{'ab'[number % 2]}")
+    (folder / "all.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+def test_shards_and_loose_files_give_the_same_clips(import_script, videos, capsys):
+    pytest.importorskip("aiohttp")
+    assert import_script("shards").main([str(videos / "all.csv"), "--copies", "2", "--shard-mb", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "40 files" in said and "all ways gave the same clips" in said
+    assert len(re.findall(r"^(?:loose|shards)[^\d]* +\d+ +\d+$", said, flags=re.MULTILINE)) == 6
+
+
+def test_odd_files_are_accounted_for_and_a_wrong_count_is_seen(import_script, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("pyarrow")
+    odd_files = import_script("odd_files")
+    monkeypatch.setattr(odd_files, "CASES", odd_files.CASES[:4])
+    monkeypatch.setattr(odd_files, "compare_with_batch", lambda *_: [])  # tests/batch have batches
+    assert odd_files.main([str(tmp_path / "out"), "--files", "50"]) == 0
+    said = capsys.readouterr().out
+    assert "50 files: 10 sound, 11 without video, the rest damaged" in said
+    assert "ffprobe counts the frames of 10 of 10 sound files alike" in said and "0 wrong" in said
+    counted = odd_files.count_of_ffprobe
+    monkeypatch.setattr(odd_files, "count_of_ffprobe", lambda file: counted(file) + (file.name == "one.mp4"))
+    assert odd_files.main([str(tmp_path / "again"), "--files", "30"]) == 1
+    assert "one.mp4: 1 frames, ffprobe has 2" in capsys.readouterr().out
+
+
+def test_a_cost_is_fitted_checked_and_projected(import_script, videos, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("pyarrow")
+    scaling = import_script("scaling")
+    fitted = [(32, 32, 8, 1), (64, 48, 8, 1), (64, 48, 16, 1), (64, 48, 4, 2), (32, 32, 30, 2), (32, 48, 5, 3)]
+    monkeypatch.setattr(scaling, "FITTED", tuple(fitted))
+    monkeypatch.setattr(scaling, "CHECKED", ((48, 48, 8, 2), (48, 32, 10, 1)))
+    fit = tmp_path / "fit.json"
+    assert scaling.main(["measure", str(videos / "0.mp4"), str(fit), "--turns", "1"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("fitted:") == 10 and said.count("not fitted:") == 4  # two of them several streams
+    figures = json.loads(fit.read_text())
+    # A video of 10 s at 10/s in 100 x 100 by hand.
+    shape = (100, 100, 10, 10)
+    expected = figures["open"] + 100 * figures["frame"] + 1e6 * figures["pixel"]
+    expected += 80 * figures["step"] + 80 * 1e4 * figures["view"]
+    assert scaling.Fit(**figures).seconds(shape) == pytest.approx(expected)
+    fixed = figures | {"open": 0.1, "frame": 1e-4, "pixel": 1e-9, "step": 4e-3, "view": 1e-8}
+    fit.write_text(json.dumps(fixed))
+    assert scaling.main(["project", str(fit)]) == 0
+    said = capsys.readouterr().out
+    assert "1,000,000" in said and re.search(r"a machine carries [\d,]+ streams", said)
+
+
+def test_machines_that_fail_cost_some_more(import_script):
+    machines = import_script("scaling").machines_with_failures
+    assert machines(64 * 24 * 7 * 0.5, 64, 7) == 1
+    assert 1000 < machines(64 * 24 * 7 * 1000, 64, 7) <= 1020
