@@ -109,29 +109,33 @@ def survive_batch(options: argparse.Namespace, rng: random.Random) -> int:
     subprocess.run([*command, str(options.out / "whole")], check=False, stdout=subprocess.DEVNULL)
     seconds = time.monotonic() - start
     print(f"undisturbed: {seconds:.0f} s")
+    # At random shares of all that is written: how long a run takes differs from one to the next.
+    moments = sorted(rng.uniform(0, 0.95) * written(options.out / "whole") for _ in range(options.kills))
     killed, driver_kills, start = 0, 0, time.monotonic()
-    between = seconds / (options.kills + options.driver_kills + 1)
     while True:
         process = subprocess.Popen([*command, str(options.out / "killed")], stdout=subprocess.DEVNULL)
         while process.poll() is None:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(rng.uniform(0.5, 1.5) * between)
+            time.sleep(0.05)
             workers: list[int] = []
-            while process.poll() is None and killed < options.kills and not workers:  # until one is at work
-                workers = ray_workers(process.pid)
-                time.sleep(0.05)
+            if killed < options.kills and written(options.out / "killed") >= moments[killed]:
+                workers = ray_workers(process.pid)  # those that are at work
             if workers:
                 with suppress(ProcessLookupError):
                     os.kill(rng.choice(workers), signal.SIGKILL)
                 killed += 1
                 if killed * options.driver_kills // options.kills > driver_kills:
-                    time.sleep(rng.uniform(0, between))
+                    time.sleep(rng.uniform(0, 3))
                     process.kill()
                     driver_kills += 1
         if process.returncode in (0, 2):
             break
     print(f"killed {killed} workers and {driver_kills} drivers: {time.monotonic() - start:.0f} s")
     return compare_tables(options.out / "whole", options.out / "killed")
+
+
+def written(out: Path) -> int:
+    """Bytes of what is done in a batch."""
+    return sum(path.stat().st_size for path in (out / "journal/records").glob("*.arrows"))
 
 
 def ray_workers(driver: int) -> list[int]:

@@ -16,7 +16,7 @@ pytest.importorskip("ray")
 
 @pytest.mark.slow
 def test_a_batch_whose_processes_are_killed_has_the_tables_of_one_that_nobody_disturbs(import_script, tmp_path, capsys):
-    for number in range(6):
+    for number in range(4):
         write_video(tmp_path / "videos" / f"{number}.mp4", noisy_frames(number, num_frames=30 + 20 * number), fps=10)
     (tmp_path / "videos/broken.mp4").write_text("no video")
     events = EventRules(on_threshold=0.3, off_threshold=0.25, min_seconds=0.1, background="stay")
@@ -31,7 +31,7 @@ def test_a_batch_whose_processes_are_killed_has_the_tables_of_one_that_nobody_di
 
     predictor = StreamingPredictor(tmp_path / "weights")
     found = pq.read_table(tmp_path / "out/killed/events.parquet").to_pylist()
-    for number in range(6):
+    for number in range(4):
         path = str(tmp_path / "videos" / f"{number}.mp4")
         own = [row for row in found if row["path"] == path]
         expected = make_timeline(predictor, path).events

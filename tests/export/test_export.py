@@ -230,8 +230,7 @@ def test_events_where_little_is_installed(weights, exported, videos):
 
     sys.meta_path.insert(0, Little)
     from lsn.config import EventRules
-    from lsn.profiling.model import Bench, _measure_here
-from lsn.streaming import StreamingPredictor
+    from lsn.streaming import StreamingPredictor
     from lsn.streaming.timeline import make_timeline
     found = make_timeline(StreamingPredictor({str(folder)!r}, events={rules!r}), {str(video)!r})
     events = [[event.label, event.start_seconds, event.end_seconds] for event in found.events]
