@@ -2,11 +2,12 @@
 
 `measure` runs a streaming model over copies of a video in several sizes and rates, one core, and fits processor time as
 
-    videos * open + frames decoded * (frame + pixels * pixel) + answers * (step + pixels * view)
+    videos * open + frames decoded * (frame + pixels * pixel) + answers * (answer + pixels * view) + steps * step
 
-by least squares of the relative errors. It then predicts runs that were not fitted: other sizes and rates, and several
-streams in one engine. `project` carries the fit to many hours and many streams: cores, network, memory, and what is
-full first; machines that fail are drawn at random. See docs/scaling.md.
+by least squares of the relative errors, no term below zero; streams in one engine share its steps. It then predicts
+runs that were not fitted: other sizes and rates, and other numbers of streams. `project` carries the fit to many hours
+and many streams: cores, network, memory, and what is full first; machines that fail are drawn at random. See
+docs/scaling.md.
 
     python benchmarks/scaling.py measure clip.mp4 fit.json --weights starter:gestures
     python benchmarks/scaling.py project fit.json
@@ -36,17 +37,30 @@ from lsn.video import open_video
 
 Shape = tuple[int, int, int, int]
 """Width, height, frames per second, seconds."""
-FITTED: tuple[Shape, ...] = (
-    (160, 120, 10, 30),
-    (160, 120, 30, 8),
-    (320, 240, 25, 20),
-    (320, 240, 10, 40),
-    (640, 360, 25, 10),
-    (640, 360, 12, 30),
-    (1280, 720, 25, 10),
-    (1280, 720, 8, 20),
+Run = tuple[Shape, ...]
+"""Videos that are streamed side by side."""
+FITTED: tuple[Run, ...] = (
+    ((160, 120, 10, 30),),
+    ((160, 120, 60, 20),),
+    ((320, 240, 25, 20),),
+    ((320, 240, 10, 40),),
+    ((640, 360, 25, 20),),
+    ((640, 360, 10, 30),),
+    ((1280, 720, 25, 15),),
+    ((1280, 720, 8, 20),),
+    ((1920, 1080, 25, 10),),
+    ((160, 120, 10, 30),) * 4,
+    ((320, 240, 25, 20),) * 8,
+    ((640, 360, 25, 20),) * 2,
 )
-CHECKED: tuple[Shape, ...] = ((240, 180, 20, 30), (480, 270, 30, 20), (854, 480, 15, 25), (1920, 1080, 25, 6))
+CHECKED: tuple[Run, ...] = (
+    ((240, 180, 20, 30),),
+    ((480, 270, 30, 20),),
+    ((854, 480, 15, 25),),
+    ((1600, 900, 25, 10),),
+    ((320, 240, 25, 20), (240, 180, 20, 30), (480, 270, 30, 20), (640, 360, 25, 20)),
+    ((320, 240, 25, 20), (240, 180, 20, 30), (480, 270, 30, 20), (640, 360, 25, 20)) * 4,
+)
 ANSWERS_PER_SECOND = 8
 NUM_RECORDS = 2_000
 
@@ -59,8 +73,9 @@ class Fit:
     open: float
     frame: float
     pixel: float
-    step: float
+    answer: float
     view: float
+    step: float
     bytes_per_stream: int
     """Of the state."""
     bytes_per_reader: float
@@ -69,14 +84,14 @@ class Fit:
     """To read one record of a batch's journal."""
     bytes_per_record: float
 
-    def seconds(self, shape: Shape) -> float:
-        """That a video takes on one core."""
-        return float(features(shape) @ np.array([self.open, self.frame, self.pixel, self.step, self.view]))
+    def seconds(self, run: Run) -> float:
+        """That videos take on one core, side by side."""
+        return float(features(run) @ [self.open, self.frame, self.pixel, self.answer, self.view, self.step])
 
-    def share_of_a_core(self, width: int, height: int, fps: float) -> float:
-        """Cores that a live stream keeps busy."""
+    def share_of_a_core(self, width: int, height: int, fps: float, *, batch: int) -> float:
+        """Cores that a live stream keeps busy, of so many that share the steps of an engine."""
         decode = fps * (self.frame + width * height * self.pixel)
-        return decode + ANSWERS_PER_SECOND * (self.step + width * height * self.view)
+        return decode + ANSWERS_PER_SECOND * (self.answer + width * height * self.view + self.step / batch)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -105,43 +120,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def features(shape: Shape) -> np.ndarray:
+def features(run: Run) -> np.ndarray:
     """What the terms of the cost are multiplied by."""
-    width, height, fps, seconds = shape
-    frames, answers = fps * seconds, min(fps, ANSWERS_PER_SECOND) * seconds
-    return np.array([1.0, frames, frames * width * height, answers, answers * width * height])
+    pixels = np.array([width * height for width, height, _, _ in run])
+    frames = np.array([fps * seconds for _, _, fps, seconds in run])
+    answers = np.array([min(fps, ANSWERS_PER_SECOND) * seconds for _, _, fps, seconds in run])
+    return np.array([len(run), frames.sum(), frames @ pixels, answers.sum(), answers @ pixels, answers.max()], float)
+
+
+def fit_terms(rows: np.ndarray) -> np.ndarray:
+    """The terms, none below zero, that come nearest to a cost of 1 in each row."""
+    kept = list(range(rows.shape[1]))
+    while True:
+        found, *_ = np.linalg.lstsq(rows[:, kept], np.ones(len(rows)), rcond=None)
+        if (found >= 0).all():
+            break
+        kept.remove(kept[int(found.argmin())])
+    terms = np.zeros(rows.shape[1])
+    terms[kept] = found
+    return terms
 
 
 def measure(source: Path, weights: str, turns: int, folder: Path) -> Fit:
     predictor = StreamingPredictor(weights, device="cpu", capacity=16, fps=ANSWERS_PER_SECOND)
-    paths = {shape: write_copy(source, shape, folder) for shape in (*FITTED, *CHECKED)}
-    make_timeline(predictor, paths[FITTED[0]])  # warms up
-    spent = {shape: min(core_seconds(predictor, [path]) for _ in range(turns)) for shape, path in paths.items()}
-    rows = np.stack([features(shape) / spent[shape] for shape in FITTED])
-    terms, *_ = np.linalg.lstsq(rows, np.ones(len(FITTED)), rcond=None)
+    runs = (*FITTED, *CHECKED)
+    paths = {shape: write_copy(source, shape, folder) for shape in {shape for run in runs for shape in run}}
+    make_timeline(predictor, paths[FITTED[0][0]])  # warms up
+    turn = [[core_seconds(predictor, [paths[shape] for shape in run]) for run in runs] for _ in range(turns)]
+    spent = dict(zip(runs, np.min(turn, axis=0), strict=True))
+    scale = features(FITTED[0])  # so that the terms are of one size
+    terms = fit_terms(np.stack([features(run) / scale / spent[run] for run in FITTED])) / scale
     seconds_per_record, bytes_per_record = journal_cost(folder / "journal")
+    width, height, *_ = large = max(paths)
     fit = Fit(
         weights,
         *map(float, terms),
         bytes_per_stream=predictor.engine.bytes_per_stream,
-        bytes_per_reader=reader_bytes(paths[FITTED[-2]]) / (FITTED[-2][0] * FITTED[-2][1]),
+        bytes_per_reader=reader_bytes(paths[large]) / (width * height),
         seconds_per_record=seconds_per_record,
         bytes_per_record=bytes_per_record,
     )
-    for name, shapes in (("fitted", FITTED), ("not fitted", CHECKED)):
-        for shape in shapes:
-            show_check(
-                f"{name}: {'x'.join(map(str, shape[:2]))}, {shape[2]}/s, {shape[3]} s", fit, [shape], spent[shape]
-            )
-    for number in (4, 16):
-        shapes = [FITTED[2], CHECKED[0], CHECKED[1], FITTED[4]] * (number // 4)
-        together = min(core_seconds(predictor, [paths[shape] for shape in shapes]) for _ in range(turns))
-        show_check(f"not fitted: {number} streams in one engine", fit, shapes, together)
+    for name, some in (("fitted", FITTED), ("not fitted", CHECKED)):
+        for run in some:
+            width, height, fps, seconds = run[0]
+            what = f"{width}x{height}, {fps}/s, {seconds} s" if len(set(run)) == 1 else "of several sizes"
+            show_check(f"{name}: {len(run)} x {what}", fit, run, spent[run])
     return fit
 
 
-def show_check(name: str, fit: Fit, shapes: Sequence[Shape], spent: float) -> None:
-    predicted = sum(map(fit.seconds, shapes))
+def show_check(name: str, fit: Fit, run: Run, spent: float) -> None:
+    predicted = fit.seconds(run)
     print(f"{name:44} {spent:7.2f} s, predicted {predicted:7.2f} s ({predicted / spent - 1:+.0%})", flush=True)
 
 
@@ -203,7 +231,7 @@ def project(fit: Fit, options: argparse.Namespace) -> None:
     """Prints what 10^3 to 10^6 hours and 10^2 to 10^5 streams take."""
     print(f"archive of 640x360, 25/s, 1 Mbit/s, videos of 10 minutes; machines of {options.cores} cores")
     print(f"{'hours':>9}{'core hours':>12}{'price':>10}{'machines for a week':>21}{'network':>12}{'resume reads':>14}")
-    video: Shape = (640, 360, 25, 600)
+    video = ((640, 360, 25, 600),)
     for hours in (10**3, 10**4, 10**5, 10**6):
         core_hours = hours * 6 * fit.seconds(video) / 3600
         machines = machines_with_failures(core_hours, options.cores, 7)
@@ -217,7 +245,7 @@ def project(fit: Fit, options: argparse.Namespace) -> None:
         f"\nlive streams of 640x360, 25/s, 1 Mbit/s; machines with {options.gigabits:g} Gb/s and {options.memory:g} GB"
     )
     print(f"{'streams':>9}{'cores':>10}{'machines':>10}{'full first':>12}{'states':>11}{'snapshots every 5 s':>21}")
-    share = fit.share_of_a_core(640, 360, 25)
+    share = fit.share_of_a_core(640, 360, 25, batch=16)
     memory = fit.bytes_per_stream + fit.bytes_per_reader * 640 * 360
     full = {
         "cores": 0.7 * options.cores / share,  # a machine that is busy all the time answers late
