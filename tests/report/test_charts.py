@@ -3,7 +3,7 @@ from itertools import pairwise
 from xml.dom import minidom
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lsn.report.charts import Axes, Bin, Series, confidence_chart, heatmap, line_chart, reliability_chart, ticks
@@ -21,10 +21,12 @@ finite = st.floats(-1e6, 1e6).filter(lambda x: x == 0 or abs(x) > 1e-6)
 
 
 @given(finite, finite)
+@example(-1e6, -999999.9999999999)
 def test_ticks_are_few_even_and_cover_the_range(a: float, b: float) -> None:
     low, high = min(a, b), max(a, b)
     values = ticks(low, high)
-    span = (high - low) or abs(high) or 1.0
+    largest = max(abs(low), abs(high))
+    span = high - low if high - low > 1e-9 * largest else largest or 1.0
     assert 2 <= len(values) <= 8
     assert values[0] <= low + 1e-6 * span and values[-1] >= high - 1e-6 * span
     gaps = [after - before for before, after in pairwise(values)]

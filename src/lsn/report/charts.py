@@ -237,7 +237,8 @@ def cell_strength(share: float) -> float:
 
 def ticks(low: float, high: float, *, inside: bool = False) -> list[float]:
     """Three to six round values over a range, the last at or beyond its end (or all `inside` it)."""
-    span = (high - low) or abs(high) or 1.0
+    largest = max(abs(low), abs(high))
+    span = high - low if high - low > 1e-9 * largest else largest or 1.0  # nearer ones differ by rounding alone
     power = 10 ** math.floor(math.log10(span / 4))
     step = next(m * power for m in (1, 2, 2.5, 5, 10) if span / (m * power) <= 5)
     last = math.floor(high / step + 1e-9) if inside else math.ceil(high / step - 1e-9)
