@@ -17,6 +17,17 @@ from lsn.evaluation.result import EvaluationResult, PredictionRow
 from lsn.evaluation.running import CumulativePredictions, cumulative_scores
 from lsn.scores import log_softmax
 
+PROTOCOL = EvaluationProtocol(
+    num_frames=4,
+    size=32,
+    short_side=32,
+    sampling="segments",
+    frame_stride=1,
+    num_clips=1,
+    num_crops=1,
+    average="logits",
+    batch_size=8,
+)
 VOID = {"meta", "link", "img", "br", "input"}
 
 
@@ -72,17 +83,7 @@ def evaluation(
     empty = tuple(label for label, total in zip(labels, confusion.sum(1), strict=True) if not total)
     return EvaluationResult(
         source="test.csv",
-        protocol=EvaluationProtocol(
-            num_frames=4,
-            size=32,
-            short_side=32,
-            sampling="segments",
-            frame_stride=1,
-            num_clips=1,
-            num_crops=1,
-            average="logits",
-            batch_size=8,
-        ),
+        protocol=PROTOCOL,
         labels=tuple(labels),
         metrics=Metrics(len(rows), right, 1.0, right, 0.125, 0.7, empty),
         confusion=confusion,

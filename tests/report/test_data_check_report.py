@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from report_helpers import PROTOCOL
 
 from lsn.cli import main
 from lsn.data import read_manifest
-from lsn.evaluation.protocol import EvaluationProtocol
 from lsn.evaluation.result import result_of_scores
 from lsn.video import write_video
 
@@ -35,20 +35,9 @@ def splits(tmp_path):
     cut.write_bytes(cut.read_bytes()[:-800])
     text = (tmp_path / "val.csv").read_text()
     (tmp_path / "val.csv").write_text(text.replace("val/a6.mp4,a", "val/a6.mp4,b"))
-    protocol = EvaluationProtocol(
-        num_frames=2,
-        size=32,
-        short_side=32,
-        sampling="segments",
-        frame_stride=1,
-        num_clips=1,
-        num_crops=1,
-        average="logits",
-        batch_size=5,
-    )
     clips = read_manifest(tmp_path / "val.csv").clips
     scores_NK = torch.tensor([[2.0, 0.0] if "/a" in clip.path else [0.0, 2.0] for clip in clips])
-    result_of_scores(clips, scores_NK, source="val.csv", protocol=protocol, labels=("a", "b")).save(tmp_path / "seen")
+    result_of_scores(clips, scores_NK, source="val.csv", protocol=PROTOCOL, labels=("a", "b")).save(tmp_path / "seen")
     return tmp_path
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lsn.data.clips.formats import OPTIONAL_COLUMNS
 from lsn.data.clips.table import Manifest
+from lsn.errors import DataError
 from lsn.files import write_csv, write_text
 from lsn.parsing import to_json
 
@@ -28,6 +29,18 @@ def write_manifest(path: str | Path, manifest: Manifest, *, paths: Sequence[str]
         for file, clip in zip(paths, manifest.clips, strict=True)
     )
     write_csv(path, [("path", "label", *used, GROUP_COLUMN), *rows])
+
+
+def names_of_copies(manifests: Sequence[Manifest], out: Path) -> list[str]:
+    """What manifests are called in a folder that is written from them: `train.csv` for a folder `train`, too.
+
+    Raises:
+        DataError: two of them would have one name.
+    """
+    names = [f"{Path(manifest.source).stem}.csv" for manifest in manifests]
+    if len(set(names)) < len(names):
+        raise DataError(f"manifests of the same name would be written to {out}: {', '.join(names)}; rename one")
+    return names
 
 
 def write_labels(path: str | Path, manifest: Manifest) -> None:

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from lsn.data.clips.table import Clip, Manifest
+from lsn.data.clips.writing import names_of_copies
 from lsn.data.frames.record import ExtractionRecord, folder_of, read_record
 from lsn.data.frames.video_job import ExtractionSettings, Span, VideoJob, VideoResult, extract_video
 from lsn.data.loading.workers import map_in_processes
@@ -113,9 +114,7 @@ def extract_manifests(
 def _sources_by_name(manifests: Sequence[Manifest], out: Path) -> dict[str, str]:
     """What the manifests of frames will be called, and the absolute paths of those that they are made from."""
     sources = [os.path.abspath(manifest.source) for manifest in manifests]  # noqa: PTH100
-    names = [f"{Path(source).stem}.csv" for source in sources]
-    if len(set(names)) < len(names):
-        raise DataError(f"manifests of the same name would be written to {out}: {', '.join(names)}; rename one")
+    names = names_of_copies(manifests, out)
     check_outputs([out / FAILURES, *(out / name for name in names)], sources)
     return dict(zip(names, sources, strict=True))
 

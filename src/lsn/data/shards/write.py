@@ -14,7 +14,7 @@ from pathlib import Path
 from lsn.data.clips.checks import check_manifest, leak_problems
 from lsn.data.clips.formats import OPTIONAL_COLUMNS
 from lsn.data.clips.table import Clip, Manifest, Problem, raise_on_errors
-from lsn.data.clips.writing import write_manifest
+from lsn.data.clips.writing import names_of_copies, write_manifest
 from lsn.errors import ConfigError, DataError
 from lsn.files import atomic_path, check_outputs, is_folder, is_leftover, read_text, remove_leftovers, write_text
 from lsn.parsing import parse_json, to_json
@@ -95,9 +95,7 @@ def write_shards(
     if max_bytes < 1:
         raise ConfigError(f"shards of {max_bytes} bytes; expected a size above 0")
     out = Path(out)
-    names = [f"{Path(manifest.source).stem}.csv" for manifest in manifests]
-    if len(set(names)) < len(names):
-        raise DataError(f"manifests of the same name would be written to {out}: {', '.join(names)}; rename one")
+    names = names_of_copies(manifests, out)
     check_outputs([out / name for name in names], [manifest.source for manifest in manifests])
     raise_on_errors(_problems(manifests))
     plans = {
@@ -105,26 +103,21 @@ def write_shards(
         for name, manifest in zip(names, manifests, strict=True)
     }
     _claim(out, plans, manifests[0].labels)
-    num_videos = sum(len(videos) for shards in plans.values() for videos in shards.values())
-    num_done = num_found = 0
+    shards = [
+        (out / shard, videos, manifest)
+        for manifest, plan in zip(manifests, plans.values(), strict=True)
+        for shard, videos in plan.items()
+    ]
+    num_found = _write_missing(shards, progress)
     for name, manifest in zip(names, manifests, strict=True):
-        for shard, videos in plans[name].items():
-            if (out / shard).exists():
-                num_found += 1
-            else:
-                _write_shard(out / shard, videos, manifest)
-            num_done += len(videos)
-            if progress:
-                progress(num_done, num_videos)
         places = _places(plans[name])
         write_manifest(out / name, manifest, paths=[places[clip.file] for clip in manifest.clips])
     remove_leftovers(out)
-    shards = [out / shard for plan in plans.values() for shard in plan]
     return Shards(
         num_shards=len(shards),
         num_found=num_found,
-        num_videos=num_videos,
-        num_bytes=sum(shard.stat().st_size for shard in shards),
+        num_videos=sum(len(videos) for _, videos, _ in shards),
+        num_bytes=sum(path.stat().st_size for path, _, _ in shards),
         manifests=tuple(out / name for name in names),
     )
 
@@ -223,6 +216,23 @@ def _places(plan: _Plan) -> dict[str, str]:
 
 def _each(plan: _Plan) -> Iterator[tuple[str, str, _Video]]:
     return ((shard, key, video) for shard, videos in plan.items() for key, video in videos.items())
+
+
+def _write_missing(
+    shards: Sequence[tuple[Path, Mapping[str, _Video], Manifest]], progress: Callable[[int, int], None] | None
+) -> int:
+    """Writes the shards that are not there, each with its videos and their manifest; returns how many were."""
+    total = sum(len(videos) for _, videos, _ in shards)
+    num_done = num_found = 0
+    for path, videos, manifest in shards:
+        if path.exists():
+            num_found += 1
+        else:
+            _write_shard(path, videos, manifest)
+        num_done += len(videos)
+        if progress:
+            progress(num_done, total)
+    return num_found
 
 
 def _write_shard(path: Path, videos: Mapping[str, _Video], manifest: Manifest) -> None:
