@@ -36,6 +36,17 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 @contextmanager
+def errors_naming(path: str | Path) -> Iterator[None]:
+    """Adds a file's name to errors of the system that have none, as that of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`, renamed onto it when the block ends without an error.
 
@@ -43,14 +54,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked_partial(path, path.stem, path.suffix, is_folder=False) as partial:
+    with errors_naming(path), _locked_partial(path, path.stem, path.suffix, is_folder=False) as partial:
         try:
             yield partial
             partial.replace(path)
-        except BaseException as error:
+        except BaseException:
             partial.unlink(missing_ok=True)
-            if isinstance(error, OSError) and error.errno and error.filename is None:  # a full disk names no file
-                error.filename = str(path)
             raise
 
 

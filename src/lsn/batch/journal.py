@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from lsn.batch.sources import SourceVideo
 from lsn.errors import DataError
+from lsn.files import errors_naming
 
 Status = Literal["done", "unreadable", "lost"]
 """A result is there; the video cannot be read; it was set aside, as the processes that tried to read it died."""
@@ -147,16 +148,17 @@ class RecordWriter:
         Raises:
             OSError: the disk is full; the file then ends with the record before.
         """
-        if self._stream is None:
-            self._file = self._path.open("wb")
-            self._stream = pa.ipc.new_stream(self._file, RECORD)
         rows = [
             asdict(record) | {"path": os.fsencode(record.path), "error": record.error and printable(record.error)}
             for record in records
         ]
-        self._stream.write_batch(pa.RecordBatch.from_pylist(rows, RECORD))
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with errors_naming(self._path):
+            if self._stream is None:
+                self._file = self._path.open("wb")
+                self._stream = pa.ipc.new_stream(self._file, RECORD)
+            self._stream.write_batch(pa.RecordBatch.from_pylist(rows, RECORD))
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lsn.errors import ConfigError, DataError
-from lsn.files import read_text, write_text
+from lsn.files import errors_naming, read_text, write_text
 from lsn.parsing import parse_json
 from lsn.training.task import Validation
 
@@ -84,12 +84,8 @@ class Tracker:
     def log(self, kind: str, *, epoch: float, step: int, **values: Any) -> None:
         """Writes one line, and the numbers of it to TensorBoard."""
         line = {"kind": kind, "epoch": epoch, "step": step, **values}
-        try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(f"{json.dumps(line)}\n")
-        except OSError as error:
-            error.filename = error.filename or str(self.path)  # a full disk is reported without the file
-            raise
+        with errors_naming(self.path), self.path.open("a", encoding="utf-8") as file:
+            file.write(f"{json.dumps(line)}\n")
         if self._events is not None:
             for name, value in values.items():
                 if isinstance(value, int | float):
