@@ -1,11 +1,11 @@
 """A very long video in parts, on several workers, against one pass: the same events, and how much sooner.
 
-The video is repeated until it is long enough, without encoding it again. One process streams it in one pass. Then `lsn
-batch` cuts it into parts, once with the state of the part before, which must give the very same events, and once with a
-warm-up; there each event that differs is shown with its distance from the nearest cut.
+Videos of one kind are joined and repeated until that is long enough, without encoding them again. One process streams
+it in one pass. Then `lsn batch` cuts it into parts, once with the state of the part before, which must give the very
+same events, and once with a warm-up; there each event that differs is shown with its distance from the nearest cut.
 
-    lsn data synthesize runs/data/day --kind gesture_timeline --num-train 1 --num-val 1
-    python benchmarks/parts.py runs/data/day/val/00000.mp4 OUT --hours 10
+    lsn data synthesize runs/data/day --kind timeline --num-train 2 --num-val 20
+    python benchmarks/parts.py OUT runs/data/day/val/*.mp4 --hours 10
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ Event = tuple[str, float, float]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("video", type=Path)
     parser.add_argument("out", type=Path, help="folder, new")
-    parser.add_argument("--weights", default="starter:gestures")
+    parser.add_argument("videos", type=Path, nargs="+", help="of one size and rate")
+    parser.add_argument("--weights", default="starter:motion")
     parser.add_argument("--hours", type=float, default=10)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--warm-up", type=float, default=20, help="seconds")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True)
-    long = repeat(options.video, options.hours, options.out / "long.mp4")
+    long = joined(options.videos, options.hours, options.out / "long.mp4")
     torch.set_num_threads(1)
     start = time.monotonic()
     events = make_timeline(StreamingPredictor(options.weights, device="cpu"), long).events
@@ -52,8 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if chained == once else 1
 
 
-def repeat(video: Path, hours: float, out: Path) -> Path:
-    command = ["ffmpeg", "-v", "error", "-stream_loop", "-1", "-i", video, "-t", f"{hours * 3600:g}", "-c", "copy", out]
+def joined(videos: Sequence[Path], hours: float, out: Path) -> Path:
+    names = out.with_suffix(".txt")
+    names.write_text("".join(f"file '{video.absolute()}'\n" for video in videos))
+    looped = ["-stream_loop", "-1", "-f", "concat", "-safe", "0", "-i", names]
+    command = ["ffmpeg", "-v", "error", *looped, "-t", f"{hours * 3600:g}", "-c", "copy", out]
     subprocess.run(command, check=True)
     with open_video(out) as reader:
         print(f"{reader.info.duration_seconds / 3600:.2f} hours, {reader.num_frames:,} frames", flush=True)

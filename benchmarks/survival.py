@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("out", type=Path, help="folder, new")
     parser.add_argument("sources", nargs="*", help="videos of the batch")
     parser.add_argument("--weights", default="starter:gestures")
+    parser.add_argument("--workers", type=int, default=2, help="of the batch")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--driver-kills", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
@@ -104,7 +105,8 @@ def compare_runs(whole: Path, run: Path) -> bool:
 
 
 def survive_batch(options: argparse.Namespace, rng: random.Random) -> int:
-    command = [*LSN, "batch", *options.sources, "--weights", options.weights, "--out"]
+    command = [*LSN, "batch", *options.sources, "--weights", options.weights]
+    command += ["--workers", str(options.workers), "--out"]
     start = time.monotonic()
     subprocess.run([*command, str(options.out / "whole")], check=False, stdout=subprocess.DEVNULL)
     seconds = time.monotonic() - start

@@ -40,13 +40,13 @@ def test_networks_beside_their_control_and_over_lengths(import_script, capsys):
 
 
 @pytest.mark.slow
-def test_an_epoch_beside_its_like(import_script, capsys):
+def test_a_frame_beside_its_like(import_script, capsys):
     shared_machine = import_script("shared_machine")
-    arguments = ["--only", "epoch", "--turns", "1", "--seconds", "0", "--model", "lsn_test_resnet", "--size", "32"]
+    arguments = ["--only", "frame", "--turns", "1", "--seconds", "0", "--model", "lsn_test_resnet", "--size", "32"]
     sides = ["--waiting", "as lsn", "--neighbours", "beside its like"]
     assert shared_machine.main([*arguments, "--frames", "2", *sides]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"^epoch, as lsn, beside its like: \S+ s", out, flags=re.MULTILINE)
+    assert re.search(r"^frame, as lsn, beside its like: \S+ s", out, flags=re.MULTILINE)
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ def test_a_batch_whose_processes_are_killed_has_the_tables_of_one_that_nobody_di
         tmp_path / "weights", lively_model(), labels=LABELS, input=INPUT, metrics={}, frame_rates=RATES, events=events
     )
     killing = ["batch", str(tmp_path / "out"), str(tmp_path / "videos"), "--weights", str(tmp_path / "weights")]
-    assert import_script("survival").main([*killing, "--kills", "1", "--driver-kills", "1"]) == 0
+    assert import_script("survival").main([*killing, "--workers", "1", "--kills", "1", "--driver-kills", "1"]) == 0
     out = capsys.readouterr().out
     assert out.count("equal") == 3
     assert "killed 1 workers and 1 drivers" in out

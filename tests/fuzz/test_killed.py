@@ -1,4 +1,4 @@
-"""SIGTERM, SIGHUP, SIGINT and kill -9 at four moments of three commands each: what was promised is there."""
+"""SIGTERM, SIGHUP, SIGINT and kill -9, each at one of four moments of three commands: what was promised is there."""
 
 import json
 import os
@@ -30,15 +30,14 @@ COLD = len(WARM)  # the moment of which Python starts too
 COLD_START_SECONDS = 3.0
 FIRST_SECONDS = 0.05  # until then, the signals are not yet handled
 LONGEST_SECONDS = 60.0
-at_four_moments = pytest.mark.parametrize(  # each by two of the four signals
-    ("moment", "signum"),
-    [
-        pytest.param(moment, signum, id=f"{moment}-{signum.name}")
-        for moment in range(COLD + 1)
-        for number, signum in enumerate(SIGNALS)
-        if number % 2 == moment % 2
-    ],
-)
+
+
+def at_four_moments(turn: int) -> pytest.MarkDecorator:
+    """Each of the four moments by one of the four signals."""
+    pairs = [(moment, SIGNALS[(moment + turn) % len(SIGNALS)]) for moment in range(COLD + 1)]
+    return pytest.mark.parametrize(
+        ("moment", "signum"), [pytest.param(*pair, id=f"{pair[0]}-{pair[1].name}") for pair in pairs]
+    )
 
 
 @dataclass(frozen=True)
@@ -154,7 +153,7 @@ def whole_weights(commands) -> str:
     return kill_cases.weights_hash(commands.inputs.with_name("timed train") / "run")
 
 
-@at_four_moments
+@at_four_moments(1)  # kill -9 while it trains with workers
 def test_training(commands, folder, whole_weights, signum, moment):
     """At even moments there is no checkpoint but the one that the signal asks for; the last warm one has workers."""
     is_killed = signum == signal.SIGKILL
@@ -183,7 +182,7 @@ def test_training(commands, folder, whole_weights, signum, moment):
     assert _partial_names(folder) == []
 
 
-@at_four_moments
+@at_four_moments(2)
 def test_streaming(commands, folder, signum, moment):
     record, state = folder / "seen.mp4", folder / "state.safetensors"
 
@@ -221,7 +220,7 @@ def test_streaming(commands, folder, signum, moment):
         assert [answer["num_frames"] for answer in outcome.value] == [len(answers) + 1, len(answers) + 2]
 
 
-@at_four_moments
+@at_four_moments(3)
 def test_extracting_frames(commands, folder, signum, moment):
     out = folder / "out"
 

@@ -213,7 +213,7 @@ def children_of(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-@pytest.mark.parametrize("moment", [0.3, 1.5, 2.5])
+@pytest.mark.parametrize("moment", [0.3, 2.5])
 @pytest.mark.slow
 def test_a_signal_while_a_run_is_set_up_leaves_no_folder(experiment, tmp_path, moment):
     folder, _ = experiment

@@ -109,7 +109,7 @@ class Cluster:
             work = ray.data.from_items(rows, override_num_blocks=len(rows)).flat_map(
                 partial(_read_all, read=read, setup=setup),
                 num_cpus=_SHARE,
-                compute=ray.data.TaskPoolStrategy(size=self._num_readers),
+                compute=ray.data.TaskPoolStrategy(size=min(self._num_readers, len(rows))),
             )
             if model is not None:
                 work = work.map(

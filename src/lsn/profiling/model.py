@@ -98,6 +98,8 @@ def measure(bench: Bench, part: Part) -> Figure | None:
     Raises:
         LSNError: the model or a video cannot be read, or the process was killed, as by a lack of memory.
     """
+    if part == "training" and bench.runtime in GRAPH_RUNTIMES:
+        return None
     context = multiprocessing.get_context("spawn")
     try:
         (figure,) = map_in_processes(
@@ -121,8 +123,6 @@ def _measure_here(bench: Bench, part: Part) -> Figure | None:
         return time_runs(run, part=part, what=what, unit=unit, units=units, seconds=bench.seconds, device=device)
 
     if part == "training":
-        if bench.runtime in GRAPH_RUNTIMES:
-            return None
         run = training_step(
             loaded.model,
             device,
