@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rules = EventRules(on_threshold=0.3, off_threshold=0.2)
     stream = StreamingPredictor(options.weights, fps=options.fps, consensus=options.consensus, events=rules).open()
     patterns = np.random.default_rng(0).integers(0, 256, (64, 90, 120, 3), dtype=np.uint8)
-    milliseconds = np.zeros(options.frames)
+    milliseconds = np.full(options.frames, np.nan)  # all of it is resident from the beginning
     resident_at = {}
     num_events = num_answers = 0
     for t in range(options.frames):

@@ -5,6 +5,7 @@ import hashlib
 import multiprocessing
 import os
 import signal
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from small_recognizer import LABELS, noisy_frames
 
-from lsn.batch import BatchModel, BatchOptions, run_batch
+from lsn.batch import BatchModel, BatchOptions, BatchProgress, run_batch
 from lsn.batch.journal import Journal, Record, latest
 from lsn.batch.parts import cut
 from lsn.batch.reading import ClipRead, Failed, PartJob, Setup, Surveyed, done, read_clip, read_part
@@ -310,6 +311,13 @@ def test_a_result_counts_more_than_a_failure_and_only_of_the_same_version():
     assert latest([old], [video]) == {}
     assert latest([later, failed], [video]) == latest([failed, later], [video]) == {"a.mp4": later}
     assert latest([old, failed, done, later], [video]) == {"a.mp4": done}
+
+
+def test_the_time_left_is_that_of_what_is_counted_now():
+    at = BatchProgress("seconds of video", 300, 1000, 100, num_failed=0, seconds=999.0, workers=2, seconds_of_unit=50.0)
+    assert (at.per_second, at.seconds_left) == (4.0, 700 / 4)
+    assert replace(at, num_done=108).seconds_left is None, "too little is done"
+    assert replace(at, num_done=109).seconds_left is not None
 
 
 def test_events_go_to_annotation_tools(here, archive, long_weights, tmp_path, capsys):

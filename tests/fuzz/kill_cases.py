@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +29,6 @@ STREAM = (
     ),
 )
 EXTRACT = ("data", "extract-frames", "clips.csv", "--out", "out", "--workers", "2")
-
-
-def lsn(arguments: tuple[str, ...]) -> int:
-    """Runs a command in this process, as the console script does."""
-    from lsn.__main__ import run
-
-    sys.argv = ["lsn", *arguments]
-    return run()
 
 
 def write_inputs(folder: Path) -> None:

@@ -17,7 +17,7 @@ import kill_cases
 import pytest
 from bounded import Bounded
 from kill_cases import EXTRACT, FPS, NUM_ANSWERS, NUM_FRAMES, NUM_VIDEOS, STREAM, TRAIN
-from warm_server import end_session, processes_of_session
+from warm_server import end_session, lsn, processes_of_session
 
 from lsn.video import open_video
 
@@ -96,7 +96,7 @@ class Commands:
 
     def _start(self, arguments: Sequence[str], folder: Path) -> int:
         return self.bounded.server.start(
-            kill_cases.lsn, tuple(arguments), stdout=folder / "stdout", stderr=folder / "stderr", folder=folder
+            lsn, tuple(arguments), stdout=folder / "stdout", stderr=folder / "stderr", folder=folder
         )
 
     def _start_cold(self, arguments: Sequence[str], folder: Path) -> subprocess.Popen:

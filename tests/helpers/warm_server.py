@@ -87,6 +87,14 @@ class WarmServer:
         return answer
 
 
+def lsn(arguments: tuple[str, ...]) -> int:
+    """Runs a command in this process, as `python -m lsn` does."""
+    from lsn.__main__ import run
+
+    sys.argv = ["lsn", *arguments]
+    return run()
+
+
 def processes_of_session(session: int) -> list[int]:
     """The live processes of a session; those that have ended and that nobody has waited for do not count."""
     found = []

@@ -1,14 +1,21 @@
-"""`lsn serve` in a process of its own, and clients that send frames."""
+"""`lsn serve` in a process of its own, and clients that send frames.
+
+Most servers are forks of a process that has imported what they need; `start_fresh` waits for Python and PyTorch too.
+"""
 
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +23,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from small_recognizer import noisy_frames
+from warm_server import WarmServer, lsn
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
@@ -26,9 +34,36 @@ from lsn.video.decoding.frames_reader import decode_image
 CAPACITY = 2
 
 
+class Forked:
+    """What `subprocess.Popen` can, for a fork of the warm server."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid, self._code = pid, None
+
+    def poll(self) -> int | None:
+        return self._ended_within(0)
+
+    def wait(self, timeout: float = 60) -> int:
+        code = self._ended_within(timeout)
+        assert code is not None, "it still runs"
+        return code
+
+    def send_signal(self, signum: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, signum)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def _ended_within(self, seconds: float) -> int | None:
+        if self._code is None:
+            self._code = warm().wait(self.pid, seconds)
+        return self._code
+
+
 @dataclass
 class Server:
-    process: subprocess.Popen[str]
+    process: Forked | subprocess.Popen[str]
     address: str
 
     @property
@@ -50,14 +85,40 @@ class Server:
             return error.code, json.load(error)
 
 
+@cache
+def warm() -> WarmServer:
+    return WarmServer("served", "lsn.cli.app", "lsn.serving.server", "lsn.inference.predictor", "lsn.models.weights")
+
+
 def start(weights: Path, *options: str, port: int = 0) -> Server:
-    command = [sys.executable, "-m", "lsn", "serve", weights, "--port", str(port), "--streams", str(CAPACITY), *options]
+    folder = Path(tempfile.mkdtemp())
+    stdout, stderr, arguments = folder / "stdout", folder / "stderr", arguments_of(weights, port, options)
+    stdout.touch()
+    process = Forked(warm().start(lsn, arguments, stdout=stdout, stderr=stderr, folder=Path.cwd()))
+    while process.poll() is None:
+        if (address := address_in(stdout.read_text().splitlines(keepends=True))) is not None:
+            return Server(process, address)
+        time.sleep(0.02)
+    raise AssertionError(f"it ended with {process.wait()}: {stderr.read_text()}")
+
+
+def start_fresh(weights: Path, *options: str) -> Server:
+    command = [sys.executable, "-m", "lsn", *arguments_of(weights, 0, options)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith(("http://", "https://")):
-            return Server(process, line.split()[0])
+    if (address := address_in(process.stdout)) is not None:
+        return Server(process, address)
     raise AssertionError(f"it ended with {process.wait()}")
+
+
+def arguments_of(weights: Path, port: int, options: Sequence[str]) -> tuple[str, ...]:
+    return ("serve", str(weights), "--port", str(port), "--streams", str(CAPACITY), *options)
+
+
+def address_in(lines: Iterable[str]) -> str | None:
+    """Where a server says that it is, as soon as it has said it."""
+    said = (line.split()[0] for line in lines if line.startswith(("http://", "https://")) and line.endswith("\n"))
+    return next(said, None)
 
 
 def end(server: Server) -> None:

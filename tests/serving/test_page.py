@@ -191,6 +191,7 @@ def test_cameras_that_the_server_reads(timelines, open_page):
             playwright.expect(none).to_have_count(0, timeout=SIXTY_SECONDS)
             yard.get_by_role("button", name="Close").click()
             assert page.locator(".tile").count() == 0
+            page.close()  # before the server, which it asks again and again
         finally:
             goes_on.set()
             end(server)

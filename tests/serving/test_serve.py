@@ -16,7 +16,19 @@ from lsn.video.decoding.frames_reader import decode_image
 
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
-from served import CAPACITY, Server, all_messages, begin, free_slots, of, pictures, send, start, wait_until_free
+from served import (
+    CAPACITY,
+    Server,
+    all_messages,
+    begin,
+    free_slots,
+    of,
+    pictures,
+    send,
+    start,
+    start_fresh,
+    wait_until_free,
+)
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
 
@@ -25,7 +37,7 @@ from lsn.serving.protocol import HEADER
 
 @pytest.fixture(scope="module")
 def server(weights) -> Iterator[Server]:
-    server = start(weights, "--max-megabytes", "1")
+    server = start_fresh(weights, "--max-megabytes", "1")
     yield server
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(timeout=60) == 0

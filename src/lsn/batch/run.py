@@ -80,12 +80,20 @@ class BatchProgress:
     seconds: float
     """Since this run began."""
     workers: int
+    seconds_of_unit: float
+    """Since this unit is counted."""
+
+    @property
+    def per_second(self) -> float:
+        """How many of the unit this run has done in a second."""
+        return (self.num_done - self.num_before) / self.seconds_of_unit
 
     @property
     def seconds_left(self) -> float | None:
-        """At the speed so far; None before anything is done."""
-        done = self.num_done - self.num_before
-        return None if done == 0 else self.seconds / done * (self.num_total - self.num_done)
+        """At the speed so far; None before a hundredth is done, which says too little."""
+        if self.num_done - self.num_before < max(1, (self.num_total - self.num_before) / 100):
+            return None
+        return (self.num_total - self.num_done) / self.per_second
 
 
 @dataclass(frozen=True)
@@ -261,6 +269,7 @@ class _Batch:
 
     def _begin(self, unit: str, num_total: int, *, num_before: int = 0) -> None:
         self._unit, self._num_total, self._num_before, self._num_done = unit, num_total, num_before, float(num_before)
+        self._unit_began = time.monotonic()
 
     def _count(self, num_done: float, found: object) -> None:
         self._num_done += num_done
@@ -275,6 +284,7 @@ class _Batch:
                     num_failed=self._num_failed,
                     seconds=time.monotonic() - self._began,
                     workers=self._workers,
+                    seconds_of_unit=time.monotonic() - self._unit_began,
                 )
             )
 

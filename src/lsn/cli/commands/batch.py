@@ -131,12 +131,11 @@ def _progress(hourly_price: float | None) -> Iterator[Callable[[BatchProgress], 
     console = progress_console()
 
     def status(at: BatchProgress) -> str:
-        rate = (at.num_done - at.num_before) / at.seconds
         left = "" if at.seconds_left is None else f", {duration(at.seconds_left)} left"
         failed = f", {at.num_failed} failed" if at.num_failed else ""
         hours = at.workers * at.seconds / 3600
         cost = "" if hourly_price is None else f", cost so far {hours * hourly_price:.2f}"
-        return f"{at.num_done} of {at.num_total}{failed}, {rate:.1f} a second{left}{cost}"
+        return f"{at.num_done} of {at.num_total}{failed}, {at.per_second:.1f} a second{left}{cost}"
 
     if not console.is_terminal:
         pace = Pace()
