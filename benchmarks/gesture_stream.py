@@ -33,6 +33,7 @@ import torch
 
 from lsn import StreamingPredictor, StreamPrediction, StreamRunner
 from lsn.data import Manifest, open_clip, read_manifest
+from lsn.data.clips.splits import draw_clips
 from lsn.data.timelines.reading import write_timelines
 from lsn.data.timelines.table import TimelineEvent, TimelineManifest, TimelineVideo, in_order
 from lsn.files import write_csv
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("what", choices=("timelines", "windows", "rates", "clips"))
     parser.add_argument("gestures", type=Path, help="folder of EgoGestAR with train.csv and val.csv")
     parser.add_argument("folder", type=Path, help="where to write; for rates and clips: the weights")
-    parser.add_argument("--num-clips", type=int, help="so many of the clips of each split (all)")
+    parser.add_argument("--clips-per-class", type=int, help="so many of the clips to train on (all)")
     parser.add_argument("--rounds", type=int, default=6, help="how often each training clip is joined")
     parser.add_argument("--speeds", type=float, nargs=2, default=(0.8, 1.25), help="of the training clips")
     parser.add_argument("--held-out", nargs="*", default=(), help="scenes to test on, instead of val.csv")
@@ -73,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def write_timeline_sets(options: argparse.Namespace) -> None:
     """Joined videos and their events, to train, validate and test on."""
-    for split, clips in split_scenes(options.gestures, options.held_out, options.num_clips).items():
+    for split, clips in split_scenes(options.gestures, options.held_out, options.clips_per_class).items():
         rng = random.Random(f"{split} {SEED}")
         num_rounds = options.rounds if split == "train" else WAYS
         videos = []
@@ -86,19 +87,20 @@ def write_timeline_sets(options: argparse.Namespace) -> None:
         print(f"{path}: {len(videos)} videos with {sum(len(video.events) for video in videos)} gestures")
 
 
-def split_scenes(gestures: Path, held_out: Sequence[str], num_clips: int | None) -> dict[str, Manifest]:
-    """Clips to train, validate and test on, no scene in two of them; of each at most so many."""
+def split_scenes(gestures: Path, held_out: Sequence[str], clips_per_class: int | None) -> dict[str, Manifest]:
+    """Clips to train, validate and test on, no scene in two of them; to train on, so many of each class."""
     train, val = (read_manifest(gestures / f"{split}.csv", group_column="scene") for split in ("train", "val"))
     everything = train.clips + val.clips
     test = tuple(clip for clip in everything if clip.group in held_out) if held_out else val.clips
     left = [clip for clip in everything if clip.group not in {clip.group for clip in test}]
     chosen = set(VALIDATION_SCENES) - set(held_out)
+    to_train = replace(train, clips=tuple(clip for clip in left if clip.group not in chosen))
     parts = {
-        "train": tuple(clip for clip in left if clip.group not in chosen),
+        "train": (draw_clips(to_train, clips_per_class, seed=SEED) if clips_per_class else to_train).clips,
         "val": tuple(clip for clip in left if clip.group in chosen),
         "test": test,
     }
-    return {split: replace(train, clips=clips[:num_clips]) for split, clips in parts.items()}
+    return {split: replace(train, clips=clips) for split, clips in parts.items()}
 
 
 def join_all(
@@ -115,8 +117,9 @@ def write_windows(options: argparse.Namespace) -> None:
     """Joined videos and the windows of them to train and validate on; the gestures of training vary in speed."""
     folder = options.folder
     for split, num_rounds, speeds in (("train", options.rounds, options.speeds), ("val", 1, (1.0, 1.0))):
-        manifest = read_manifest(options.gestures / f"{split}.csv")
-        clips = replace(manifest, clips=manifest.clips[: options.num_clips])
+        clips = read_manifest(options.gestures / f"{split}.csv")
+        if split == "train" and options.clips_per_class:
+            clips = draw_clips(clips, options.clips_per_class, seed=SEED)
         rng = random.Random(f"{split} {SEED}")
         rows: list[tuple[Path, float, float, str]] = []
         for number, joined in enumerate(join_all(clips, rng, num_rounds, speeds)):

@@ -76,7 +76,7 @@ def test_a_long_stream_tells_memory_and_time(import_script, weights, capsys):
 
 
 def test_windows_of_joined_videos_are_labelled_by_their_end(gesture_stream, gestures, tmp_path):
-    gesture_stream.main(["windows", str(gestures), str(tmp_path), "--rounds", "2", "--num-clips", "3"])
+    gesture_stream.main(["windows", str(gestures), str(tmp_path), "--rounds", "2", "--clips-per-class", "1"])
     manifest = read_manifest(tmp_path / "train.csv")
     assert {clip.label for clip in manifest.clips} == set(LABELS)
     assert len({clip.path for clip in manifest.clips}) == 2, "a video a round"

@@ -153,6 +153,7 @@ def test_a_closed_pipe_is_left_in_silence(command):
     assert process.wait(30) != 0
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_a_real_process_leaves_no_half_data_set(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "lsn", "data", "synthesize", "set", "--num-train", "20000"],

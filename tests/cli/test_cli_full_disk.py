@@ -75,6 +75,7 @@ def test_packing_says_so_and_completes_when_there_is_room(lsn, disk, noise, tmp_
             assert (video.frames_at(everything).frames_THWC == same.frames_at(everything).frames_THWC).all()
 
 
+@pytest.mark.slow
 def test_videos_of_predictions_and_of_streams_say_so_and_leave_the_earlier_one(lsn, disk, streaming, tmp_path):
     rng = np.random.default_rng(0)
     write_video(tmp_path / "long.mp4", rng.integers(0, 256, (90, 240, 320, 3), dtype=np.uint8), fps=15)

@@ -129,6 +129,7 @@ def test_probe_in_folds(lsn, grouped, tiny_run, tmp_path):
     assert again.code == 0 and again.out.count("done already") == 2
 
 
+@pytest.mark.slow
 def test_overfit(lsn, tiny_run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings = [*small(tiny_run, "model.name"), "model.name=tsn_resnet10t", "optim.learning_rate=0.002"]

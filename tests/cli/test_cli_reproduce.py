@@ -71,6 +71,7 @@ def test_a_finished_run_with_other_settings_is_not_taken_for_this_one(tmp_path, 
     assert "holds a run with other settings; delete it" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_row_starts_from_what_is_trained_before_it(tmp_path, data, monkeypatch):
     train, val = (override.partition("=")[2] for override in data)
     start = Row("movements", "long", (f"data.train={val}", f"data.val={train}"))

@@ -5,6 +5,7 @@ import dataclasses
 import inspect
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,7 @@ def keys_with_comments(text: str) -> dict[str, tuple[str, str]]:
     return found
 
 
+@cache
 def docs() -> dict[str, str]:
     """By dotted name in order: the docstrings below the fields of the settings."""
     sections = {field.default_factory.__name__: field.name for field in dataclasses.fields(RunConfig)}

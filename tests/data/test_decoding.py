@@ -71,6 +71,7 @@ def test_a_frame_that_is_damaged_later_is_found(tmp_path):
     assert damaged_clips(frames, record=record) == []
 
 
+@pytest.mark.slow
 def test_a_killed_call_is_resumed(manifest, tmp_path):
     record = tmp_path / "decoded.jsonl"
     call = (

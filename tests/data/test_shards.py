@@ -137,6 +137,7 @@ def test_the_same_videos_give_the_same_bytes_and_what_is_there_is_kept(loose, sh
         write_shards([manifest], tmp_path / "out", max_bytes=size, seed=1)
 
 
+@pytest.mark.slow
 def test_a_killed_call_can_be_repeated(loose, tmp_path):
     for number in range(300):  # enough for a kill in the middle
         (tmp_path / "many").mkdir(exist_ok=True)
@@ -235,6 +236,7 @@ def test_copies_go_when_their_space_is_needed(served, shards, tmp_path, monkeypa
         pictures(last)
 
 
+@pytest.mark.slow
 def test_processes_share_one_copy_and_a_changed_file_is_fetched_again(served, tmp_path):
     pytest.importorskip("aiohttp")
     address, folder, asked = served

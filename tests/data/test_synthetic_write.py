@@ -69,6 +69,7 @@ def test_pixels_depend_on_the_seed_and_not_on_workers(tmp_path, motion_set):
     assert first.shape == second.shape and not np.array_equal(first, second)
 
 
+@pytest.mark.slow
 def test_no_worker_outlives_a_main_process_that_is_killed(tmp_path):
     command = ["data", "synthesize", "set", "--num-train", "20000", "--workers", "2"]
     process = subprocess.Popen(

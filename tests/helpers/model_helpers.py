@@ -1,9 +1,14 @@
 """A small network whose parts all say something."""
 
+import pytest
 import torch
 
 import lsn
 from lsn.models import PooledGRU, Recognizer
+from lsn.models.factory import TESTED_CNNS
+
+LARGE_CNNS = ("resnet34", "resnet50", "resnet101", "convnext_tiny")
+EVERY_CNN = [pytest.param(cnn, marks=pytest.mark.slow if cnn in LARGE_CNNS else ()) for cnn in TESTED_CNNS]
 
 
 def awake(name: str, **options: object) -> Recognizer:

@@ -263,6 +263,7 @@ def test_damaged_checkpoints_are_read_or_refused(sound, tmp_path_factory, name, 
         assert str(path) in str(error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shifted_at", "name", "same"),
     [

@@ -44,6 +44,7 @@ def test_cost_equals_a_count_of_the_layers(name: str) -> None:
     assert cost.parameters == sum(parameter.numel() for parameter in model.parameters())
 
 
+@pytest.mark.slow
 def test_cost_of_lsn_resnet50_equals_the_flop_counter_and_stays_within_a_tenth_of_tsn() -> None:
     with torch.device("meta"):
         clip = torch.empty(1, 16, 3, 224, 224)

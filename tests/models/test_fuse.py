@@ -3,10 +3,9 @@ from functools import partial
 
 import pytest
 import torch
-from model_helpers import awake
+from model_helpers import EVERY_CNN, awake
 from torch import nn
 
-from lsn.models.factory import TESTED_CNNS
 from lsn.models.fuse import fuse
 
 
@@ -25,7 +24,7 @@ def num_norms(model: nn.Module) -> int:
     return sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
 
 
-@pytest.mark.parametrize("cnn", TESTED_CNNS)
+@pytest.mark.parametrize("cnn", EVERY_CNN)
 def test_a_fused_model_gives_the_same_scores_and_steps(cnn: str) -> None:
     model = lively(f"lsn_ss_{cnn}", shift="causal")
     before = copy.deepcopy(model.state_dict())

@@ -296,6 +296,7 @@ def test_the_first_tensors_that_do_not_fit_are_named(folder) -> None:
     assert "(4 in all)" in said
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_a_flipped_bit_is_an_error_or_changes_nothing(original, tmp_path_factory, data) -> None:

@@ -118,14 +118,13 @@ def test_frames_are_bytes_or_normalised_floats() -> None:
     assert not {"_mean_C", "_std_C"} & model.state_dict().keys()
 
 
-@pytest.mark.parametrize("train", [False, True])
 @pytest.mark.parametrize(
-    ("name", "options"),
+    ("name", "options", "train"),
     [
-        ("lsn_ss_resnet10t", {}),
-        ("lsn_ss_resnet10t", {"shift": "causal"}),
-        ("convlstm_mobilenetv3_small_100", {}),
-        ("lsn_convnext_atto", {}),
+        ("lsn_ss_test_resnet", {}, True),
+        ("lsn_ss_test_resnet", {"shift": "causal"}, False),
+        pytest.param("convlstm_mobilenetv3_small_100", {}, True, marks=pytest.mark.slow),
+        pytest.param("lsn_convnext_atto", {}, True, marks=pytest.mark.slow),
     ],
 )
 def test_grad_checkpointing_changes_nothing(

@@ -4,12 +4,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from model_helpers import awake
+from model_helpers import EVERY_CNN, awake
 
 from lsn.errors import ModelError
 from lsn.models import Recognizer
 from lsn.models.cost import model_cost
-from lsn.models.factory import TESTED_CNNS
 
 
 def frames(num_frames: int, *, batch: int = 2, height: int = 64, width: int = 48) -> torch.Tensor:
@@ -33,7 +32,7 @@ CAUSAL = [
 ]
 
 
-@pytest.mark.parametrize("cnn", TESTED_CNNS)
+@pytest.mark.parametrize("cnn", EVERY_CNN)
 @pytest.mark.parametrize(("family", "options"), CAUSAL[-1:])
 def test_every_listed_cnn_streams_with_shift_and_memory(family: str, options: dict, cnn: str) -> None:
     check_steps(awake(f"{family}_{cnn}", **options))

@@ -66,6 +66,7 @@ def test_memory_is_that_of_the_part(results):
     assert (small.what, large.what) == ("2 clips of 3 frames, 64x64", "2 clips of 24 frames, 64x64")
 
 
+@pytest.mark.slow
 def test_a_model_that_looks_ahead_does_not_stream():
     assert _measure_here(Bench("tsm_test_resnet", size=32, seconds=0.01), "stream") is None
 

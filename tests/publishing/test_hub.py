@@ -30,6 +30,7 @@ print(json.dumps([loaded.labels, loaded.validation_threshold, probabilities.toli
 """
 
 
+@pytest.mark.slow
 def test_a_round_trip(run_folder, hub, user, videos):
     """As users do it: environment variables and fresh processes."""
     clip = videos / "6.mp4"

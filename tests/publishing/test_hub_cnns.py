@@ -18,6 +18,7 @@ def timm_files(name: str, **changes: Any) -> dict[str, bytes]:
     return {"model.safetensors": save(model.state_dict()), "config.json": json.dumps(config).encode()}
 
 
+@pytest.mark.slow
 def test_a_cnn_of_the_hub_starts_a_model(hub, user):
     code = """
 import lsn

@@ -162,6 +162,7 @@ def samples(server: Server) -> dict[str, float]:
     return {sample.name: sample.value for sample in all_samples(server)}
 
 
+@pytest.mark.slow
 def test_tls(weights, tmp_path):
     files = "-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "certificate")
     subject = ("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1")

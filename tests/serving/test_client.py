@@ -193,6 +193,7 @@ def test_the_command_is_used_wrongly(arguments, said, server, capsys):
     assert said in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.slow
 def test_the_command_shows_its_token(weights, tmp_path, videos, capsys):
     (tmp_path / "tokens").write_text(f"me {hashlib.sha256(b'secret').hexdigest()}\n")
     (tmp_path / "mine").write_text("secret\n")
@@ -206,6 +207,7 @@ def test_the_command_shows_its_token(weights, tmp_path, videos, capsys):
         end(server)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("node") is None, reason="no Node.js")
 def test_the_example_in_javascript(server, weights):
     frames, address = pictures(9, 8), server.address.replace("http", "ws")

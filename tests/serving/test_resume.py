@@ -127,6 +127,7 @@ def test_a_stream_survives_the_death_of_its_server(request, weights, store, surv
     wait_until_free(second)
 
 
+@pytest.mark.slow
 def test_a_stopped_server_keeps_its_streams_and_lost_frames_are_counted(weights, states, heir):
     first = start(weights, "--state-store", str(states))
     frames = pictures(8, 16)
@@ -188,6 +189,7 @@ def test_a_client_whose_clock_has_started_again(server):
             assert later["num_frames"] == answer["num_frames"] + number + 1
 
 
+@pytest.mark.slow
 def test_streams_that_cannot_be_resumed_begin_anew(server, heir, states, tmp_path):
     with server.live() as socket:
         ready = begin(socket, resume="never given")

@@ -30,6 +30,7 @@ def test_good_settings_fit(settings, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rate", "advice"), [(1e-8, "stays where it is: raise"), (3.0, "rises above what it starts from: lower")]
 )

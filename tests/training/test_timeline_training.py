@@ -68,6 +68,7 @@ def learned(folder, tmp_path_factory):
     return config, train(config, out)
 
 
+@pytest.mark.slow
 def test_it_learns_to_find_events(learned):
     _, result = learned
     assert result.score >= 0.9 and result.test_score >= 0.8
@@ -239,6 +240,7 @@ def test_multi_label_is_not_for_clips():
         RunConfig(model=ModelConfig(multi_label=True))
 
 
+@pytest.mark.slow
 def test_evaluate_reads_files_as_the_run_did(learned, folder, tmp_path, capsys):
     _, result = learned
     assert main(["evaluate", str(result.out)]) == 0

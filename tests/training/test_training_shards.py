@@ -66,6 +66,7 @@ def test_the_weights_are_those_of_loose_files_also_from_a_web_server(config, sha
     assert_same_weights(tmp_path / "served", tmp_path / "loose")
 
 
+@pytest.mark.slow
 def test_a_run_shuffled_by_shard_is_resumed_to_the_same_weights(config, shards, tmp_path):
     config = with_data(config, shards, shuffle_buffer=2)
     config = replace(config, training=replace(config.training, checkpoint_every=1))
