@@ -159,6 +159,7 @@ def test_a_revision_by_its_hash(run_folder, hub, user, videos, tmp_path):
         assert (there["probabilities"] == here["probabilities"]) == is_first
 
 
+@pytest.mark.slow
 def test_every_command_takes_a_name(run_folder, hub, user, videos):
     assert user.lsn("push", run_folder, "ann/gestures").code == 0
     evaluated = user.lsn("evaluate", "ann/gestures", videos / "val.csv", "--out", "ann/evaluated", "--workers", "0")

@@ -50,6 +50,7 @@ def assert_same_weights(one, other):
     )
 
 
+@pytest.mark.slow
 def test_the_weights_are_those_of_loose_files_also_from_a_web_server(config, shards, tmp_path, monkeypatch):
     train(config, tmp_path / "loose")
     train(with_data(config, shards), tmp_path / "shards")

@@ -107,13 +107,11 @@ def experiment(tmp_path_factory, colours):
 
 @pytest.fixture(scope="module")
 def by_two(experiment, tmp_path_factory):
-    """The run without workers, to be trained by two processes, and what one that nobody stops leaves."""
-    folder, config = tmp_path_factory.mktemp("two"), experiment[1]
-    config = replace(config, data=replace(config.data, num_workers=0))
-    (folder / "two.yaml").write_text(to_yaml(config))
-    with Training(folder / "two.yaml", folder / "whole", start=TORCHRUN) as training:
+    """What the run of two processes leaves that nobody stops."""
+    folder = tmp_path_factory.mktemp("two")
+    with Training(experiment[0] / "recipe.yaml", folder / "whole", start=TORCHRUN) as training:
         assert training.end()[0] == 0
-    return config, folder / "whole"
+    return folder / "whole"
 
 
 def metrics_of(out):
@@ -161,9 +159,13 @@ def test_sigterm_ends_a_run_after_its_step_and_it_resumes(experiment, tmp_path):
 
 
 @pytest.mark.slow
-def test_processes_of_torchrun_stop_at_the_same_step_though_one_alone_is_asked(by_two, tmp_path):
-    config, whole = by_two
-    config = replace(config, training=replace(config.training, checkpoint_every=0))
+def test_processes_of_torchrun_stop_at_the_same_step_though_one_alone_is_asked(experiment, tmp_path):
+    config = experiment[1]
+    config = replace(
+        config,
+        data=replace(config.data, num_workers=0),
+        training=replace(config.training, checkpoint_every=0),
+    )
     (tmp_path / "two.yaml").write_text(to_yaml(config))
     with Training(tmp_path / "two.yaml", tmp_path / "run", start=TORCHRUN) as training:
         training.wait_for(2)
@@ -175,21 +177,18 @@ def test_processes_of_torchrun_stop_at_the_same_step_though_one_alone_is_asked(b
     done = step_of(tmp_path / "run")
     assert done == max(line["step"] for line in metrics_of(tmp_path / "run"))
     assert done % 4 > 0, "stopped where there is a checkpoint in any case"
-    with Training(tmp_path / "two.yaml", tmp_path / "run", "--resume", start=TORCHRUN) as training:
-        assert training.end()[0] == 0
-    assert_same_run(tmp_path / "run", whole)
 
 
 @pytest.mark.slow
 def test_torchrun_replaces_a_worker_that_was_killed(experiment, by_two, tmp_path):
-    recipe, whole = experiment[0] / "recipe.yaml", by_two[1]
+    recipe = experiment[0] / "recipe.yaml"
     elastic = [*TORCHRUN[:2], "--max-restarts", "2", *TORCHRUN[2:]]
     with Training(recipe, tmp_path / "run", "--auto-resume", start=elastic) as training:
         training.wait_for(5)
         os.kill(ranks_of(training)[0], signal.SIGKILL)  # the one that writes
         code, _, err = training.end()
     assert code == 0, err
-    assert_same_run(tmp_path / "run", whole)
+    assert_same_run(tmp_path / "run", by_two)
 
 
 def ranks_of(training: Training) -> list[int]:

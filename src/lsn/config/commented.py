@@ -9,7 +9,6 @@ import sys
 import textwrap
 import typing
 from collections.abc import Iterator, Mapping
-from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -50,7 +49,6 @@ def to_commented_yaml(config: RunConfig, reasons: Mapping[str, str]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-@cache
 def field_docs(section_type: type) -> Mapping[str, str]:
     """What the docstrings below the fields of a dataclass say, by field; they are in its source only."""
     (definition,) = ast.parse(inspect.getsource(section_type)).body

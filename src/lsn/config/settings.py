@@ -210,7 +210,7 @@ class TrainingConfig:
     epochs: int = 30
     """Passes over the training clips, or as many as `min_steps_per_epoch` needs."""
     min_steps_per_epoch: int = 64
-    """Steps per epoch, at least: an epoch of a small set passes over it several times."""
+    """Steps of 8 clips or more per epoch, at least; a small set is passed over several times."""
     batch_size: int = 8
     """Clips per forward pass and process."""
     grad_accum_steps: int = 1

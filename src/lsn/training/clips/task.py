@@ -32,6 +32,9 @@ from lsn.training.step import ClipPass
 from lsn.training.task import LoadedStep
 from lsn.video import ClipSampler, clip_sampler
 
+CLIPS_OF_A_STEP = 8
+"""Of smaller steps a small set needs more: with AdamW's rate by the square root, what is learned follows the clips."""
+
 
 class ClipTask:
     """To name clips.
@@ -245,5 +248,9 @@ def _clip_sampler(config: RunConfig) -> ClipSampler:
 def _clips_of_an_epoch(train_set: Manifest, config: RunConfig, num_processes: int) -> Manifest:
     """The training clips, several times if once would be fewer steps than an epoch must have."""
     settings = config.training
-    needed = settings.min_steps_per_epoch * settings.batch_size * settings.grad_accum_steps * num_processes
-    return replace(train_set, clips=train_set.clips * max(1, math.ceil(needed / len(train_set))))
+    clips_per_step = settings.batch_size * settings.grad_accum_steps * num_processes
+    num_passes = 1
+    if settings.min_steps_per_epoch * clips_per_step > len(train_set):
+        num_needed = settings.min_steps_per_epoch * max(clips_per_step, CLIPS_OF_A_STEP)
+        num_passes = math.ceil(num_needed / len(train_set))
+    return replace(train_set, clips=train_set.clips * num_passes)
