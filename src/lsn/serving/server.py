@@ -124,6 +124,7 @@ def serve(
         ws="websockets-sansio",
         log_level="warning",
         ws_max_size=MAX_FRAME_BYTES + HEADER.size,
+        ws_per_message_deflate=False,  # pictures do not get smaller, and answers are small
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         ssl_certfile=certificate,
         ssl_keyfile=key,
