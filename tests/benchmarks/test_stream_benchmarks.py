@@ -1,5 +1,7 @@
 """The benchmarks of streams run, and say what they compared; their figures are in docs/benchmarks.md."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -76,7 +78,7 @@ def test_a_long_stream_tells_memory_and_time(import_script, weights, capsys):
 
 
 def test_windows_of_joined_videos_are_labelled_by_their_end(gesture_stream, gestures, tmp_path):
-    gesture_stream.main(["windows", str(gestures), str(tmp_path), "--rounds", "2", "--clips-per-class", "1"])
+    gesture_stream.main(["windows", str(gestures), str(tmp_path), "--rounds", "2", "--clips-per-class", "2"])
     manifest = read_manifest(tmp_path / "train.csv")
     assert {clip.label for clip in manifest.clips} == set(LABELS)
     assert len({clip.path for clip in manifest.clips}) == 2, "a video a round"
@@ -162,3 +164,10 @@ def test_a_long_video_in_two_parts_has_the_events_of_the_whole(import_script, tm
     assert import_script("long_video").main(["starter:motion", str(video)]) == 0
     out = capsys.readouterr().out
     assert out.count("MB resident") == 10 and "times real time" in out and "the same: True" in out
+
+
+def test_fewer_clips_a_class_are_fewer_to_train_on_alone(gesture_stream, gestures):
+    all_of_them, fewer = (gesture_stream.split_scenes(gestures, (), number) for number in (None, 1))
+    assert Counter(clip.label for clip in fewer["train"].clips) == dict.fromkeys(fewer["train"].labels, 1)
+    assert len(all_of_them["train"]) > len(fewer["train"])
+    assert [fewer[split] for split in ("val", "test")] == [all_of_them[split] for split in ("val", "test")]
