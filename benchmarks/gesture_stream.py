@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("what", choices=("timelines", "windows", "rates", "clips"))
     parser.add_argument("gestures", type=Path, help="folder of EgoGestAR with train.csv and val.csv")
     parser.add_argument("folder", type=Path, help="where to write; for rates and clips: the weights")
-    parser.add_argument("--clips-per-class", type=int, help="so many of the clips to train on (all)")
+    parser.add_argument("--clips-per-class", type=int, default=sys.maxsize, help="of the clips to train on (all)")
     parser.add_argument("--rounds", type=int, default=6, help="how often each training clip is joined")
     parser.add_argument("--speeds", type=float, nargs=2, default=(0.8, 1.25), help="of the training clips")
     parser.add_argument("--held-out", nargs="*", default=(), help="scenes to test on, instead of val.csv")
@@ -87,7 +87,7 @@ def write_timeline_sets(options: argparse.Namespace) -> None:
         print(f"{path}: {len(videos)} videos with {sum(len(video.events) for video in videos)} gestures")
 
 
-def split_scenes(gestures: Path, held_out: Sequence[str], clips_per_class: int | None) -> dict[str, Manifest]:
+def split_scenes(gestures: Path, held_out: Sequence[str], clips_per_class: int) -> dict[str, Manifest]:
     """Clips to train, validate and test on, no scene in two of them; to train on, so many of each class."""
     train, val = (read_manifest(gestures / f"{split}.csv", group_column="scene") for split in ("train", "val"))
     everything = train.clips + val.clips
@@ -96,7 +96,7 @@ def split_scenes(gestures: Path, held_out: Sequence[str], clips_per_class: int |
     chosen = set(VALIDATION_SCENES) - set(held_out)
     to_train = replace(train, clips=tuple(clip for clip in left if clip.group not in chosen))
     parts = {
-        "train": (draw_clips(to_train, clips_per_class, seed=SEED) if clips_per_class else to_train).clips,
+        "train": draw_clips(to_train, clips_per_class, seed=SEED).clips,
         "val": tuple(clip for clip in left if clip.group in chosen),
         "test": test,
     }
@@ -118,7 +118,7 @@ def write_windows(options: argparse.Namespace) -> None:
     folder = options.folder
     for split, num_rounds, speeds in (("train", options.rounds, options.speeds), ("val", 1, (1.0, 1.0))):
         clips = read_manifest(options.gestures / f"{split}.csv")
-        if split == "train" and options.clips_per_class:
+        if split == "train":
             clips = draw_clips(clips, options.clips_per_class, seed=SEED)
         rng = random.Random(f"{split} {SEED}")
         rows: list[tuple[Path, float, float, str]] = []
