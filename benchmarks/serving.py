@@ -30,6 +30,7 @@ from PIL import Image
 
 import lsn.serving
 from lsn.streaming import StreamingPredictor
+from lsn.streaming.engine import StreamEngine
 from lsn.video.decoding.frames_reader import decode_image
 
 NUM_PICTURES, HEIGHT, WIDTH = 64, 120, 160
@@ -119,21 +120,19 @@ async def play(client: Client, servers: Sequence[Server], fps: float, seconds: f
         await sending
 
 
-async def flood(client: Client, server: Server, fps: float, seconds: float) -> int:
-    """Sends frames as fast as they are answered, two under way; returns the answers."""
-    num_answers = 0
+async def flood(client: Client, server: Server, fps: float, until: float, answered_at: list[float]) -> None:
+    """Sends frames as fast as they are answered, and notes when: three are under way, one of them on screen."""
     async with lsn.serving.Client(f"http://127.0.0.1:{server.port}").live_async() as live:
-        end = time.perf_counter() + seconds
-        for number in range(2):
+        for number in range(3):
             await live.send(number / fps, client.picture(number))
+        number = 3
         async for message in live:
-            if message["type"] != "result":
-                continue
-            num_answers += 1
-            if time.perf_counter() > end:
-                return num_answers
-            await live.send((num_answers + 1) / fps, client.picture(num_answers + 1))
-    return num_answers
+            if message["type"] == "result":
+                answered_at.append(time.perf_counter())
+                if answered_at[-1] > until:
+                    return
+                await live.send(number / fps, client.picture(number))
+                number += 1
 
 
 def load(options: argparse.Namespace, predictor: StreamingPredictor) -> None:
@@ -144,7 +143,7 @@ def load(options: argparse.Namespace, predictor: StreamingPredictor) -> None:
             clients = new_clients(number)
             asyncio.run(everybody(clients, [server], predictor.fps, options.seconds))
             latencies = 1000 * np.array([each for client in clients for each in client.latencies])
-            counts = [asyncio.run(flooded(number, server, predictor.fps, 5.0)), bare(options.weights, number)]
+            counts = throughput(number, server, options.weights, predictor.fps)
             rows.append((number, *np.percentile(latencies, (50, 95)), sum(c.num_dropped for c in clients), *counts))
             print(
                 "{:4d} clients: p50 {:.0f} ms, p95 {:.0f} ms, {} dropped; at most {:.0f} answers/s, bare engine "
@@ -162,24 +161,36 @@ async def everybody(clients: Sequence[Client], servers: Sequence[Server], fps: f
     await asyncio.gather(*(play(client, servers, fps, seconds, delay=random.uniform(0, 1)) for client in clients))
 
 
-async def flooded(number: int, server: Server, fps: float, seconds: float) -> float:
-    """Answers a second when all clients send as fast as they are answered."""
-    start = time.perf_counter()
-    counts = await asyncio.gather(*(flood(client, server, fps, seconds) for client in new_clients(number)))
-    return sum(counts) / (time.perf_counter() - start)
-
-
-def bare(weights: str, number: int) -> float:
-    """Frames a second of the engine alone in batches of this size."""
+def throughput(number: int, server: Server, weights: str, fps: float, turns: int = 7) -> tuple[float, float]:
+    """Answers a second at most, and frames a second of the engine alone: medians of turns, as both vary by a fifth."""
     engine = StreamingPredictor(weights, capacity=number).engine
+    pairs = [(asyncio.run(flooded(number, server, fps, 3.0)), bare(engine, 3.0)) for _ in range(turns)]
+    answers, alone = np.median(pairs, axis=0)
+    return float(answers), float(alone)
+
+
+async def flooded(number: int, server: Server, fps: float, seconds: float) -> float:
+    """Answers a second when all clients send as fast as they are answered, once all have begun."""
+    start = time.perf_counter() + 1.5
+    answered_at: list[float] = []
+    clients = new_clients(number)
+    await asyncio.gather(*(flood(client, server, fps, start + seconds, answered_at) for client in clients))
+    return sum(start <= moment < start + seconds for moment in answered_at) / seconds
+
+
+def bare(engine: StreamEngine, seconds: float) -> float:
+    """Frames a second of the engine alone in batches of its size."""
     frame = np.random.default_rng(0).integers(0, 256, (3, engine.runtime.height, engine.runtime.width), dtype=np.uint8)
-    slots = [engine.acquire() for _ in range(number)]
+    slots = [engine.acquire() for _ in range(engine.capacity)]
     engine.step(dict.fromkeys(slots, frame))
     start, num_steps = time.perf_counter(), 0
-    while time.perf_counter() < start + 3.0:
+    while time.perf_counter() < start + seconds:
         engine.step(dict.fromkeys(slots, frame))
         num_steps += 1
-    return number * num_steps / (time.perf_counter() - start)
+    elapsed_seconds = time.perf_counter() - start
+    for slot in slots:
+        engine.release(slot)
+    return engine.capacity * num_steps / elapsed_seconds
 
 
 def soak(options: argparse.Namespace, predictor: StreamingPredictor) -> None:
