@@ -143,7 +143,7 @@ def load(options: argparse.Namespace, predictor: StreamingPredictor) -> None:
             clients = new_clients(number)
             asyncio.run(everybody(clients, [server], predictor.fps, options.seconds))
             latencies = 1000 * np.array([each for client in clients for each in client.latencies])
-            counts = throughput(number, server, options.weights, predictor.fps)
+            counts = throughput(number, server, options.weights, predictor.fps, options.turns)
             rows.append((number, *np.percentile(latencies, (50, 95)), sum(c.num_dropped for c in clients), *counts))
             print(
                 "{:4d} clients: p50 {:.0f} ms, p95 {:.0f} ms, {} dropped; at most {:.0f} answers/s, bare engine "
@@ -161,7 +161,7 @@ async def everybody(clients: Sequence[Client], servers: Sequence[Server], fps: f
     await asyncio.gather(*(play(client, servers, fps, seconds, delay=random.uniform(0, 1)) for client in clients))
 
 
-def throughput(number: int, server: Server, weights: str, fps: float, turns: int = 7) -> tuple[float, float]:
+def throughput(number: int, server: Server, weights: str, fps: float, turns: int) -> tuple[float, float]:
     """Answers a second at most, and frames a second of the engine alone: medians of turns, as both vary by a fifth."""
     engine = StreamingPredictor(weights, capacity=number).engine
     pairs = [(asyncio.run(flooded(number, server, fps, 3.0)), bare(engine, 3.0)) for _ in range(turns)]
@@ -316,6 +316,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("weights")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 2, 4, 8, 16])
     parser.add_argument("--seconds", type=float, default=15.0)
+    parser.add_argument("--turns", type=int, default=7, help="of the server and the engine alone, for the most answers")
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--serve", nargs="*", default=[], help="options for lsn serve, without dashes: runtime=onnx")
     parser.add_argument("--out", type=Path, help="the picture of the load (.png)")

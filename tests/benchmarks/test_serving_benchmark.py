@@ -17,7 +17,7 @@ def serving(import_script):
 
 
 def test_load(serving, tmp_path, capsys):
-    options = ["--clients", "2", "--seconds", "2", "--out", str(tmp_path / "load.png")]
+    options = ["--clients", "2", "--seconds", "2", "--turns", "1", "--out", str(tmp_path / "load.png")]
     assert serving.main(["load", "starter:gestures", *options]) == 0
     assert re.search(r"2 clients: p50 \d+ ms, p95 \d+ ms, \d+ dropped; at most \d+ answers/s", capsys.readouterr().out)
     assert (tmp_path / "load.png").stat().st_size > 1000
