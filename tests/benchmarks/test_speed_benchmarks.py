@@ -30,7 +30,7 @@ def test_the_recurrence_beside_the_equations_and_keras(import_script, capsys, mo
 @pytest.mark.slow
 def test_networks_beside_their_control_and_over_lengths(import_script, capsys):
     network = import_script("network")
-    model = ["--model", "lsn_test_resnet", "--size", "32", "--turns", "1"]
+    model = ["--model", "lsn_test_resnet", "--size", "32", "--turns", "1", "--threads", "1"]
     assert network.main(["control", *model]) == 0
     assert network.main(["length", *model, "--frames", "2", "4"]) == 0
     out = capsys.readouterr().out
@@ -53,7 +53,7 @@ def test_a_frame_beside_its_like(import_script, capsys):
 def test_growth_is_drawn(import_script, capsys, tmp_path):
     growth = import_script("growth")
     picture = tmp_path / "new" / "growth.png"
-    arguments = ["--model", "lsn_test_resnet", "--size", "32", "--frames", "16", "20", "--turns", "1"]
+    arguments = ["--model", "lsn_test_resnet", "--size", "32", "--frames", "16", "20", "--turns", "1", "--threads", "1"]
     assert growth.main([*arguments, "--out", str(picture)]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
     assert [row[0] for row in rows] == ["16", "20"]
@@ -67,7 +67,7 @@ def test_growth_is_drawn(import_script, capsys, tmp_path):
 def test_networks_beside_torchvisions(import_script, capsys, monkeypatch):
     network = import_script("network")
     monkeypatch.setattr(network, "PEERS", {"r3d_18": (4, 32)})
-    assert network.main(["peers", "--model", "lsn_test_resnet", "--size", "32", "--turns", "1"]) == 0
+    assert network.main(["peers", "--model", "lsn_test_resnet", "--size", "32", "--turns", "1", "--threads", "1"]) == 0
     out = capsys.readouterr().out
     assert "time of r3d_18 / ours, inference" in out
     assert out.count("times GMACs a clip") == 2

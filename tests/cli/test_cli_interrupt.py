@@ -140,6 +140,14 @@ def test_a_worker_that_is_signalled_before_it_can_look_ends_with_its_parent(tmp_
     subprocess.run([sys.executable, "parent.py"], cwd=tmp_path, check=True, timeout=60)
 
 
+@pytest.fixture
+def _ctrl_c_is_heard():
+    """A shell has the commands that it starts in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class Dying:
     def __del__(self):
         signal.raise_signal(signal.SIGINT)
@@ -154,6 +162,7 @@ def is_caught_by_a_library():
         signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.usefixtures("_ctrl_c_is_heard")
 @pytest.mark.parametrize("lose", [is_dropped_by_python, is_caught_by_a_library])
 def test_a_signal_that_is_lost_comes_again(lose, capfd):
     with pytest.raises(Stopped), handling_stop_signals(raise_stopped):
@@ -162,6 +171,7 @@ def test_a_signal_that_is_lost_comes_again(lose, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.usefixtures("_ctrl_c_is_heard")
 def test_a_signal_whose_work_is_being_ended_does_not_come_again():
     ended = False
     with pytest.raises(Stopped), handling_stop_signals(raise_stopped):
@@ -175,6 +185,7 @@ def test_a_signal_whose_work_is_being_ended_does_not_come_again():
     assert ended
 
 
+@pytest.mark.usefixtures("_ctrl_c_is_heard")
 def test_a_signal_while_a_module_is_imported_comes_after_that(tmp_path, monkeypatch):
     (tmp_path / "long_import.py").write_text(
         "import signal, time\nsignal.raise_signal(signal.SIGINT)\ntime.sleep(0.2)\nis_complete = True\n"
